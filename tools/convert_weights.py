@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""The converter of `yosort convert` as a script: SOURCE OUT [options]; --help lists them."""
+
+import sys
+
+from yosort.checkpoint.convert import convert_main
+
+if __name__ == "__main__":
+    sys.exit(convert_main())

@@ -1,0 +1,77 @@
+"""yosort: torch-free inference for YOSO, the transformer encoder with linear-time attention."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from yosort._version import __version__
+
+if TYPE_CHECKING:
+    from yosort.config import YosoConfig
+    from yosort.errors import (
+        CheckpointError,
+        ConfigError,
+        DeviceError,
+        InputError,
+        YosortError,
+    )
+    from yosort.heads import (
+        YosoForMaskedLM,
+        YosoForMultipleChoice,
+        YosoForQuestionAnswering,
+        YosoForSequenceClassification,
+        YosoForTokenClassification,
+        YosoModel,
+    )
+    from yosort.loading import load
+    from yosort.tasks import pipeline
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DeviceError",
+    "InputError",
+    "YosoConfig",
+    "YosoForMaskedLM",
+    "YosoForMultipleChoice",
+    "YosoForQuestionAnswering",
+    "YosoForSequenceClassification",
+    "YosoForTokenClassification",
+    "YosoModel",
+    "YosortError",
+    "__version__",
+    "load",
+    "pipeline",
+]
+
+#: Where each public name lives; a module is imported when its first name is asked for.
+_HOMES = {
+    "config": ("YosoConfig",),
+    "errors": ("CheckpointError", "ConfigError", "DeviceError", "InputError", "YosortError"),
+    "heads": (
+        "YosoForMaskedLM",
+        "YosoForMultipleChoice",
+        "YosoForQuestionAnswering",
+        "YosoForSequenceClassification",
+        "YosoForTokenClassification",
+        "YosoModel",
+    ),
+    "loading": ("load",),
+    "tasks": ("pipeline",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ops":
+        return import_module("yosort.ops")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'yosort' has no attribute {name!r}")
+    value = getattr(import_module(f"yosort.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "ops"})

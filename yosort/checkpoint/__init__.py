@@ -1,0 +1,30 @@
+"""Checkpoints: found, read without torch, renamed, written and converted.
+
+    resolve       a folder or a hub id -> a local folder              hub.py
+    read_state    a folder or file of weights -> arrays by name       shards.py
+                  safetensors, mapped into memory                     safetensors.py
+                  torch's zip of a pickle, mapped too                 torch_zip.py, unpickle.py
+    to_canonical  any dialect of names -> transformers'               names.py
+    write_state   arrays by name -> model.safetensors, or shards      shards.py, atomic.py
+    convert       any of these -> a folder for yosort and transformersconvert.py, original.py
+
+Everything that a file can do wrong is a `CheckpointError`. No file makes code run, or takes more
+memory than its own size allows.
+"""
+
+from yosort.checkpoint.convert import convert
+from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
+from yosort.checkpoint.names import canonical_names, to_canonical
+from yosort.checkpoint.shards import read_state, write_state
+from yosort.checkpoint.stored import State
+
+__all__ = [
+    "TOKENIZER_FILES",
+    "State",
+    "canonical_names",
+    "convert",
+    "read_state",
+    "resolve",
+    "to_canonical",
+    "write_state",
+]

@@ -1,0 +1,99 @@
+"""Writes that are there wholly or not at all, whenever the process may die."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; on success it is flushed to disk and takes its name.
+
+    On any error `path` is as it was before. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside `path` to fill; on success it takes its name.
+
+    Whatever stood at `path` is removed only after that. Where the system can exchange two names
+    (Linux) no moment is without a whole folder at `path`; elsewhere the old one is for an instant
+    at `.NAME.HEX.old`. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tag = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.name}.{tag}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync_file(file)
+        sync_folder(temporary)
+        if not path.exists():
+            os.rename(temporary, path)
+        elif _exchange(temporary, path):
+            shutil.rmtree(temporary)
+        else:
+            old = path.with_name(f".{path.name}.{tag}.old")
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the system knows of that (Windows does not)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some network file systems refuse it; the rename itself has been done.
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step. False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # musl before 1.2.6, glibc before 2.28
+        return False
+    rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    first_name, second_name = os.fsencode(first), os.fsencode(second)
+    result: int = rename(_AT_FDCWD, first_name, _AT_FDCWD, second_name, _RENAME_EXCHANGE)
+    return result == 0

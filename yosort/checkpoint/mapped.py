@@ -1,0 +1,93 @@
+"""Files mapped into memory, and JSON read from files, with every failure a CheckpointError."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.checkpoint.stored import quote
+from yosort.errors import CheckpointError
+
+# An index of ten thousand tensors takes 1 MB; a config a few kB.
+MAX_JSON_BYTES = 64 << 20
+
+
+def map_file(path: Path) -> npt.NDArray[np.uint8]:
+    """Map a regular file read-only.
+
+    The arrays made from it stay valid after the name is removed or replaced, but not if something
+    shortens the file itself: writers must replace a file, as ours do.
+
+    Returns:
+        uint8 [size of the file].
+
+    Raises:
+        CheckpointError: it is missing, empty, no regular file, or cannot be mapped.
+    """
+    size = _regular_size(path)
+    if size == 0:
+        raise CheckpointError(f"{path}: wanted a file of weights, got an empty file")
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    except (OSError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Raises:
+        CheckpointError: it cannot be read, is over 64 MB, or is not a JSON object.
+    """
+    size = _regular_size(path)
+    if size > MAX_JSON_BYTES:
+        raise CheckpointError(f"{path}: wanted at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    return parse_json(data, f"{path}")
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object whose keys are each given once, at every depth.
+
+    Raises:
+        CheckpointError: it is anything else; the message starts with `what`.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{what}: wanted valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{what}: wanted a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # A key given twice means one thing to this reader and may mean another to the next.
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {quote(key)} is given twice")
+            seen.add(key)
+    return values
+
+
+def _regular_size(path: Path) -> int:
+    # A pipe or a device in a file's place would block or never end.
+    try:
+        info = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be opened: {error}") from error
+    if not stat.S_ISREG(info.st_mode):
+        raise CheckpointError(f"{path}: wanted a regular file, got something else")
+    return info.st_size

@@ -1,0 +1,165 @@
+"""The one table of weight names: transformers' own, and those of the authors' code.
+
+Canonical names are transformers', with the base model under `yoso.`:
+
+    yoso.embeddings.*  yoso.encoder.layer.N.*  cls.predictions.*  classifier.*  pre_classifier.*
+    qa_outputs.*
+
+Three dialects are read. transformers' heads write these names; its bare YosoModel leaves `yoso.`
+out; the code of the paper (github.com/mlpen/YOSO) has `model.` with its own module names, of which
+there are two generations (`transformer_N` and `backbone.backbone.encoders.N`). DataParallel's
+`module.` and TensorFlow's `gamma` and `beta` may be on top of any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from yosort.checkpoint.stored import Array, State, quote
+from yosort.errors import CheckpointError
+
+# The authors' module names -> ours, below the embeddings, below a layer, and at the top.
+_EMBEDDINGS = {
+    "word_embeddings": "word_embeddings",
+    "position_embeddings": "position_embeddings",
+    "token_type_embeddings": "token_type_embeddings",
+    "norm": "LayerNorm",
+}
+_LAYER = {
+    "mha.W_q": "attention.self.query",
+    "mha.W_k": "attention.self.key",
+    "mha.W_v": "attention.self.value",
+    "mha.attn.conv": "attention.self.conv",
+    "mha.ff": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "ff.0": "intermediate.dense",
+    "ff1": "intermediate.dense",
+    "ff.2": "output.dense",
+    "ff2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+_TOP = {
+    "mlm.dense": "cls.predictions.transform.dense",
+    "mlm.norm": "cls.predictions.transform.LayerNorm",
+    "mlm.mlm_class": "cls.predictions.decoder",
+    "qahead": "qa_outputs",
+}
+# Sentence heads of the authors' BERT pretraining; transformers has no pooler for YOSO, and its own
+# conversion dropped them too.
+_DROPPED = ("model.pooler.", "sen_class.")
+# What cannot be converted without changing what the model computes, and why.
+_UNSUPPORTED = {
+    "sen_classifer.": "the authors' classification head applies tanh where transformers applies "
+    "hidden_act; no YosoForSequenceClassification equals it",
+    "model.embeddings.dense.": "embedding_dim differs from dim; transformers' YOSO has no such "
+    "projection",
+}
+_UNSUPPORTED_PARTS = {
+    ".mlpblock.": "a model of the Long Range Arena experiments (pre-LayerNorm), which "
+    "transformers' YOSO is not",
+}
+
+_ORIGINAL_LAYER = re.compile(
+    r"model\.(?:backbone\.){0,2}(?:(?:transformer_|encoders\.)(\d{1,6})|(transformer|encoder))\.(.+)"
+)
+_LEAF = re.compile(r"(.+)\.(weight|bias)")
+_BUFFERS = re.compile(r"(?:yoso\.|model\.)?embeddings\.(?:position_ids|token_type_ids)")
+_OLD_NORM = {"gamma": "weight", "beta": "bias"}
+
+
+def is_original(names: Iterable[str]) -> bool:
+    """Whether the names are those of the authors' code."""
+    return any(_plain(name).startswith("model.embeddings.") for name in names)
+
+
+def is_shared(names: Iterable[str]) -> bool:
+    """Whether the names are the authors' with one layer's weights for all layers."""
+    matches = (_ORIGINAL_LAYER.fullmatch(_plain(name)) for name in names)
+    return any(match is not None and match[2] is not None for match in matches)
+
+
+def canonical_names(names: Iterable[str]) -> dict[str, str | None]:
+    """Map the names of a checkpoint to canonical ones.
+
+    Args:
+        names: all the names of one checkpoint, in any dialect.
+
+    Returns:
+        The canonical name of each; None for what is no weight of a YOSO model (position buffers,
+        the sentence heads of the authors' pretraining). A name of no dialect stays as it is, for
+        the loader to report. A layer that all layers share is named as layer 0.
+
+    Raises:
+        CheckpointError: the checkpoint is one of the authors' that transformers' architecture
+            cannot express, or two of its names mean the same weight.
+    """
+    result: dict[str, str | None] = {}
+    sources: dict[str, str] = {}
+    for name in names:
+        target = _canonical(name)
+        result[name] = target
+        if target is None:
+            continue
+        if target in sources:
+            raise CheckpointError(
+                f"wanted each weight once, got {quote(sources[target])} and {quote(name)}, "
+                f"which are both {quote(target)}"
+            )
+        sources[target] = name
+    return result
+
+
+def to_canonical(state: Mapping[str, Array]) -> State:
+    """Rename the weights of a checkpoint to canonical names; what is no weight is left out.
+
+    Ties are not filled in: `yosort.weights` does that, for every source alike.
+
+    Args:
+        state: weights by name, as `read_state` returns them.
+
+    Raises:
+        CheckpointError: as `canonical_names`.
+    """
+    source = State.of(state)
+    names = canonical_names(source).items()
+    return State({to: source.tensor(name) for name, to in names if to is not None})
+
+
+def _plain(name: str) -> str:
+    while name.startswith("module."):
+        name = name[len("module.") :]
+    return name
+
+
+def _canonical(source: str) -> str | None:
+    name = _plain(source)
+    head, _, leaf = name.rpartition(".")
+    if leaf in _OLD_NORM and head.endswith(("LayerNorm", "norm", "norm1", "norm2")):
+        name = f"{head}.{_OLD_NORM[leaf]}"
+    if _BUFFERS.fullmatch(name) or name.startswith(_DROPPED):
+        return None
+    for prefix, reason in _UNSUPPORTED.items():
+        if name.startswith(prefix):
+            raise CheckpointError(f"{quote(source)}: unsupported: {reason}")
+    for part, reason in _UNSUPPORTED_PARTS.items():
+        if part in name:
+            raise CheckpointError(f"{quote(source)}: unsupported: {reason}")
+    if name.startswith(("embeddings.", "encoder.")):
+        return f"yoso.{name}"
+    return _from_original(name) or name
+
+
+def _from_original(name: str) -> str | None:
+    match = _ORIGINAL_LAYER.fullmatch(name)
+    if match is not None:
+        index, rest, table = int(match[1] or 0), match[3], _LAYER
+        prefix = f"yoso.encoder.layer.{index}."
+    elif name.startswith("model.embeddings."):
+        rest, table, prefix = name[len("model.embeddings.") :], _EMBEDDINGS, "yoso.embeddings."
+    else:
+        rest, table, prefix = name, _TOP, ""
+    leaf = _LEAF.fullmatch(rest)
+    if leaf is None or leaf[1] not in table:
+        return None
+    return f"{prefix}{table[leaf[1]]}.{leaf[2]}"

@@ -1,0 +1,175 @@
+"""Find the weights of a folder, in one file or in the shards that an index lists; write them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from yosort.checkpoint.atomic import replace_file
+from yosort.checkpoint.mapped import read_json
+from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
+from yosort.checkpoint.stored import Array, State, Tensor, quote
+from yosort.checkpoint.torch_zip import read_torch_zip
+from yosort.errors import CheckpointError
+
+SAFETENSORS = "model.safetensors"
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+TORCH = "pytorch_model.bin"
+TORCH_INDEX = "pytorch_model.bin.index.json"
+# In the order in which they are looked for, which is transformers' order too.
+WEIGHT_FILES = (SAFETENSORS, SAFETENSORS_INDEX, TORCH, TORCH_INDEX)
+
+_SHARD = re.compile(r"model-(?:[0-9a-f]{8}-)?\d{5}-of-\d{5}\.safetensors")
+
+
+def read_state(source: str | os.PathLike[str]) -> State:
+    """Read the weights of a model folder, or of one file.
+
+    Args:
+        source: a folder, in which the first of `WEIGHT_FILES` that is there is read; or a file,
+            safetensors by its ending, else one of torch's.
+
+    Returns:
+        Read-only arrays under the file's own names. float32, float16 and integers are views of the
+        mapped file; bfloat16 and float64 become float32 when they are asked for.
+
+    Raises:
+        CheckpointError: no weights are there, or what is there cannot be read.
+    """
+    path = Path(source)
+    return _read_folder(path) if path.is_dir() else _read_file(path)
+
+
+def _read_folder(folder: Path) -> State:
+    for name in WEIGHT_FILES:
+        path = folder / name
+        if path.is_symlink() or path.exists():
+            if name.endswith(".index.json"):
+                return _read_shards(path)
+            return _read_file(path)
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error}") from error
+    held = ", ".join(quote(name) for name in names[:12]) + (" ..." if len(names) > 12 else "")
+    raise CheckpointError(
+        f"{folder}: wanted one of {', '.join(WEIGHT_FILES)}; the folder holds {held or 'nothing'}"
+    )
+
+
+def _read_file(path: Path) -> State:
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_zip(path)
+
+
+def _read_shards(index: Path) -> State:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: wanted weight_map, an object of file names by weight")
+    # A shard may be a symbolic link, as in the hub's cache, but must be named in this folder.
+    for name in weight_map.values():
+        if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+            raise CheckpointError(
+                f"{index}: wanted the names of files in its own folder, got {quote(name)}"
+            )
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(weight_map.values())):
+        path = index.with_name(name)
+        if not path.exists():
+            raise CheckpointError(f"{path}: a shard that {index.name} lists is missing")
+        shard = _read_file(path)
+        for weight in shard:
+            if weight_map.get(weight) != name:
+                raise CheckpointError(
+                    f"{path}: holds {quote(weight)}, which {index.name} does not place there"
+                )
+            tensors[weight] = shard.tensor(weight)
+    missing = [weight for weight in weight_map if weight not in tensors]
+    if missing:
+        weight = missing[0]
+        raise CheckpointError(
+            f"{index.with_name(weight_map[weight])}: lacks {quote(weight)}, which {index.name} "
+            f"places there ({len(missing)} such weights)"
+        )
+    return State(tensors)
+
+
+def write_state(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, Array],
+    *,
+    max_shard_size: int | None = None,
+) -> None:
+    """Write weights as model.safetensors, or as shards with an index where they are larger.
+
+    If the process dies on the way, the folder still reads as the old weights or already as the
+    new ones. Weights that it held in safetensors before are removed at the end.
+
+    Args:
+        folder: an existing folder.
+        tensors: arrays by name; a `State` keeps BF16 as it is.
+        max_shard_size: bytes a file; None: one file. A larger tensor gets a file of its own.
+
+    Raises:
+        CheckpointError: a dtype that cannot be stored, or the disk refuses.
+    """
+    folder = Path(folder)
+    state = State.of(tensors)
+    groups = _group(state, max_shard_size)
+    try:
+        old = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
+    if len(groups) == 1:
+        write_safetensors(folder / SAFETENSORS, groups[0])
+        stale = {SAFETENSORS_INDEX, *old}
+    else:
+        _write_shards(folder, groups, old)
+        # The single file would be read in the index's place, so it goes first.
+        stale = {SAFETENSORS, *old}
+    try:
+        for name in sorted(stale):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: old weights cannot be removed: {error}") from error
+
+
+def _write_shards(folder: Path, groups: list[State], old: set[str]) -> None:
+    names = [f"{i:05}-of-{len(groups):05}" for i in range(1, len(groups) + 1)]
+    # A shard under an old one's name would mix the two sets until the new index is there.
+    taken = old & {f"model-{name}.safetensors" for name in names}
+    tag = f"{secrets.token_hex(4)}-" if taken else ""
+    weight_map: dict[str, str] = {}
+    total = 0
+    for name, group in zip(names, groups, strict=True):
+        file = f"model-{tag}{name}.safetensors"
+        total += write_safetensors(folder / file, group)
+        weight_map.update(dict.fromkeys(group, file))
+    content = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    path = folder / SAFETENSORS_INDEX
+    try:
+        with replace_file(path) as output:
+            output.write((json.dumps(content, indent=2) + "\n").encode())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
+
+
+def _group(state: State, limit: int | None) -> list[State]:
+    """Split the weights, in their order, into groups of at most `limit` bytes."""
+    if limit is None:
+        return [state]
+    if limit < 1:
+        raise CheckpointError(f"max_shard_size: wanted at least 1 byte, got {limit}")
+    groups: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name in state:
+        tensor = state.tensor(name)
+        if groups[-1] and size + tensor.bits.nbytes > limit:
+            groups.append({})
+            size = 0
+        groups[-1][name] = tensor
+        size += tensor.bits.nbytes
+    return [State(group) for group in groups]

@@ -1,0 +1,287 @@
+"""YosoConfig: what a model is, read from and written to transformers' config.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from yosort.activations import ACTIVATIONS
+from yosort.errors import ConfigError
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+@dataclass(frozen=True)
+class YosoConfig:
+    """The architecture and the task of a YOSO checkpoint; immutable.
+
+    Field names and defaults are those of transformers' `YosoConfig`, so that a config.json travels
+    both ways. Fields that yosort does not know are kept in `extra` and written back.
+
+    Without effect here, because they only matter in training or exist for compatibility:
+    `hidden_dropout_prob`, `attention_probs_dropout_prob`, `lsh_backward`; `initializer_range`
+    matters only to a model with random weights.
+
+    Raises:
+        ConfigError: a field has a value that no YOSO model can have; the message names the field,
+            what was wanted and what came.
+    """
+
+    vocab_size: int = 50265
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 4096
+    type_vocab_size: int = 1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    position_embedding_type: str = "absolute"
+    use_expectation: bool = True
+    hash_code_len: int = 9
+    num_hash: int = 64
+    conv_window: int | None = None
+    use_fast_hash: bool = True
+    lsh_backward: bool = True
+    pad_token_id: int | None = 1
+    bos_token_id: int | None = 0
+    eos_token_id: int | None = 2
+    tie_word_embeddings: bool = True
+    num_labels: int | None = None
+    id2label: Mapping[int, str] | None = None
+    label2id: Mapping[str, int] | None = None
+    problem_type: str | None = None
+    architectures: tuple[str, ...] | None = None
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            _require(name, getattr(self, name), "an integer of at least 1", _is_count)
+        for name in _FLAGS:
+            _require(name, getattr(self, name), "true or false", lambda v: isinstance(v, bool))
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            _require(
+                name, getattr(self, name), "a number from 0 to 1", lambda v: _is_number(v, 0, 1)
+            )
+        for name in ("initializer_range", "layer_norm_eps"):
+            _require(name, getattr(self, name), "a number of at least 0", lambda v: _is_number(v))
+        for name in ("bos_token_id", "eos_token_id"):
+            _require(name, getattr(self, name), "null or a token id", _is_token_id)
+        _require(
+            "pad_token_id",
+            self.pad_token_id,
+            f"null or a token id below vocab_size ({self.vocab_size})",
+            lambda v: v is None or (_is_token_id(v) and v < self.vocab_size),
+        )
+        _require(
+            "hidden_act",
+            self.hidden_act,
+            f"one of {', '.join(sorted(ACTIVATIONS))}",
+            lambda v: isinstance(v, str) and v in ACTIVATIONS,
+        )
+        _require(
+            "position_embedding_type",
+            self.position_embedding_type,
+            '"absolute", the only one that YOSO implements',
+            lambda v: v == "absolute",
+        )
+        _require(
+            "hidden_size",
+            self.hidden_size,
+            f"a multiple of num_attention_heads ({self.num_attention_heads})",
+            lambda v: v % self.num_attention_heads == 0,
+        )
+        _require(
+            "hash_code_len",
+            self.hash_code_len,
+            "an integer from 1 to 16",
+            lambda v: _is_count(v) and v <= 16,
+        )
+        # An even window makes n + 1 rows of n: upstream fails on it inside torch.
+        _require(
+            "conv_window",
+            self.conv_window,
+            "null or an odd integer of at least 1",
+            lambda v: v is None or (_is_count(v) and v % 2 == 1),
+        )
+        _require(
+            "problem_type",
+            self.problem_type,
+            f"null or one of {', '.join(PROBLEM_TYPES)}",
+            lambda v: v is None or v in PROBLEM_TYPES,
+        )
+        self._set_architectures()
+        self._set_labels()
+
+    def _set_architectures(self) -> None:
+        names = self.architectures
+        if names is None:
+            return
+        _require(
+            "architectures",
+            names,
+            "null or a list of class names",
+            lambda v: isinstance(v, (list, tuple)) and all(isinstance(n, str) for n in v),
+        )
+        object.__setattr__(self, "architectures", tuple(names))
+
+    def _set_labels(self) -> None:
+        """Make `num_labels`, `id2label` and `label2id` agree, as transformers does: names win."""
+        if self.num_labels is not None:
+            _require("num_labels", self.num_labels, "an integer of at least 1", _is_count)
+        id2label = None if self.id2label is None else _int_keys("id2label", self.id2label)
+        if id2label is None or (self.num_labels is not None and len(id2label) != self.num_labels):
+            if id2label is not None and self.num_labels is not None and not _generic(id2label):
+                raise ConfigError(
+                    f"num_labels: wanted {len(id2label)}, the number of names in id2label, "
+                    f"got {self.num_labels}"
+                )
+            count = 2 if self.num_labels is None else self.num_labels
+            id2label = {i: f"LABEL_{i}" for i in range(count)}
+        if sorted(id2label) != list(range(len(id2label))):
+            raise ConfigError(
+                f"id2label: wanted the keys 0 to {len(id2label) - 1}, got {sorted(id2label)}"
+            )
+        label2id = self.label2id
+        if label2id is None or len(label2id) != len(id2label):
+            label2id = {name: i for i, name in id2label.items()}
+        object.__setattr__(self, "id2label", id2label)
+        object.__setattr__(self, "label2id", dict(label2id))
+        object.__setattr__(self, "num_labels", len(id2label))
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head: hidden_size / num_attention_heads."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def label_names(self) -> list[str]:
+        """The label names in the order of the classifier's outputs."""
+        names = self.id2label or {}
+        return [names[i] for i in range(len(names))]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:
+        """Build a config from the contents of a config.json; unknown fields go to `extra`."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"config.json: wanted a JSON object of fields, got {type(values).__name__}"
+            )
+        model_type = values.get("model_type", "yoso")
+        if model_type != "yoso":
+            raise ConfigError(f'model_type: wanted "yoso", got {model_type!r}')
+        known = {f.name for f in fields(cls)} - {"extra"}
+        extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
+        return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> YosoConfig:
+        """Read config.json from a local folder (or the file itself, if that is what is named)."""
+        path = Path(folder)
+        if path.is_dir():
+            path = path / "config.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such file; a model folder holds a config.json") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}: not valid JSON: {error}") from error
+        try:
+            return cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what config.json holds: transformers' fields, `extra` among them."""
+        values: dict[str, Any] = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("extra", "num_labels")
+        }
+        if self.architectures is not None:
+            values["architectures"] = list(self.architectures)
+        values["id2label"] = {str(k): v for k, v in (self.id2label or {}).items()}
+        values["label2id"] = dict(self.label2id or {})
+        return {**values, **self.extra, "model_type": "yoso"}
+
+    def to_json(self) -> str:
+        """Return the text of config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json into `folder`, which must exist."""
+        Path(folder, "config.json").write_text(self.to_json(), encoding="utf-8")
+
+
+_COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "num_hash",
+)
+_FLAGS = (
+    "use_expectation",
+    "use_fast_hash",
+    "lsh_backward",
+    "tie_word_embeddings",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
+
+
+def _require(name: str, value: Any, wanted: str, accepts: Any) -> None:
+    if not accepts(value):
+        raise ConfigError(f"{name}: wanted {wanted}, got {value!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_token_id(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    )
+
+
+def _is_number(value: Any, low: float = 0.0, high: float = math.inf) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and low <= value <= high
+    )
+
+
+def _int_keys(name: str, mapping: Any) -> dict[int, str]:
+    try:
+        return {int(k): str(v) for k, v in mapping.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            f"{name}: wanted an object of names by label number, got {mapping!r}"
+        ) from None
+
+
+def _generic(id2label: Mapping[int, str]) -> bool:
+    """Whether the names say nothing beyond their number, so that num_labels may replace them."""
+    return all(name == f"LABEL_{i}" for i, name in id2label.items())

@@ -1,0 +1,424 @@
+"""The encoder alone and the five heads, under transformers' class names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort import losses
+from yosort.batch import PackedBatch
+from yosort.errors import InputError
+from yosort.inputs import ArrayLike, Call, flatten_choices, read_ids, to_numpy
+from yosort.ops.interface import Array, LayerNorm
+from yosort.outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from yosort.pretrained import PretrainedModel, first_rows
+
+Rows = npt.NDArray[np.int64]
+States = dict[str, Any]
+
+
+class YosoModel(PretrainedModel):
+    """The encoder: hidden states, no head."""
+
+    def __call__(
+        self,
+        input_ids: ArrayLike = None,
+        attention_mask: ArrayLike = None,
+        token_type_ids: ArrayLike = None,
+        position_ids: ArrayLike = None,
+        head_mask: ArrayLike = None,
+        inputs_embeds: ArrayLike = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        seed: int | None = None,
+        num_hash: int | None = None,
+    ) -> Any:
+        """Encode texts.
+
+        Args:
+            input_ids: integers [batch, n], token ids; or give inputs_embeds.
+            attention_mask: 0 or 1 [batch, n]; 0 marks padding, which comes back as zeros.
+            token_type_ids: integers [batch, n]; all 0 by default.
+            position_ids: integers [n] or [batch, n], rows of the position table; 2, 3, ... by
+                default, whatever the padding.
+            head_mask: [heads] or [layers, heads], factors of each head's context.
+            inputs_embeds: floats [batch, n, hidden], in place of the word embeddings.
+            output_attentions: return each layer's attention context too.
+            output_hidden_states: return each layer's output too.
+            return_dict: False for a tuple.
+            seed: of the hash functions, for this call.
+            num_hash: how many of them, for this call.
+
+        Raises:
+            InputError: an argument the model cannot take.
+        """
+        return self._forward(
+            Call(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                head_mask=head_mask,
+                inputs_embeds=inputs_embeds,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_dict=return_dict,
+                seed=seed,
+                num_hash=num_hash,
+            )
+        )
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        return BaseModelOutput(self._unpack(x, batch), **states)
+
+
+class _LabelledModel(PretrainedModel):
+    """A model whose loss comes from one array of labels."""
+
+    def __call__(
+        self,
+        input_ids: ArrayLike = None,
+        attention_mask: ArrayLike = None,
+        token_type_ids: ArrayLike = None,
+        position_ids: ArrayLike = None,
+        head_mask: ArrayLike = None,
+        inputs_embeds: ArrayLike = None,
+        labels: ArrayLike = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        seed: int | None = None,
+        num_hash: int | None = None,
+    ) -> Any:
+        """Answer for texts; `labels` add the loss. Other arguments are as in `YosoModel`."""
+        return self._forward(
+            Call(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                head_mask=head_mask,
+                inputs_embeds=inputs_embeds,
+                labels=labels,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_dict=return_dict,
+                seed=seed,
+                num_hash=num_hash,
+            )
+        )
+
+
+class YosoForMaskedLM(PretrainedModel):
+    """Predicts tokens: dense, activation, LayerNorm, decoder tied to the word embeddings."""
+
+    head: ClassVar[str | None] = "masked_lm"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike = None,
+        attention_mask: ArrayLike = None,
+        token_type_ids: ArrayLike = None,
+        position_ids: ArrayLike = None,
+        head_mask: ArrayLike = None,
+        inputs_embeds: ArrayLike = None,
+        labels: ArrayLike = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        seed: int | None = None,
+        num_hash: int | None = None,
+        positions: ArrayLike = None,
+    ) -> Any:
+        """Score the vocabulary for each token.
+
+        Args:
+            input_ids: as in `YosoModel`, like the arguments not named here.
+            attention_mask: see there.
+            token_type_ids: see there.
+            position_ids: see there.
+            head_mask: see there.
+            inputs_embeds: see there.
+            labels: integers [batch, n]; -100 does not count, nor does a masked token.
+            output_attentions: see there.
+            output_hidden_states: see there.
+            return_dict: see there.
+            seed: see there.
+            num_hash: see there.
+            positions: integers [k, 2], pairs (text, token): score these tokens only, and return
+                logits [k, vocab_size]. Labels are then [k].
+
+        Raises:
+            InputError: an argument the model cannot take.
+        """
+        return self._forward(
+            Call(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                head_mask=head_mask,
+                inputs_embeds=inputs_embeds,
+                labels=labels,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_dict=return_dict,
+                seed=seed,
+                num_hash=num_hash,
+                positions=positions,
+            )
+        )
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        transform = "cls.predictions.transform."
+        self._dense = self._linear(transform + "dense")
+        self._norm = LayerNorm(
+            self._ops.parameter(parameters[transform + "LayerNorm.weight"]),
+            self._ops.parameter(parameters[transform + "LayerNorm.bias"]),
+            self.config.layer_norm_eps,
+        )
+        self._decoder = self._linear("cls.predictions.decoder")
+
+    def _picked(self, call: Call, batch: PackedBatch) -> Rows:
+        """Return the packed row of each of `positions`, in the order asked."""
+        pairs = read_ids("positions", call.positions)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise InputError(f"positions: wanted shape [k, 2], got {list(pairs.shape)}")
+        texts, n = batch.shape
+        outside = np.flatnonzero(((pairs < 0) | (pairs >= [texts, n])).any(axis=1))
+        if outside.size:
+            raise InputError(
+                f"positions: wanted (text, token) within [{texts}, {n}], "
+                f"got {tuple(pairs[outside[0]].tolist())}"
+            )
+        rows = batch.rows_of(pairs[:, 0] * n + pairs[:, 1])
+        masked = np.flatnonzero(rows < 0)
+        if masked.size:
+            raise InputError(
+                f"positions: wanted tokens that attention_mask keeps, "
+                f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
+            )
+        return rows
+
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
+        return None if call.positions is None else np.unique(self._picked(call, batch))
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        ops = self._ops
+        if rows is not None:
+            x = ops.take(x, np.searchsorted(rows, self._picked(call, batch)))
+        x = ops.layer_norm(ops.linear(x, self._dense, self.config.hidden_act), self._norm)
+        logits = ops.linear(x, self._decoder)
+        loss = None
+        if call.labels is not None:
+            labels = _token_labels(call.labels, batch, None if rows is None else len(x))
+            loss = losses.cross_entropy(ops.xp, logits, labels)
+        logits = logits if rows is not None else self._unpack(logits, batch)
+        return MaskedLMOutput(loss, logits, **states)
+
+
+class YosoForSequenceClassification(_LabelledModel):
+    """Classifies a text from its token 0: dense, hidden_act, out_proj.
+
+    The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
+    mean squared error, cross-entropy, or binary cross-entropy.
+    """
+
+    head: ClassVar[str | None] = "sequence_classification"
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._dense = self._linear("classifier.dense")
+        self._out_proj = self._linear("classifier.out_proj")
+
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
+        return first_rows(batch)
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        logits = self._ops.linear(
+            self._ops.linear(x, self._dense, self.config.hidden_act), self._out_proj
+        )
+        loss = None if call.labels is None else self._loss(logits, call.labels)
+        return SequenceClassifierOutput(loss, logits, **states)
+
+    def _loss(self, logits: Array, labels: ArrayLike) -> Array:
+        values, xp = to_numpy("labels", labels), self._ops.xp
+        problem = self.config.problem_type
+        if problem is None:
+            if logits.shape[1] == 1:
+                problem = "regression"
+            else:
+                whole = values.dtype.kind in "iu"
+                problem = "single_label_classification" if whole else "multi_label_classification"
+        if problem == "regression":
+            return losses.mean_squared_error(xp, logits, values.astype(np.float64))
+        if problem == "multi_label_classification":
+            return losses.binary_cross_entropy(xp, logits, values.astype(np.float64))
+        return _class_loss(xp, logits, values)
+
+
+class YosoForMultipleChoice(_LabelledModel):
+    """Scores the choices of a question: inputs are [batch, choices, n], one text a choice."""
+
+    head: ClassVar[str | None] = "multiple_choice"
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._pre_classifier = self._linear("pre_classifier")
+        self._classifier = self._linear("classifier")
+
+    def _forward(self, call: Call) -> Any:
+        return super()._forward(flatten_choices(call))
+
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
+        return first_rows(batch)
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        ops = self._ops
+        logits = ops.linear(ops.linear(x, self._pre_classifier, "relu"), self._classifier)
+        logits = logits.reshape(-1, call.choices)
+        loss = None if call.labels is None else _class_loss(ops.xp, logits, call.labels)
+        return MultipleChoiceModelOutput(loss, logits, **states)
+
+
+class YosoForTokenClassification(_LabelledModel):
+    """Labels each token by a linear map; the loss counts unmasked tokens."""
+
+    head: ClassVar[str | None] = "token_classification"
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._classifier = self._linear("classifier")
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        logits = self._ops.linear(x, self._classifier)
+        loss = None
+        if call.labels is not None:
+            labels = _token_labels(call.labels, batch, None)
+            if batch.keep is not None:  # masked tokens are attended to, but never counted
+                labels = np.where(batch.keep != 0, labels, losses.IGNORE)
+            loss = losses.cross_entropy(self._ops.xp, logits, labels)
+        return TokenClassifierOutput(loss, self._unpack(logits, batch), **states)
+
+
+class YosoForQuestionAnswering(PretrainedModel):
+    """Scores each token as the start and as the end of the answer."""
+
+    head: ClassVar[str | None] = "question_answering"
+
+    def __call__(
+        self,
+        input_ids: ArrayLike = None,
+        attention_mask: ArrayLike = None,
+        token_type_ids: ArrayLike = None,
+        position_ids: ArrayLike = None,
+        head_mask: ArrayLike = None,
+        inputs_embeds: ArrayLike = None,
+        start_positions: ArrayLike = None,
+        end_positions: ArrayLike = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        seed: int | None = None,
+        num_hash: int | None = None,
+    ) -> Any:
+        """Score answer spans.
+
+        `start_positions` and `end_positions`, integers [batch], add the loss; positions past the
+        end do not count. Other arguments are as in `YosoModel`.
+        """
+        return self._forward(
+            Call(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                head_mask=head_mask,
+                inputs_embeds=inputs_embeds,
+                start_positions=start_positions,
+                end_positions=end_positions,
+                output_attentions=output_attentions,
+                output_hidden_states=output_hidden_states,
+                return_dict=return_dict,
+                seed=seed,
+                num_hash=num_hash,
+            )
+        )
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._qa_outputs = self._linear("qa_outputs")
+
+    def _answer(
+        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    ) -> ModelOutput:
+        scores = self._unpack(self._ops.linear(x, self._qa_outputs), batch)
+        start, end = scores[..., 0], scores[..., 1]
+        loss = None
+        if call.start_positions is not None and call.end_positions is not None:
+            start_loss = self._span_loss(start, "start_positions", call.start_positions, batch)
+            end_loss = self._span_loss(end, "end_positions", call.end_positions, batch)
+            loss = (start_loss + end_loss) / 2
+        return QuestionAnsweringModelOutput(loss, start, end, **states)
+
+    def _span_loss(
+        self, scores: Array, name: str, positions: ArrayLike, batch: PackedBatch
+    ) -> Array:
+        texts, n = batch.shape
+        where = read_ids(name, positions).reshape(-1)
+        if len(where) != texts:
+            raise InputError(f"{name}: wanted shape [{texts}], got {list(where.shape)}")
+        where = where.clip(0, n)
+        if not batch.is_dense:
+            # Masked tokens are no possible answers: out of the softmax, and wrong as a label.
+            inside = np.flatnonzero(where < n)
+            rows = batch.rows_of(inside * n + where[inside])
+            if (rows < 0).any():
+                text = int(inside[np.flatnonzero(rows < 0)[0]])
+                raise InputError(
+                    f"{name}[{text}]: wanted a token that attention_mask keeps, "
+                    f"got {int(where[text])}, which it masks"
+                )
+            held = np.zeros(texts * n, bool)
+            held[batch.cells] = True
+            xp = self._ops.xp
+            scores = xp.where(xp.asarray(held.reshape(texts, n)), scores, -np.inf)
+        return losses.cross_entropy(self._ops.xp, scores, where, ignore=n)
+
+
+def _class_loss(xp: Any, logits: Array, labels: ArrayLike) -> Array:
+    """Return the cross-entropy of logits [batch, classes] with one label a row."""
+    classes = read_ids("labels", labels)
+    if classes.size != len(logits):
+        raise InputError(f"labels: wanted shape [{len(logits)}], got {list(classes.shape)}")
+    return losses.cross_entropy(xp, logits, classes.reshape(-1))
+
+
+def _token_labels(labels: ArrayLike, batch: PackedBatch, count: int | None) -> Rows:
+    """Return one label a packed token (or a picked one, of which there are `count`)."""
+    values = read_ids("labels", labels)
+    if count is not None:
+        if values.shape != (count,):
+            raise InputError(f"labels: wanted shape [{count}], got {list(values.shape)}")
+        return values
+    if values.shape != batch.shape:
+        raise InputError(f"labels: wanted shape {list(batch.shape)}, got {list(values.shape)}")
+    return np.asarray(batch.pack(values))

@@ -1,0 +1,190 @@
+"""The ops of YOSO attention as functions, and the choice of a backend.
+
+`hash_signs`, `fast_hash`, `gaussian_hash`, `lsh_cumulation` and `expected_attention` take numpy (or
+cupy) arrays and return the same kind. `get_ops` picks the backend that a model runs on: the only
+place that does. Each op is defined in `reference`; `cpu` is compiled; `interface` says what a
+backend must offer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.errors import ConfigError, DeviceError
+from yosort.ops import checks
+from yosort.ops.interface import Ops
+from yosort.ops.signs import hash_signs
+
+__all__ = [
+    "expected_attention",
+    "fast_hash",
+    "gaussian_hash",
+    "get_ops",
+    "hash_signs",
+    "lsh_cumulation",
+]
+
+_log = logging.getLogger("yosort")
+
+
+def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | None = None) -> Ops:
+    """Return the backend for a device.
+
+    Args:
+        device: "auto" (a usable GPU, or the CPU; the choice is logged), "cpu", "cuda", "cuda:N",
+            or "reference" (plain NumPy in float64, for tests and study).
+        dtype: compute type.
+        num_threads: CPU threads a call may use; None for what environment and machine say.
+
+    Raises:
+        ConfigError: no such device name or dtype.
+        DeviceError: the device cannot be used, and why.
+    """
+    if not isinstance(device, str) or not _is_device(device):
+        raise ConfigError(
+            f'device: wanted "auto", "cpu", "cuda", "cuda:N" or "reference", got {device!r}'
+        )
+    if device.startswith("cuda"):
+        raise DeviceError(f"device={device!r}: {_why_no_gpu()}")
+    if device == "auto":
+        _log.info("device='auto': using the CPU (%s)", _why_no_gpu())
+    if str(dtype) != "float32":
+        raise ConfigError(f'dtype: wanted "float32", the compute type of the CPU, got {dtype!r}')
+    if device == "reference":
+        from yosort.ops.plain import PlainOps
+
+        return PlainOps()
+    from yosort.ops.cpu import CpuOps
+
+    return CpuOps(num_threads)
+
+
+def _is_device(name: str) -> bool:
+    return name in ("auto", "cpu", "cuda", "reference") or (
+        name.startswith("cuda:") and name[5:].isdecimal()
+    )
+
+
+def _why_no_gpu() -> str:
+    return "this version of yosort has no GPU backend"
+
+
+def fast_hash(
+    x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: Any = None
+) -> npt.NDArray[np.int32]:
+    """Hash rows by random rotations; `reference.fast_hash` is the definition.
+
+    Args:
+        x: float32 [batch, n, dim].
+        signs: int8 [batch, 3, parts, hash_dim], from `hash_signs`.
+        num_hash: how many functions.
+        hash_code_len: bits per code, 1 to 16.
+        mask: [batch, n] of 0 and 1; masked rows get code 0.
+
+    Returns:
+        int32 [batch, n, num_hash], the same bits on every backend.
+
+    Raises:
+        InputError: shapes, sizes or values that do not fit.
+    """
+    checks.check_fast_hash(x, signs, num_hash, hash_code_len, mask)
+    codes = _functions().fast_hash(x, signs, num_hash, hash_code_len)
+    return codes if mask is None else codes * (mask != 0)[..., None]
+
+
+def gaussian_hash(
+    x: Any, projection: Any, *, num_hash: int, hash_code_len: int, mask: Any = None
+) -> npt.NDArray[np.int32]:
+    """Hash rows by random hyperplanes; `reference.gaussian_hash` is the definition.
+
+    Args:
+        x: float32 [batch, n, dim].
+        projection: float32 [batch, dim, num_hash * hash_code_len].
+        num_hash: how many functions.
+        hash_code_len: bits per code, 1 to 16.
+        mask: [batch, n] of 0 and 1; masked rows get code 0.
+
+    Returns:
+        int32 [batch, n, num_hash]. A projection within rounding of 0 may fall either way.
+
+    Raises:
+        InputError: shapes, sizes or values that do not fit.
+    """
+    checks.check_gaussian_hash(x, projection, num_hash, hash_code_len, mask)
+    codes = _functions().gaussian_hash(x, projection, num_hash, hash_code_len)
+    return codes if mask is None else codes * (mask != 0)[..., None]
+
+
+def lsh_cumulation(
+    query_codes: Any,
+    key_codes: Any,
+    value: Any,
+    *,
+    hash_code_len: int,
+    query_mask: Any = None,
+    key_mask: Any = None,
+) -> npt.NDArray[np.float32]:
+    """Average over hashes the sum of the values that share a query's bucket.
+
+    `reference.lsh_cumulation` is the definition.
+
+    Args:
+        query_codes: integers [batch, n_query, num_hash] in [0, 2 ** hash_code_len).
+        key_codes: integers [batch, n_key, num_hash], likewise.
+        value: float32 [batch, n_key, dim].
+        hash_code_len: bits per code, 1 to 16.
+        query_mask: [batch, n_query] of 0 and 1; masked rows come back as zeros.
+        key_mask: [batch, n_key] of 0 and 1; masked rows are in no bucket.
+
+    Returns:
+        float32 [batch, n_query, dim], the same bits for any number of threads.
+
+    Raises:
+        InputError: shapes, sizes or values that do not fit.
+    """
+    checks.check_lsh_cumulation(query_codes, key_codes, value, hash_code_len, query_mask, key_mask)
+    return _functions().lsh_cumulation(
+        query_codes, key_codes, value, hash_code_len, query_mask, key_mask
+    )
+
+
+def expected_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    hash_code_len: int,
+    query_mask: Any = None,
+    key_mask: Any = None,
+) -> npt.NDArray[np.float32]:
+    """Weigh the values by the probability that their key's code is the query's (YOSO-E).
+
+    `reference.expected_attention` is the definition; no n x n array is made.
+
+    Args:
+        query: float32 [batch, n_query, dim], rows L2-normalised already.
+        key: float32 [batch, n_key, dim], likewise.
+        value: float32 [batch, n_key, value_dim].
+        hash_code_len: bits per code, 1 to 16.
+        query_mask: [batch, n_query] of 0 and 1; masked rows come back as zeros.
+        key_mask: [batch, n_key] of 0 and 1; masked rows do not count.
+
+    Returns:
+        float32 [batch, n_query, value_dim].
+
+    Raises:
+        InputError: shapes, sizes or values that do not fit.
+    """
+    checks.check_expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
+    return _functions().expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
+
+
+def _functions() -> Any:
+    """Return the module that holds the backend's functional ops."""
+    from yosort.ops import cpu
+
+    return cpu

@@ -1,0 +1,108 @@
+"""Argument checks of the functional ops: done once, above every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import InputError
+from yosort.ops.signs import check_hash_sizes, hash_dim, hash_parts
+
+
+def check_array(name: str, array: Any, shape: tuple[int | None | str, ...], kinds: str) -> None:
+    """Raise InputError unless `array` has this many axes, these sizes and a dtype of `kinds`.
+
+    Args:
+        name: what the message calls it.
+        array: numpy or cupy array.
+        shape: per axis an exact size, or a name for an axis of any size.
+        kinds: numpy's dtype kinds that will do, such as "f" or "iu".
+    """
+    got = getattr(array, "shape", None)
+    if got is None:
+        raise InputError(f"{name}: wanted an array, got {type(array).__name__}")
+    fits = len(got) == len(shape) and all(
+        not isinstance(want, int) or want == have for want, have in zip(shape, got, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(axis) for axis in shape)
+        raise InputError(f"{name}: wanted shape [{wanted}], got {list(got)}")
+    if array.dtype.kind not in kinds:
+        names = {"f": "floating point", "i": "integer", "u": "unsigned", "b": "boolean"}
+        wanted = " or ".join(names[k] for k in kinds)
+        raise InputError(f"{name}: wanted {wanted} values, got dtype {array.dtype}")
+
+
+def check_mask(name: str, mask: Any, batch: int, n: int) -> None:
+    """Raise InputError unless `mask` is None or holds [batch, n] zeros and ones."""
+    if mask is None:
+        return
+    check_array(name, mask, (batch, n), "biuf")
+    bad = (mask != 0) & (mask != 1)
+    if bool(bad.any()):
+        raise InputError(f"{name}: wanted zeros and ones, got {mask[bad][0]}")
+
+
+def check_fast_hash(x: Any, signs: Any, num_hash: int, hash_code_len: int, mask: Any) -> None:
+    """Check the arguments of `fast_hash`."""
+    check_array("x", x, ("batch", "n", "dim"), "f")
+    batch, n, dim = x.shape
+    check_hash_sizes(num_hash, hash_code_len, dim)
+    parts, width = hash_parts(num_hash, hash_code_len, dim), hash_dim(dim, hash_code_len)
+    check_array("signs", signs, (batch, 3, parts, width), "i")
+    if not bool((abs(signs) == 1).all()):
+        raise InputError("signs: wanted only -1 and 1, got other values")
+    check_mask("mask", mask, batch, n)
+
+
+def check_gaussian_hash(
+    x: Any, projection: Any, num_hash: int, hash_code_len: int, mask: Any
+) -> None:
+    """Check the arguments of `gaussian_hash`."""
+    check_array("x", x, ("batch", "n", "dim"), "f")
+    batch, n, dim = x.shape
+    check_hash_sizes(num_hash, hash_code_len, dim)
+    check_array("projection", projection, (batch, dim, num_hash * hash_code_len), "f")
+    check_mask("mask", mask, batch, n)
+
+
+def check_lsh_cumulation(
+    query_codes: Any, key_codes: Any, value: Any, hash_code_len: int, query_mask: Any, key_mask: Any
+) -> None:
+    """Check the arguments of `lsh_cumulation`."""
+    check_array("query_codes", query_codes, ("batch", "n", "num_hash"), "iu")
+    batch, n_query, num_hash = query_codes.shape
+    check_array("key_codes", key_codes, (batch, "n", num_hash), "iu")
+    n_key = key_codes.shape[1]
+    check_array("value", value, (batch, n_key, "dim"), "f")
+    check_hash_sizes(num_hash, hash_code_len, value.shape[2])
+    for name, codes in (("query_codes", query_codes), ("key_codes", key_codes)):
+        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < 1 << hash_code_len:
+            raise InputError(
+                f"{name}: wanted codes from 0 to {(1 << hash_code_len) - 1} "
+                f"(hash_code_len {hash_code_len}), got {int(codes.min())} to {int(codes.max())}"
+            )
+    check_mask("query_mask", query_mask, batch, n_query)
+    check_mask("key_mask", key_mask, batch, n_key)
+
+
+def check_expected_attention(
+    query: Any, key: Any, value: Any, hash_code_len: int, query_mask: Any, key_mask: Any
+) -> None:
+    """Check the arguments of `expected_attention`."""
+    check_array("query", query, ("batch", "n", "dim"), "f")
+    batch, n_query, dim = query.shape
+    check_array("key", key, (batch, "n", dim), "f")
+    n_key = key.shape[1]
+    check_array("value", value, (batch, n_key, "value_dim"), "f")
+    check_hash_sizes(1, hash_code_len, dim)
+    check_mask("query_mask", query_mask, batch, n_query)
+    check_mask("key_mask", key_mask, batch, n_key)
+    for name, rows in (("query", query), ("key", key)):
+        norm = (rows.astype(np.float64) ** 2).sum(axis=-1) ** 0.5
+        if bool((norm > 1.001).any()):
+            raise InputError(
+                f"{name}: wanted rows of length at most 1 (L2-normalised), "
+                f"got one of length {float(norm.max()):.4g}"
+            )

@@ -1,0 +1,176 @@
+"""What a backend must offer: the model is written once over these methods.
+
+Arrays are the backend's own (numpy on the host, cupy on a device). Token rows are packed: `x` is
+[total, hidden] without padding, and `offsets` int64 [texts + 1] (host) cuts it into texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = Any
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Parameters of a layer normalisation: scale and shift [hidden], and its epsilon."""
+
+    scale: Array
+    shift: Array
+    eps: float
+
+
+@dataclass(frozen=True)
+class EmbeddingTables:
+    """Word, position and token type tables [rows, hidden], and the normalisation of their sum."""
+
+    word: Array
+    position: Array
+    token_type: Array
+    norm: LayerNorm
+
+
+@dataclass(frozen=True)
+class LayerTail:
+    """What follows the attention in a layer; the linear maps are as `Ops.linear_map` made them.
+
+    x' = norm1(x + output(context)); the result is norm2(x' + down(activation(up(x')))).
+    """
+
+    output: Any
+    norm1: LayerNorm
+    up: Any
+    activation: str
+    down: Any
+    norm2: LayerNorm
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How queries meet keys in one attention call.
+
+    Attributes:
+        count: number of heads; q, k and v are [rows, count * head_dim], heads side by side.
+        hash_code_len: bits per hash code, the exponent of the expectation.
+        query_offsets: int64 [texts + 1], the query rows of each text.
+        offsets: int64 [texts + 1], its key and value rows.
+    """
+
+    count: int
+    hash_code_len: int
+    query_offsets: Offsets
+    offsets: Offsets
+
+
+@dataclass(frozen=True)
+class HashFunctions:
+    """The hash functions of one layer: random signs (fast hash) or a Gaussian matrix (slow).
+
+    Attributes:
+        num_hash: how many.
+        signs: int8 [heads, 3, parts, hash_dim] or None.
+        projection: float32 [heads, head_dim, num_hash * hash_code_len] or None.
+    """
+
+    num_hash: int
+    signs: npt.NDArray[np.int8] | None = None
+    projection: npt.NDArray[np.float32] | None = None
+
+
+class Ops(Protocol):
+    """One backend. Methods neither change their arguments nor keep state between calls."""
+
+    name: str
+    device: str
+    dtype: np.dtype[Any]
+    xp: Any  #: the array module, numpy or cupy, for the losses
+
+    def from_host(self, array: npt.NDArray[Any]) -> Array:
+        """Return a host array as one of this backend, dtype unchanged."""
+        ...
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """Return one of this backend's arrays as numpy."""
+        ...
+
+    def linear_map(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> Any:
+        """Prepare weight [out, in] and bias [out] once, at load, for `linear`."""
+        ...
+
+    def parameter(self, array: npt.NDArray[Any]) -> Array:
+        """Prepare a small parameter (a vector, a convolution) in the compute type."""
+        ...
+
+    def table(self, array: npt.NDArray[Any]) -> Array:
+        """Prepare an embedding table [rows, hidden]; it may stay in its stored type and place."""
+        ...
+
+    def embed(
+        self,
+        tables: EmbeddingTables,
+        words: Array,
+        positions: npt.NDArray[np.int64],
+        token_types: npt.NDArray[np.int64],
+    ) -> Array:
+        """Sum the three embeddings and normalise: [total, hidden].
+
+        `words` holds ids int64 [total], or rows float [total, hidden] to take their place.
+        """
+        ...
+
+    def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
+        """Return activation(x @ weight.T + bias), [rows, out]."""
+        ...
+
+    def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
+        """Normalise each row of x."""
+        ...
+
+    def layer_tail(
+        self, context: Array, x: Array, tail: LayerTail, following: Any | None
+    ) -> tuple[Array, Array | None]:
+        """Finish a layer, and apply the next one's map (its q, k, v) while rows are in cache.
+
+        Returns:
+            The layer's output [rows, hidden], and following(output) [rows, out] or None.
+        """
+        ...
+
+    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+        """Return YOSO-E's context [query rows, hidden]: q, k L2-normalised, then each head's rows.
+
+        query, key and value may be column slices of one array.
+        """
+        ...
+
+    def sampled_attention(
+        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+    ) -> Array:
+        """Return sampled attention's context [query rows, hidden], each head's rows normalised."""
+        ...
+
+    def add_convolution(
+        self,
+        context: Array,
+        value: Array,
+        weight: Array,
+        heads: Heads,
+        query_slots: npt.NDArray[np.int32],
+        slots: npt.NDArray[np.int32],
+        keep: npt.NDArray[np.float32] | None,
+    ) -> Array:
+        """Return context plus the depthwise convolution [heads, window] of value * keep."""
+        ...
+
+    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+        """Return the rows x[rows]."""
+        ...
+
+    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+        """Return [total, ...] with x at `rows` and zeros elsewhere."""
+        ...

@@ -1,0 +1,177 @@
+"""The reference backend: the whole interface in plain NumPy, for tests and for reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.ops import reference
+from yosort.ops.interface import (
+    Array,
+    EmbeddingTables,
+    HashFunctions,
+    Heads,
+    LayerNorm,
+    LayerTail,
+)
+
+
+class PlainOps:
+    """Every op as its definition says, in float64. Slow, and n x n arrays: only for short texts."""
+
+    name = "reference"
+    device = "cpu"
+    dtype = np.dtype(np.float64)
+    xp: Any = np
+
+    def from_host(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.from_host`."""
+        return array
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """See `Ops.to_host`."""
+        return np.asarray(array)
+
+    def linear_map(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> Any:
+        """See `Ops.linear_map`."""
+        out = weight.shape[0]
+        shift = np.zeros(out) if bias is None else bias.astype(np.float64)
+        return weight.astype(np.float64), shift
+
+    def parameter(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.parameter`."""
+        return array.astype(np.float64)
+
+    table = parameter
+
+    def embed(
+        self,
+        tables: EmbeddingTables,
+        words: Array,
+        positions: npt.NDArray[np.int64],
+        token_types: npt.NDArray[np.int64],
+    ) -> Array:
+        """See `Ops.embed`."""
+        rows = tables.word[words] if words.ndim == 1 else words
+        total = rows + tables.position[positions] + tables.token_type[token_types]
+        return self.layer_norm(total, tables.norm)
+
+    def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
+        """See `Ops.linear`."""
+        weight, bias = linear_map
+        return reference.activate(x @ weight.T + bias, activation)
+
+    def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
+        """See `Ops.layer_norm`."""
+        return reference.layer_norm(x, norm.scale, norm.shift, norm.eps)
+
+    def layer_tail(
+        self, context: Array, x: Array, tail: LayerTail, following: Any | None
+    ) -> tuple[Array, Array | None]:
+        """See `Ops.layer_tail`."""
+        attended = self.layer_norm(x + self.linear(context, tail.output), tail.norm1)
+        inner = self.linear(attended, tail.up, tail.activation)
+        out = self.layer_norm(attended + self.linear(inner, tail.down), tail.norm2)
+        return out, None if following is None else self.linear(out, following)
+
+    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+        """See `Ops.expected_attention`."""
+        context = np.zeros(query.shape)
+        for q, k, v, out in _units(query, key, value, context, heads):
+            sums = reference.expected_attention(
+                reference.l2_normalize(q)[None],
+                reference.l2_normalize(k)[None],
+                v[None],
+                hash_code_len=heads.hash_code_len,
+            )
+            out[:] = reference.l2_normalize(sums[0])
+        return context
+
+    def sampled_attention(
+        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+    ) -> Array:
+        """See `Ops.sampled_attention`."""
+        context = np.zeros(query.shape)
+        for index, (q, k, v, out) in enumerate(_units(query, key, value, context, heads)):
+            head = index % heads.count
+            codes = [self._codes(rows, heads.hash_code_len, functions, head) for rows in (q, k)]
+            sums = reference.lsh_cumulation(*codes, v[None], hash_code_len=heads.hash_code_len)
+            out[:] = reference.l2_normalize(sums[0])
+        return context
+
+    def _codes(
+        self, rows: Array, hash_code_len: int, functions: HashFunctions, head: int
+    ) -> reference.Codes:
+        if functions.signs is not None:
+            return reference.fast_hash(
+                rows[None].astype(np.float32),
+                functions.signs[head : head + 1],
+                num_hash=functions.num_hash,
+                hash_code_len=hash_code_len,
+            )
+        assert functions.projection is not None
+        return reference.gaussian_hash(
+            rows[None],
+            functions.projection[head : head + 1],
+            num_hash=functions.num_hash,
+            hash_code_len=hash_code_len,
+        )
+
+    def add_convolution(
+        self,
+        context: Array,
+        value: Array,
+        weight: Array,
+        heads: Heads,
+        query_slots: npt.NDArray[np.int32],
+        slots: npt.NDArray[np.int32],
+        keep: npt.NDArray[np.float32] | None,
+    ) -> Array:
+        """See `Ops.add_convolution`."""
+        out = context.copy()
+        if keep is not None:
+            value = value * keep[:, None]
+        for begin, end, q_begin, q_end in _bounds(heads):
+            rows = value[begin:end].reshape(end - begin, heads.count, -1)
+            convolved = reference.depthwise_convolution(rows, weight, slots[begin:end])
+            wanted = np.isin(slots[begin:end], query_slots[q_begin:q_end])
+            out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, -1)
+        return out
+
+    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+        """See `Ops.take`."""
+        return x[rows]
+
+    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+        """See `Ops.put`."""
+        out = np.zeros((total, *x.shape[1:]), x.dtype)
+        out[rows] = x
+        return out
+
+
+def _bounds(heads: Heads) -> list[tuple[int, int, int, int]]:
+    """Return (key begin, key end, query begin, query end) of each text."""
+    keys, queries = heads.offsets.tolist(), heads.query_offsets.tolist()
+    return list(zip(keys[:-1], keys[1:], queries[:-1], queries[1:], strict=True))
+
+
+def _units(
+    query: Array, key: Array, value: Array, context: Array, heads: Heads
+) -> list[tuple[Array, Array, Array, Array]]:
+    """Return the q, k, v and output views of each text and head, heads fastest."""
+    width = query.shape[1] // heads.count
+    units = []
+    for begin, end, q_begin, q_end in _bounds(heads):
+        for head in range(heads.count):
+            columns = slice(head * width, (head + 1) * width)
+            units.append(
+                (
+                    query[q_begin:q_end, columns],
+                    key[begin:end, columns],
+                    value[begin:end, columns],
+                    context[q_begin:q_end, columns],
+                )
+            )
+    return units

@@ -1,0 +1,309 @@
+"""What all models share: construction, loading, saving, and the course of a call."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
+from yosort.batch import PackedBatch
+from yosort.checkpoint import read_state, resolve, to_canonical, write_state
+from yosort.config import YosoConfig
+from yosort.errors import ConfigError, InputError
+from yosort.inputs import Call, read_head_mask, read_inputs
+from yosort.model import Encoder
+from yosort.ops import get_ops
+from yosort.ops.interface import Array
+from yosort.outputs import ModelOutput
+from yosort.tokenizer import TOKENIZER_FILES, Tokenizer
+from yosort.weights import base_shapes, head_shapes, random_parameters, select, stored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PADDING = ("masked", "attended")
+
+
+class PretrainedModel:
+    """A YOSO encoder with a head, on one backend.
+
+    A call changes nothing in the model: threads may share it.
+
+    Args:
+        config: the architecture.
+        seed: of the random weights, and of the hash functions of sampled attention.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        dtype: compute type, "float32"; "float16" on a GPU.
+        attention: "expectation", "sampled", or None for what the config says.
+        num_hash: hash functions of sampled attention; None for the config's.
+        padding: "masked": padding never counts; "attended": as transformers does.
+        num_threads: CPU threads of a call; None for what the environment and the machine say.
+
+    Raises:
+        ConfigError: an option that does not exist.
+        DeviceError: a device that cannot be used.
+    """
+
+    head: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        config: YosoConfig,
+        seed: int = 0,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        attention: str | None = None,
+        num_hash: int | None = None,
+        padding: str = "masked",
+        num_threads: int | None = None,
+    ) -> None:
+        names = [*base_shapes(config), *head_shapes(config, self.head)]
+        state = random_parameters(names, config, self.head, check_seed(seed))
+        if config.tie_word_embeddings:
+            state = {k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")}
+        parameters, _ = select(
+            state, config, self.head, where="random weights", allow_random_head=False
+        )
+        self._set_up(
+            config,
+            parameters,
+            None,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            num_hash=num_hash,
+            seed=seed,
+            padding=padding,
+            num_threads=num_threads,
+        )
+
+    def _set_up(
+        self,
+        config: YosoConfig,
+        parameters: dict[str, npt.NDArray[Any]],
+        folder: Path | None,
+        *,
+        device: str,
+        dtype: str,
+        attention: str | None,
+        num_hash: int | None,
+        seed: int,
+        padding: str,
+        num_threads: int | None,
+    ) -> None:
+        if padding not in PADDING:
+            raise ConfigError(f'padding: wanted "masked" or "attended", got {padding!r}')
+        self.config = config
+        self.padding = padding
+        self._mode = check_mode(attention, config)
+        self._num_hash = check_num_hash(num_hash, config)
+        self._seed = check_seed(seed)
+        self._ops = get_ops(device, dtype=dtype, num_threads=num_threads)
+        self._parameters = parameters
+        self._folder = folder
+        self._tokenizer: Tokenizer | None = None
+        self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
+        self._encoder = Encoder(config, parameters, self._ops)
+        self._prepare_head(parameters)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        attention: str | None = None,
+        num_hash: int | None = None,
+        seed: int = 0,
+        padding: str = "masked",
+        num_threads: int | None = None,
+        allow_random_head: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+    ) -> Self:
+        """Load a checkpoint: a local folder (never touching the network) or a hub id.
+
+        Args:
+            source: a folder with config.json and weights, or an id such as "uw-madison/yoso-4096".
+            device: as in the constructor, like dtype, attention, num_hash, padding, num_threads.
+            dtype: see above.
+            attention: see above.
+            num_hash: see above.
+            seed: of the hash functions.
+            padding: see above.
+            num_threads: see above.
+            allow_random_head: draw the head at random if the checkpoint has none of it.
+            revision: branch, tag or commit on the hub.
+            local_files_only: take a hub id from the local cache alone.
+            cache_dir: the cache, if not the hub library's default.
+            token: the hub's access token.
+
+        Raises:
+            CheckpointError: weights missing, unexpected, misshapen (all named) or unreadable.
+            ConfigError: config.json or an option is not a YOSO model's.
+            DeviceError: the device cannot be used.
+        """
+        folder = resolve(
+            source,
+            revision=revision,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
+            token=token,
+        )
+        config = YosoConfig.from_pretrained(folder)
+        parameters, random = select(
+            to_canonical(read_state(folder)),
+            config,
+            cls.head,
+            where=str(folder),
+            allow_random_head=allow_random_head,
+        )
+        parameters.update(random_parameters(random, config, cls.head, check_seed(seed)))
+        model = cls.__new__(cls)
+        model._set_up(
+            config,
+            parameters,
+            folder,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            num_hash=num_hash,
+            seed=seed,
+            padding=padding,
+            num_threads=num_threads,
+        )
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json, model.safetensors and the tokenizer; transformers loads the folder."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        replace(self.config, architectures=(type(self).__name__,)).save(target)
+        write_state(target, stored(self._parameters))
+        if self._folder is not None and self._folder.resolve() != target.resolve():
+            for name in TOKENIZER_FILES:
+                if (self._folder / name).is_file():
+                    shutil.copyfile(self._folder / name, target / name)
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: "cpu", or "cuda:N"."""
+        return self._ops.device
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The compute type."""
+        return self._ops.dtype
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the model's folder; None for a model that was not loaded from one."""
+        if self._tokenizer is None and self._folder is not None:
+            self._tokenizer = Tokenizer.from_pretrained(self._folder)
+        return self._tokenizer
+
+    def num_parameters(self) -> int:
+        """Return the number of weights; tied ones count once."""
+        return sum(array.size for array in stored(self._parameters).values())
+
+    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Prepare the head's weights for the backend."""
+
+    def _linear(self, name: str) -> Any:
+        return self._ops.linear_map(
+            self._parameters[name + ".weight"], self._parameters[name + ".bias"]
+        )
+
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:
+        """Return the ascending packed rows that the head reads, or None for all."""
+        return None
+
+    def _answer(
+        self,
+        call: Call,
+        batch: PackedBatch,
+        rows: npt.NDArray[np.int64] | None,
+        x: Array,
+        states: dict[str, Any],
+    ) -> ModelOutput:
+        """Apply the head to x [total or len(rows), hidden] and fill its output."""
+        raise NotImplementedError
+
+    def _forward(self, call: Call) -> Any:
+        """Run a call: read, encode, answer."""
+        config, ops = self.config, self._ops
+        inputs = read_inputs(call, config, padding=self.padding)
+        batch = inputs.batch
+        head_mask = read_head_mask(call.head_mask, config)
+        keep_hidden = _chosen(call.output_hidden_states, config.output_hidden_states)
+        keep_contexts = _chosen(call.output_attentions, config.output_attentions)
+        rows = self._wanted_rows(call, batch)
+        all_rows = rows is None or keep_hidden or keep_contexts
+        encoded = self._encoder(
+            inputs,
+            self._attention_of(call),
+            rows=None if all_rows else rows,
+            head_mask=None if head_mask is None else ops.from_host(head_mask),
+            keep_hidden_states=keep_hidden,
+            keep_contexts=keep_contexts,
+        )
+        x = encoded.last
+        if all_rows and rows is not None:
+            x = ops.take(x, rows)
+        states: dict[str, Any] = {}
+        if keep_hidden:
+            states["hidden_states"] = tuple(self._unpack(h, batch) for h in encoded.hidden_states)
+        if keep_contexts:
+            states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
+        output = self._answer(call, batch, rows, x, states)
+        return output if _chosen(call.return_dict, config.return_dict) else output.to_tuple()
+
+    def _attention_of(self, call: Call) -> Attention:
+        """Return the call's attention: the model's own, or one with other hash functions."""
+        if call.seed is None and call.num_hash is None:
+            return self._attention
+        seed = self._seed if call.seed is None else check_seed(call.seed)
+        num_hash = self._num_hash
+        if call.num_hash is not None:
+            num_hash = check_num_hash(call.num_hash, self.config)
+        return draw_attention(self.config, self._mode, num_hash, seed)
+
+    def _unpack(self, x: Array, batch: PackedBatch) -> Array:
+        """Return packed rows [total, ...] as [texts, n, ...], zeros where masked."""
+        cells = batch.shape[0] * batch.shape[1]
+        padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
+        return padded.reshape(*batch.shape, *x.shape[1:])
+
+
+def first_rows(batch: PackedBatch) -> npt.NDArray[np.int64]:
+    """Return the packed row of each text's token 0, which the classifiers read.
+
+    Raises:
+        InputError: a text without tokens, or whose token 0 is masked.
+    """
+    texts, n = batch.shape
+    if n == 0:
+        raise InputError("input_ids: wanted at least one token a text, got none")
+    rows = batch.rows_of(np.arange(texts, dtype=np.int64) * n)
+    masked = np.flatnonzero(rows < 0)
+    if masked.size:
+        raise InputError(
+            f"attention_mask[{int(masked[0])}, 0]: wanted 1, for the classifier reads token 0, "
+            "got 0; pad on the right"
+        )
+    return rows
+
+
+def _chosen(argument: bool | None, default: bool) -> bool:
+    return default if argument is None else bool(argument)

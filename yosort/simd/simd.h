@@ -1,0 +1,49 @@
+/* One vector type for every loop: `vf`, LANES floats wide, chosen by the flags that the including
+ * translation unit is compiled with. kernels.c is compiled once per instruction set (see
+ * meson.build), and cpu_features picks among them at run time, so no file needs -march=native.
+ *
+ * GCC and Clang take the loops as vector extensions, which lower to SSE2, AVX2, AVX-512 or NEON.
+ * Any other compiler gets LANES == 1: the same source as plain scalar C.
+ */
+#ifndef YOSORT_SIMD_H
+#define YOSORT_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#  define YS_INLINE static inline __attribute__((always_inline))
+#  define YS_RESTRICT __restrict__
+#  if defined(__AVX512F__)
+#    define LANES 16
+#  elif defined(__AVX__)
+#    define LANES 8
+#  else
+#    define LANES 4
+#  endif
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+#else
+#  define YS_INLINE static __inline
+#  define YS_RESTRICT __restrict
+#  define LANES 1
+typedef float vf;
+typedef int32_t vi;
+typedef uint32_t vu;
+#endif
+
+/* memcpy is how C spells an unaligned load or store: one instruction, no aliasing promise broken. */
+YS_INLINE vf vf_load(const float *p) { vf x; memcpy(&x, p, sizeof x); return x; }
+YS_INLINE void vf_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
+YS_INLINE vi vi_bits(vf x) { vi y; memcpy(&y, &x, sizeof y); return y; }
+YS_INLINE vf vf_from_bits(vi x) { vf y; memcpy(&y, &x, sizeof y); return y; }
+
+#if LANES == 1
+YS_INLINE vf vf_set1(float x) { return x; }
+#else
+YS_INLINE vf vf_set1(float x) { return x - (vf){0}; }
+#endif
+
+#endif
