@@ -35,7 +35,10 @@ def states() -> dict[str, object]:
     return {
         "float32": OrderedDict(a=draw(4, 3), b=draw(2), scalar=draw(), empty=torch.zeros(0, 3)),
         "float16": {"a": draw(4, 3).half()},
-        "bfloat16": {"a": draw(4, 3).bfloat16(), "b": torch.tensor([1e38, float("inf")]).bfloat16()},
+        "bfloat16": {
+            "a": draw(4, 3).bfloat16(),
+            "b": torch.tensor([1e38, float("inf")]).bfloat16(),
+        },
         "float64": {"a": draw(4, 3).double()},
         "integers": {**integers, "bool": torch.tensor([True, False, True])},
         "strided": {

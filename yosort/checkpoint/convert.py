@@ -15,7 +15,7 @@ from yosort.checkpoint import original
 from yosort.checkpoint.atomic import replace_folder
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.mapped import read_json
-from yosort.checkpoint.names import is_original, is_shared, to_canonical
+from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_canonical
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor, quote
 from yosort.config import YosoConfig
@@ -192,7 +192,12 @@ def _load(
                 f"{path}: the weights do not tell {', '.join(missing)}; wanted a config file, "
                 "or these as options"
             )
-        rows = state.shape(original.POSITIONS)[0]
+        rows = original.position_rows(state)
+        if "max_position_embeddings" not in fields and any("sen_class." in name for name in raw):
+            raise CheckpointError(
+                f"{path}: the weights do not tell whether positions count from 0 or from 2, as "
+                "those of the authors' BERT and RoBERTa pretraining do; wanted a config file"
+            )
         fields.setdefault("max_position_embeddings", rows - 2)
         if by_authors:
             fields.setdefault("layer_norm_eps", original.LAYER_NORM_EPS)
@@ -213,9 +218,9 @@ def _infer(path: Path, state: State) -> dict[str, Any]:
 
 def _adapt(path: Path, raw: State, state: State, config: YosoConfig) -> State:
     """Turn the authors' layout of weights, already renamed, into transformers'."""
-    dropped = [name for name in raw if name.startswith(("model.pooler.", "sen_class."))]
+    dropped = [name for name, to in canonical_names(raw).items() if to is None]
     if dropped:
-        logger.warning("%s: left out, as transformers has no such head: %s", path, dropped)
+        logger.warning("%s: left out, as transformers has no such weights: %s", path, dropped)
     head = "qa_outputs.weight"
     if head in state and state.shape(head)[:1] == (1,):
         raise CheckpointError(
@@ -234,11 +239,11 @@ def _architecture(state: State, fields: Mapping[str, Any]) -> str:
     """Return the class of the model: what the config names, else what the head's weights are."""
     named = fields.get("architectures")
     if isinstance(named, (list, tuple)) and named:
-        if named[0] not in HEADS:
+        if not isinstance(named[0], str) or named[0] not in HEADS:
             raise CheckpointError(
                 f"architectures: wanted one of {', '.join(HEADS)}, got {quote(named[0])}"
             )
-        return str(named[0])
+        return named[0]
     if "qa_outputs.weight" in state:
         return "YosoForQuestionAnswering"
     if "pre_classifier.weight" in state:

@@ -63,13 +63,13 @@ def resolve(
     """
     try:
         path = Path(source)
-        found = path.exists()
+        found = source != "" and path.exists()  # an empty name would be the current folder
     except (TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"source: wanted a folder or a hub id such as 'uw-madison/yoso-4096', "
             f"got {quote(source)}: {error}"
         ) from None
-    if path.is_dir():
+    if found and path.is_dir():
         return path
     if found:
         raise CheckpointError(
@@ -79,7 +79,7 @@ def resolve(
     # A Path object is a place on this machine; only text may also be an id.
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source) or ".." in source:
         raise CheckpointError(
-            f"{source}: no such folder, and not a hub id of the form 'owner/name' such as "
+            f"{str(source)!r}: no such folder, and not a hub id of the form 'owner/name' such as "
             "'uw-madison/yoso-4096'"
         )
     return _download(

@@ -107,7 +107,7 @@ def infer_config(state: State) -> dict[str, Any]:
         CheckpointError: the embeddings or the first layer are not there.
     """
     inner = "yoso.encoder.layer.0.intermediate.dense.weight"
-    for name in (WORDS, TYPES, inner):
+    for name in (WORDS, POSITIONS, TYPES, inner):
         if name not in state or len(state.shape(name)) != 2:
             raise CheckpointError(f"wanted the matrix {name} among the weights, got none")
     layers = {int(match[1]) for match in map(_LAYER.fullmatch, state) if match is not None}
@@ -125,6 +125,13 @@ def infer_config(state: State) -> dict[str, Any]:
     return fields
 
 
+def position_rows(state: State) -> int:
+    """Return the number of rows of the position table. Raises CheckpointError: there is none."""
+    if POSITIONS not in state or len(state.shape(POSITIONS)) != 2:
+        raise CheckpointError(f"wanted the matrix {POSITIONS} among the weights, got none")
+    return state.shape(POSITIONS)[0]
+
+
 def shift_positions(state: State, max_positions: int) -> State:
     """Give a position table of max_positions rows the two unused rows that transformers expects.
 
@@ -134,10 +141,7 @@ def shift_positions(state: State, max_positions: int) -> State:
     Raises:
         CheckpointError: the table has neither max_positions nor max_positions + 2 rows.
     """
-    if POSITIONS not in state or len(state.shape(POSITIONS)) != 2:
-        raise CheckpointError(f"wanted the matrix {POSITIONS} among the weights, got none")
-    table = state.tensor(POSITIONS)
-    rows, width = table.shape
+    rows = position_rows(state)
     if rows == max_positions + 2:
         return state
     if rows != max_positions:
@@ -145,7 +149,8 @@ def shift_positions(state: State, max_positions: int) -> State:
             f"{POSITIONS}: wanted {max_positions} rows (positions from 0) or {max_positions + 2} "
             f"(from 2), as the config's length asks for, got {rows}"
         )
-    bits = np.concatenate([np.zeros((2, width), table.bits.dtype), table.bits])
+    table = state.tensor(POSITIONS)
+    bits = np.concatenate([np.zeros((2, table.shape[1]), table.bits.dtype), table.bits])
     return _replaced(state, {POSITIONS: Tensor(table.dtype, bits)})
 
 

@@ -1,0 +1,284 @@
+"""Hub ids against a server on this machine that plays the hub; local folders without it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from yosort.checkpoint import resolve
+from yosort.errors import CheckpointError
+
+needs_hub = pytest.mark.skipif(
+    importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed"
+)
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# Every content is another: the cache fetches equal files once.
+COMMON = {"config.json": b"{}", "tokenizer.json": b"[]", "README.md": b"# model", "big.h5": b"no"}
+REPOSITORIES = {
+    "owner/safe": {**COMMON, "model.safetensors": b"weights", "pytorch_model.bin": b"old"},
+    "owner/sharded": {
+        **COMMON,
+        "model.safetensors.index.json": b"index",
+        "model-00001-of-00002.safetensors": b"1",
+        "model-00002-of-00002.safetensors": b"2",
+        "pytorch_model.bin": b"old",
+    },
+    "owner/torch": {**COMMON, "pytorch_model.bin": b"weights"},
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The routes that huggingface_hub asks for a snapshot; anything else is 404."""
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def _answer(self, body: bool) -> None:
+        server: Any = self.server
+        server.log.append((self.command, self.path, self.headers.get("Authorization")))
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        api = parts[:2] == ["api", "models"]
+        name = "/".join(parts[2:4] if api else parts[:2])
+        files = REPOSITORIES.get(name)
+        if name == "owner/private" and self.headers.get("Authorization") == "Bearer secret":
+            files = REPOSITORIES["owner/safe"]
+        if files is None:
+            self._send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
+            return
+        revision = parts[5] if api and len(parts) > 5 else (parts[3] if not api else "main")
+        if revision not in ("main", "v1", COMMIT):
+            self._send(404, b"{}", body, {"X-Error-Code": "RevisionNotFound"})
+        elif api and parts[4:5] in ([], ["revision"]):
+            siblings = [{"rfilename": file} for file in files]
+            info = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": []}
+            info |= {
+                "private": False,
+                "gated": False,
+                "disabled": False,
+                "downloads": 0,
+                "likes": 0,
+            }
+            self._send(200, json.dumps(info).encode(), body)
+        elif api and parts[4] == "tree":
+            tree = [
+                {"type": "file", "path": file, "size": len(data), "oid": _etag(data)}
+                for file, data in files.items()
+            ]
+            self._send(200, json.dumps(tree).encode(), body)
+        elif not api and parts[2] == "resolve" and parts[4] in files:
+            data = files[parts[4]]
+            headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT}
+            self._send(200, data, body, headers)
+        else:
+            self._send(404, b"{}", body, {"X-Error-Code": "EntryNotFound"})
+
+    def _send(
+        self, status: int, data: bytes, body: bool, headers: dict[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the test's output clean."""
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[tuple[str, list[tuple[str, str, str | None]]]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.daemon_threads = True
+    log: list[tuple[str, str, str | None]] = []
+    server.log = log  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", log
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# huggingface_hub reads its environment when it is imported, so each case has its own process.
+SCRIPT = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from yosort.checkpoint import resolve
+from yosort.errors import CheckpointError
+source, options = json.loads(sys.argv[1])
+try:
+    folder = resolve(source, **options)
+    files = sorted(p.name for p in folder.iterdir())
+    print(json.dumps({"folder": str(folder), "files": files}))
+except CheckpointError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def run(
+    source: str,
+    home: Path,
+    endpoint: str,
+    environment: dict[str, str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    clean |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        **(environment or {}),
+    }
+    command = [sys.executable, "-c", SCRIPT, json.dumps([source, options])]
+    done = subprocess.run(
+        command, env=clean, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert "\n" not in result.get("error", "")
+    return result
+
+
+WANTED = {
+    "owner/safe": ["config.json", "model.safetensors", "tokenizer.json"],
+    "owner/sharded": [
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+    ],
+    "owner/torch": ["config.json", "pytorch_model.bin", "tokenizer.json"],
+}
+
+
+@needs_hub
+@pytest.mark.parametrize("name", WANTED)
+def test_fetches_what_is_needed_and_keeps_it(tmp_path: Path, name: str) -> None:
+    with serve() as (endpoint, log):
+        result = run(name, tmp_path, endpoint)
+        assert result.get("files") == WANTED[name], result
+        assert Path(result["folder"]).is_relative_to(tmp_path)
+        fetched = {path for method, path, _ in log if method == "GET" and "/resolve/" in path}
+        assert len(fetched) == len(WANTED[name])
+        asked = len(log)
+        for options, environment in (
+            ({"local_files_only": True}, {}),
+            ({}, {"HF_HUB_OFFLINE": "1"}),
+        ):
+            assert run(name, tmp_path, endpoint, environment, **options) == result
+        assert len(log) == asked
+    assert run(name, tmp_path, endpoint) == result, "the cache serves when the hub is away"
+
+
+@needs_hub
+def test_revision_cache_dir_and_token(tmp_path: Path) -> None:
+    with serve() as (endpoint, log):
+        cache = tmp_path / "cache"
+        result = run("owner/safe", tmp_path, endpoint, revision="v1", cache_dir=str(cache))
+        assert Path(result["folder"]).is_relative_to(cache)
+        assert any("/v1" in path for _, path, _ in log)
+        assert "error" in run("owner/private", tmp_path, endpoint)
+        for environment, options in (({}, {"token": "secret"}), ({"HF_TOKEN": "secret"}, {})):
+            result = run("owner/private", tmp_path, endpoint, environment, **options)
+            assert "model.safetensors" in result["files"]
+
+
+@needs_hub
+def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
+    with serve() as (endpoint, _):
+        error = run("owner/none", tmp_path, endpoint)["error"]
+        assert error.startswith("owner/none: cannot be fetched from the hub: ")
+        assert "no such repository" in error
+        error = run("owner/safe", tmp_path, endpoint, revision="v9")["error"]
+        assert "at revision 'v9'" in error
+        assert "no such revision" in error
+        error = run("owner/torch", tmp_path, endpoint, local_files_only=True)["error"]
+        assert "not in the local cache" in error
+        assert "local_files_only is set" in error
+        error = run("owner/torch", tmp_path, endpoint, {"HF_HUB_OFFLINE": "1"})["error"]
+        assert "not in the local cache" in error
+        assert "HF_HUB_OFFLINE" in error
+    assert "cannot be reached" in run("owner/torch", tmp_path, endpoint)["error"]
+
+
+def test_a_local_folder_imports_no_network_code(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    script = (
+        "import sys; from yosort.checkpoint import resolve; print(resolve(sys.argv[1])); "
+        "bad = {'huggingface_hub', 'requests', 'httpx', 'urllib3', 'socket', 'http.client'}; "
+        "print(sorted(bad & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == [str(tmp_path), "[]"]
+
+
+def test_without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match=r"pip install 'yosort\[hub\]'"):
+        resolve("owner/name")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "./missing",
+        "/no/such/place",
+        "a/b/c",
+        "name",
+        "",
+        "own er/name",
+        "../x",
+        "owner/..",
+        "C:\\x",
+    ],
+)
+def test_neither_folder_nor_id(source: str) -> None:
+    with pytest.raises(CheckpointError, match="no such folder, and not a hub id"):
+        resolve(source)
+
+
+def test_paths_are_never_ids() -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        resolve(Path("owner/name"))
+
+
+def test_odd_sources(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").touch()
+    with pytest.raises(CheckpointError, match="got a file; `yosort convert"):
+        resolve(tmp_path / "x.bin")
+    for wrong in (None, 3, "a\0b"):
+        with pytest.raises(CheckpointError, match=r"no such folder|wanted a folder"):
+            resolve(wrong)  # type: ignore[arg-type]
