@@ -1,3 +1,3 @@
-"""The one place that holds the version."""
+"""The version, the same as in meson.build; a test compares them."""
 
 __version__ = "0.1.0"

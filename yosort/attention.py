@@ -77,9 +77,7 @@ def draw_attention(config: YosoConfig, mode: str, num_hash: int, seed: int) -> A
         return Attention(config, None)
     return Attention(
         config,
-        tuple(
-            _draw(config, num_hash, (seed, layer)) for layer in range(config.num_hidden_layers)
-        ),
+        tuple(_draw(config, num_hash, (seed, layer)) for layer in range(config.num_hidden_layers)),
     )
 
 

@@ -259,9 +259,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_token_id(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    )
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 def _is_number(value: Any, low: float = 0.0, high: float = math.inf) -> bool:

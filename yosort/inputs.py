@@ -154,15 +154,15 @@ def _check_length(batch: PackedBatch, config: YosoConfig) -> None:
         )
 
 
-def _read_words(
-    grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig
-) -> npt.NDArray[Any]:
+def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) -> npt.NDArray[Any]:
     if grid.ndim == 3:
         rows = np.ascontiguousarray(batch.pack(grid), np.float32)
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
             text, token = divmod(int(batch.cells[bad[0]]), batch.shape[1])
-            raise InputError(f"inputs_embeds[{text}, {token}]: wanted finite values, got NaN or inf")
+            raise InputError(
+                f"inputs_embeds[{text}, {token}]: wanted finite values, got NaN or inf"
+            )
         return rows
     words = batch.pack(grid)
     wrong = np.flatnonzero((words < 0) | (words >= config.vocab_size))

@@ -137,14 +137,13 @@ class _Scope:
         )
 
     def linear(self, name: str) -> Any:
-        return self.ops.linear_map(self[name + ".weight"], self[name + ".bias"])
+        return self.ops.linear_map([self[name + ".weight"]], [self[name + ".bias"]])
 
 
 def _prepare_layer(config: YosoConfig, scope: _Scope, name: str) -> Layer:
     parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
     qkv = scope.ops.linear_map(
-        np.concatenate([scope[part + ".weight"] for part in parts]),
-        np.concatenate([scope[part + ".bias"] for part in parts]),
+        [scope[part + ".weight"] for part in parts], [scope[part + ".bias"] for part in parts]
     )
     conv_weight = None
     if config.conv_window is not None:

@@ -14,7 +14,7 @@ class ModelOutput:
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the present fields in order."""
-        return tuple(getattr(self, name) for name in self.keys())  # noqa: SIM118
+        return tuple(getattr(self, name) for name in self.keys())
 
     def keys(self) -> list[str]:
         """Return the names of the present fields in order."""
@@ -31,13 +31,13 @@ class ModelOutput:
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
-            if key not in self.keys():  # noqa: SIM118
+            if key not in self.keys():
                 raise KeyError(key)
             return getattr(self, key)
         return self.to_tuple()[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self.keys()  # noqa: SIM118
+        return key in self.keys()
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over names, as a mapping does (and as transformers' outputs do)."""

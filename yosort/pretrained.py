@@ -222,7 +222,7 @@ class PretrainedModel:
 
     def _linear(self, name: str) -> Any:
         return self._ops.linear_map(
-            self._parameters[name + ".weight"], self._parameters[name + ".bias"]
+            [self._parameters[name + ".weight"]], [self._parameters[name + ".bias"]]
         )
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:

@@ -184,7 +184,7 @@ def expected_attention(
 
 
 def _functions() -> Any:
-    """Return the module that holds the backend's functional ops."""
-    from yosort.ops import cpu
+    """Return the backend's functional ops."""
+    from yosort.ops.cpu import Functional
 
-    return cpu
+    return Functional()

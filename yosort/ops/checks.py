@@ -10,7 +10,7 @@ from yosort.errors import InputError
 from yosort.ops.signs import check_hash_sizes, hash_dim, hash_parts
 
 
-def check_array(name: str, array: Any, shape: tuple[int | None | str, ...], kinds: str) -> None:
+def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kinds: str) -> None:
     """Raise InputError unless `array` has this many axes, these sizes and a dtype of `kinds`.
 
     Args:

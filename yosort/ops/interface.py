@@ -98,8 +98,13 @@ class Ops(Protocol):
         """Return one of this backend's arrays as numpy."""
         ...
 
-    def linear_map(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> Any:
-        """Prepare weight [out, in] and bias [out] once, at load, for `linear`."""
+    def linear_map(
+        self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]
+    ) -> Any:
+        """Prepare weights [out_i, in] and biases [out_i] once, at load, as one map for `linear`.
+
+        Several stand for one product whose outputs lie side by side, as q, k and v do.
+        """
         ...
 
     def parameter(self, array: npt.NDArray[Any]) -> Array:

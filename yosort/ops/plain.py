@@ -34,11 +34,12 @@ class PlainOps:
         """See `Ops.to_host`."""
         return np.asarray(array)
 
-    def linear_map(self, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> Any:
+    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
         """See `Ops.linear_map`."""
-        out = weight.shape[0]
-        shift = np.zeros(out) if bias is None else bias.astype(np.float64)
-        return weight.astype(np.float64), shift
+        return (
+            np.concatenate(weights).astype(np.float64),
+            np.concatenate(biases).astype(np.float64),
+        )
 
     def parameter(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.parameter`."""
@@ -96,8 +97,12 @@ class PlainOps:
         context = np.zeros(query.shape)
         for index, (q, k, v, out) in enumerate(_units(query, key, value, context, heads)):
             head = index % heads.count
-            codes = [self._codes(rows, heads.hash_code_len, functions, head) for rows in (q, k)]
-            sums = reference.lsh_cumulation(*codes, v[None], hash_code_len=heads.hash_code_len)
+            sums = reference.lsh_cumulation(
+                self._codes(q, heads.hash_code_len, functions, head),
+                self._codes(k, heads.hash_code_len, functions, head),
+                v[None],
+                hash_code_len=heads.hash_code_len,
+            )
             out[:] = reference.l2_normalize(sums[0])
         return context
 

@@ -68,8 +68,9 @@ def fast_hash(
     per_part = width // hash_code_len
     bits = rotated[..., : per_part * hash_code_len] > 0
     weights = 1 << np.arange(hash_code_len, dtype=np.int32)
-    codes = bits.reshape(batch, -1, n, per_part, hash_code_len) @ weights
-    codes = codes.transpose(0, 2, 1, 3).reshape(batch, n, -1)[..., :num_hash]
+    parts = signs.shape[2]
+    codes = bits.reshape(batch, parts, n, per_part, hash_code_len) @ weights
+    codes = codes.transpose(0, 2, 1, 3).reshape(batch, n, parts * per_part)[..., :num_hash]
     if mask is not None:
         codes = codes * (mask != 0)[..., None]
     return np.ascontiguousarray(codes, np.int32)

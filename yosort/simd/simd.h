@@ -8,6 +8,7 @@
 #ifndef YOSORT_SIMD_H
 #define YOSORT_SIMD_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -42,8 +43,27 @@ YS_INLINE vf vf_from_bits(vi x) { vf y; memcpy(&y, &x, sizeof y); return y; }
 
 #if LANES == 1
 YS_INLINE vf vf_set1(float x) { return x; }
+YS_INLINE vi vi_set1(int32_t x) { return x; }
+/* mask ? a : b, lane by lane; mask is what comparing two vf gives. */
+YS_INLINE vf vf_select(int mask, vf a, vf b) { return mask ? a : b; }
+/* All bits set where x > 0, none elsewhere (NaN included). */
+YS_INLINE vi vi_positive(vf x) { return -(x > 0.0f); }
+YS_INLINE vf vf_sqrt(vf x) { return sqrtf(x); }
 #else
 YS_INLINE vf vf_set1(float x) { return x - (vf){0}; }
+YS_INLINE vi vi_set1(int32_t x) { return x - (vi){0}; }
+YS_INLINE vf vf_select(vi mask, vf a, vf b) {
+    return vf_from_bits((mask & vi_bits(a)) | (~mask & vi_bits(b)));
+}
+YS_INLINE vi vi_positive(vf x) { return x > vf_set1(0.0f); }
+/* There is no vector operator for it; compilers make one instruction of this loop. */
+YS_INLINE vf vf_sqrt(vf x) {
+    float lane[LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int i = 0; i < LANES; i++) lane[i] = sqrtf(lane[i]);
+    memcpy(&x, lane, sizeof x);
+    return x;
+}
 #endif
 
 #endif

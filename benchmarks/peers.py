@@ -1,0 +1,93 @@
+"""One class a runtime: load the weights, then encode batches of ids. Imports happen on load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Yosort:
+    """yosort, in either form of attention."""
+
+    def __init__(self, folder: Path, threads: int, *, num_hash: int | None = None) -> None:
+        import yosort
+
+        self.model = yosort.YosoModel.from_pretrained(
+            folder,
+            device="cpu",
+            num_threads=threads,
+            attention="expectation" if num_hash is None else "sampled",
+            num_hash=num_hash,
+        )
+
+    def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return last hidden states [batch, n, hidden]."""
+        return self.model(ids, mask).last_hidden_state
+
+
+class Transformers:
+    """transformers' own model, eager or through torch.compile."""
+
+    def __init__(self, folder: Path, threads: int, *, compiled: bool = False) -> None:
+        import torch
+        import transformers
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+        self.model = transformers.YosoModel.from_pretrained(folder).eval()
+        self.call = torch.compile(self.model, dynamic=False) if compiled else self.model
+
+    def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return last hidden states [batch, n, hidden]; the mask is ignored upstream."""
+        with self.torch.no_grad():
+            return self.call(self.torch.from_numpy(ids)).last_hidden_state.numpy()
+
+
+class OnnxRuntime:
+    """onnxruntime on the export of plain_yoso.py."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return last hidden states [batch, n, hidden]."""
+        return self.session.run(None, {"input_ids": ids})[0]
+
+
+class OpenVino:
+    """OpenVINO on the same export, with its latency hint."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self.model = core.compile_model(str(folder / "model.onnx"), "CPU", settings)
+
+    def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return last hidden states [batch, n, hidden]."""
+        return self.model({"input_ids": ids})[0]
+
+
+#: Name in the tables -> how to build it.
+PEERS: dict[str, Any] = {
+    "yosort YOSO-E": lambda folder, threads: Yosort(folder, threads),
+    "yosort sampled 32": lambda folder, threads: Yosort(folder, threads, num_hash=32),
+    "yosort sampled 64": lambda folder, threads: Yosort(folder, threads, num_hash=64),
+    "transformers eager": lambda folder, threads: Transformers(folder, threads),
+    "torch.compile": lambda folder, threads: Transformers(folder, threads, compiled=True),
+    "onnxruntime": OnnxRuntime,
+    "OpenVINO": OpenVino,
+}

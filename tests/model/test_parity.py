@@ -1,0 +1,166 @@
+"""Every class against transformers itself, live, over random configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CLASSES, inputs_for
+from comparing import flatten, relative_error
+from tolerances import LOSS, PARITY
+
+import yosort
+from yosort.activations import ACTIVATIONS
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+pytestmark = [
+    pytest.mark.parity,
+    # transformers' own habits, not ours to mend.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def make_pair(
+    class_name: str, folder: Path, seed: int, fields: dict[str, Any], **options: Any
+) -> tuple[Any, Any]:
+    """Return transformers' model with random weights, and ours loaded from what it saved."""
+    torch.manual_seed(seed)
+    config = transformers.YosoConfig(**fields)
+    theirs = getattr(transformers, class_name)(config).eval()
+    for name, parameter in theirs.named_parameters():
+        # Fresh biases are 0 and scales 1, which would hide a mix-up.
+        if parameter.ndim == 1:
+            centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
+            torch.nn.init.normal_(parameter, centre, 0.2)
+    theirs.save_pretrained(folder)
+    return theirs, getattr(yosort, class_name).from_pretrained(folder, device="cpu", **options)
+
+
+def compare(theirs: Any, ours: Any, inputs: dict[str, np.ndarray]) -> None:
+    """Assert that both give the same fields, and values within tolerance."""
+    states = {"output_hidden_states": True, "output_attentions": True}
+    with torch.no_grad():
+        wanted = theirs(**{k: torch.tensor(v) for k, v in inputs.items()}, **states)
+    got = ours(**inputs, **states)
+    assert got.keys() == list(wanted.keys())
+    if "loss" in wanted:
+        assert relative_error(got.loss, wanted.loss) < LOSS
+    fields = zip(flatten(got), flatten(wanted), strict=True)
+    for index, (a, b) in enumerate(fields):
+        if not ("loss" in wanted and index == 0):
+            assert relative_error(a, b) < PARITY, index
+    # The last layer may compute fewer rows when no states are asked for: same answers.
+    plain = flatten(ours(**inputs))
+    for a, b in zip(plain, flatten(got), strict=False):
+        assert relative_error(a, b) < PARITY
+
+
+def random_fields(seed: int) -> dict[str, Any]:
+    """Draw a configuration: sizes, code length, activation, convolution, labels, problem."""
+    rng = np.random.default_rng(seed)
+    heads = int(rng.choice([1, 2, 3, 4, 6, 8, 12]))
+    widths = [w for w in range(48, 769, 12) if w % heads == 0]
+    return {
+        "vocab_size": int(rng.integers(20, 200)),
+        "hidden_size": int(rng.choice(widths)),
+        "num_hidden_layers": int(rng.integers(1, 4)),
+        "num_attention_heads": heads,
+        "intermediate_size": int(rng.integers(8, 800)),
+        "max_position_embeddings": 80,
+        "type_vocab_size": int(rng.integers(1, 4)),
+        "hash_code_len": int(rng.integers(1, 17)),
+        "hidden_act": sorted(ACTIVATIONS)[seed % len(ACTIVATIONS)],
+        "conv_window": [None, 1, 3, 9, 35][seed % 5],
+        "num_labels": int(rng.integers(1, 6)),
+        "problem_type": [None, "multi_label_classification", "regression", None][seed % 4],
+        "initializer_range": float(rng.choice([0.02, 0.1, 0.2])),
+        "layer_norm_eps": float(rng.choice([1e-12, 1e-5])),
+    }
+
+
+@pytest.mark.parametrize("seed", range(32))
+def test_random_configurations(seed: int, tmp_path: Path) -> None:
+    class_name = CLASSES[seed % len(CLASSES)]
+    n = [1, 2, 7, 16, 33, 64, 80][seed % 7]
+    fields = random_fields(seed)
+    if class_name == "YosoForSequenceClassification" and fields["num_labels"] == 1:
+        fields["problem_type"] = "regression"
+    theirs, ours = make_pair(class_name, tmp_path, seed, fields)
+    compare(theirs, ours, inputs_for(class_name, theirs.config, 1 + seed % 3, n, seed))
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+@pytest.mark.parametrize("conv_window", [None, 5])
+def test_attended_padding(class_name: str, conv_window: int | None, tmp_path: Path) -> None:
+    fields = {**random_fields(3), "conv_window": conv_window, "num_labels": 3, "problem_type": None}
+    theirs, ours = make_pair(class_name, tmp_path, 3, fields, padding="attended")
+    for n in (1, 13, 40):
+        compare(theirs, ours, inputs_for(class_name, theirs.config, 4, n, n, padded=True))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_activations(activation: str, tmp_path: Path) -> None:
+    fields = {**random_fields(1), "hidden_act": activation, "initializer_range": 0.2}
+    theirs, ours = make_pair("YosoForSequenceClassification", tmp_path, 1, fields)
+    compare(theirs, ours, inputs_for("YosoForSequenceClassification", theirs.config, 3, 20, 1))
+
+
+@pytest.mark.parametrize("n", [1, 5, 127, 128, 129, 1000, 4096])
+def test_lengths(n: int, tmp_path: Path) -> None:
+    fields = {**random_fields(2), "hidden_size": 96, "num_attention_heads": 2, "hash_code_len": 9}
+    fields["max_position_embeddings"] = 4096
+    theirs, ours = make_pair("YosoForTokenClassification", tmp_path, n, fields)
+    compare(theirs, ours, inputs_for("YosoForTokenClassification", theirs.config, 1, n, n))
+
+
+def test_embeddings_and_positions_given(tmp_path: Path) -> None:
+    theirs, ours = make_pair("YosoModel", tmp_path, 5, random_fields(5))
+    rng = np.random.default_rng(5)
+    hidden = theirs.config.hidden_size
+    inputs = {
+        "inputs_embeds": rng.standard_normal((2, 11, hidden)).astype(np.float32),
+        "position_ids": rng.integers(0, 82, (2, 11)),
+    }
+    compare(theirs, ours, inputs)
+
+
+def test_yoso_base_size(tmp_path: Path) -> None:
+    """The published architecture, vocabulary and depth included, once."""
+    theirs, ours = make_pair("YosoForMaskedLM", tmp_path, 9, {})
+    assert ours.num_parameters() == theirs.num_parameters()
+    compare(theirs, ours, inputs_for("YosoForMaskedLM", theirs.config, 1, 70, 9))
+
+
+@pytest.mark.parametrize("num_labels", [1, 3])
+@pytest.mark.parametrize("problem", [None, "regression", "multi_label_classification"])
+def test_classification_losses(num_labels: int, problem: str | None, tmp_path: Path) -> None:
+    fields = {**random_fields(4), "num_labels": num_labels, "problem_type": problem}
+    theirs, ours = make_pair("YosoForSequenceClassification", tmp_path, 4, fields)
+    inputs = inputs_for("YosoForSequenceClassification", theirs.config, 5, 9, 4)
+    compare(theirs, ours, inputs)
+    if problem is None and num_labels == 3:
+        # Float labels of several classes imply independent ones, as transformers infers.
+        theirs.config.problem_type = None
+        inputs["labels"] = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
+        compare(theirs, ours, inputs)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_saved_folders_load_into_transformers(tied: bool, tmp_path: Path) -> None:
+    fields = {**random_fields(6), "tie_word_embeddings": tied}
+    theirs, ours = make_pair("YosoForMaskedLM", tmp_path / "a", 6, fields)
+    ours.save_pretrained(tmp_path / "b")
+    again, report = transformers.YosoForMaskedLM.from_pretrained(
+        tmp_path / "b", output_loading_info=True
+    )
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    wanted = dict(theirs.state_dict())
+    got = dict(again.state_dict())
+    assert set(wanted) == set(got)
+    assert all(torch.equal(wanted[name], got[name]) for name in wanted)
+    assert again.config.to_dict()["hidden_act"] == theirs.config.hidden_act

@@ -1,0 +1,121 @@
+"""YosoConfig: config.json in and out, every field validated by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yosort import ConfigError, YosoConfig
+
+
+def test_defaults_describe_yoso_base() -> None:
+    config = YosoConfig()
+    assert (config.hidden_size, config.num_hidden_layers, config.head_dim) == (768, 12, 64)
+    assert config.num_labels == 2
+    assert config.label_names == ["LABEL_0", "LABEL_1"]
+
+
+def test_round_trip_keeps_unknown_fields(tmp_path: Path) -> None:
+    values = {
+        "model_type": "yoso",
+        "architectures": ["YosoForMaskedLM"],
+        "transformers_version": "4.34.0",
+        "torch_dtype": "float32",
+        "my_own": {"nested": [1, None]},
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "id2label": {"0": "no", "1": "yes", "2": "maybe"},
+        "label2id": {"no": 0, "yes": 1, "maybe": 2},
+        "lsh_backward": False,
+        "hidden_dropout_prob": 0.25,
+    }
+    config = YosoConfig.from_dict(values)
+    config.save(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    for name, value in values.items():
+        assert written[name] == value, name
+    assert YosoConfig.from_pretrained(tmp_path) == config
+    assert config.label_names == ["no", "yes", "maybe"]
+
+
+def test_is_immutable() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        YosoConfig().hidden_size = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("vocab_size", 0, "at least 1"),
+        ("hidden_size", 7.5, "at least 1"),
+        ("hidden_size", 770, "multiple of num_attention_heads"),
+        ("num_hidden_layers", True, "at least 1"),
+        ("hidden_act", "gelu_of_doom", "one of gelu"),
+        ("hidden_act", None, "one of gelu"),
+        ("hidden_dropout_prob", 1.5, "from 0 to 1"),
+        ("layer_norm_eps", float("nan"), "at least 0"),
+        ("layer_norm_eps", "small", "at least 0"),
+        ("position_embedding_type", "relative_key", "absolute"),
+        ("use_expectation", 1, "true or false"),
+        ("hash_code_len", 17, "from 1 to 16"),
+        ("num_hash", -3, "at least 1"),
+        ("conv_window", 4, "odd"),
+        ("pad_token_id", 50265, "below vocab_size"),
+        ("problem_type", "guessing", "regression"),
+        ("architectures", "YosoModel", "list"),
+        ("id2label", ["a", "b"], "names by label number"),
+        ("id2label", {"1": "a", "2": "b"}, "keys 0 to 1"),
+        ("num_labels", 0, "at least 1"),
+        ("model_type", "bert", "yoso"),
+    ],
+)
+def test_errors_name_the_field_the_wanted_and_the_got(
+    field: str, value: object, wanted: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        YosoConfig.from_dict({field: value})
+    message = str(caught.value)
+    assert message.startswith(field)
+    assert wanted in message
+    assert "got" in message
+
+
+def test_label_names_and_num_labels_must_agree() -> None:
+    assert YosoConfig(num_labels=3).label_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert YosoConfig(num_labels=3, id2label={0: "LABEL_0", 1: "LABEL_1"}).num_labels == 3
+    with pytest.raises(ConfigError, match="num_labels: wanted 2"):
+        YosoConfig(num_labels=3, id2label={0: "a", 1: "b"})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', "\udcff", "[" * 100_000])
+def test_files_that_are_no_config(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        YosoConfig.from_pretrained(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        YosoConfig.from_pretrained(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+field_names = st.sampled_from([f.name for f in dataclasses.fields(YosoConfig) if f.name != "extra"])
+
+
+@given(st.dictionaries(field_names, json_values))
+def test_anything_else_is_a_config_error(values: dict[str, object]) -> None:
+    try:
+        config = YosoConfig.from_dict(values)
+    except ConfigError:
+        return
+    assert YosoConfig.from_dict(config.to_dict()) == config

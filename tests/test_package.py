@@ -1,0 +1,65 @@
+"""What importing yosort brings along, and what it must not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yosort
+
+FORBIDDEN = ("torch", "transformers", "cupy", "huggingface_hub", "requests", "httpx", "urllib3")
+
+
+def modules_after(code: str) -> set[str]:
+    """Run code in a fresh interpreter and return the top-level modules it leaves loaded."""
+    program = code + "\nimport sys; print('\\n'.join({m.split('.')[0] for m in sys.modules}))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_import_brings_no_framework_and_no_network_code() -> None:
+    loaded = modules_after("import yosort")
+    assert not loaded & {*FORBIDDEN, "socket", "ssl", "http"}
+    assert "yosort" in loaded
+
+
+def test_a_local_model_is_loaded_and_run_without_them_too(tmp_path: Path) -> None:
+    config = yosort.YosoConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=8,
+    )  # fmt: skip
+    yosort.YosoModel(config).save_pretrained(tmp_path)
+    loaded = modules_after(
+        f"import yosort\nyosort.load({str(tmp_path)!r})([[1, 2, 3]])\nyosort.ops.hash_signs"
+    )
+    assert not loaded & {*FORBIDDEN, "http"}
+
+
+def test_every_public_name_resolves() -> None:
+    for name in yosort.__all__:
+        assert getattr(yosort, name) is not None
+    assert set(yosort.__all__) <= set(dir(yosort))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        yosort.no_such_name  # noqa: B018
+
+
+def test_types_are_shipped() -> None:
+    assert Path(yosort.__file__).with_name("py.typed").is_file()
+
+
+def test_the_tree_says_nothing_about_where_it_was_written() -> None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("not run from a source tree")
+    words = [b"/" + b"work/", b".." + b"/shared", b"/tmp" + b"/w/"]
+    for path in root.rglob("*"):
+        if path.suffix in {".py", ".pyx", ".md", ".toml", ".h", ".c", ".build"} and not any(
+            part.startswith((".", "build")) for part in path.relative_to(root).parts
+        ):
+            data = path.read_bytes()
+            assert not any(word in data for word in words), path

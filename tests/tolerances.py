@@ -1,0 +1,20 @@
+"""Every tolerance of the tests, each with its reason, in one place."""
+
+#: Hidden states and logits against transformers in float32, relative to the largest magnitude:
+#: the contract's bound. Both sides round some 10 layers of sums of a thousand products.
+PARITY = 2e-5
+
+#: Losses, relative: a mean over logits that are within PARITY each.
+LOSS = 5e-5
+
+#: float32 ops against their float64 definition, relative to the largest magnitude: a few dozen
+#: roundings of 6e-8 each, none amplified.
+OP = 1e-5
+
+#: A text in a batch against the text alone in expectation mode, relative to the largest
+#: magnitude: blocks of rows may be summed differently.
+BATCHING = 1e-5
+
+#: A weight of expected attention where the cosine is 1 or -1: acos has an infinite slope there, so
+#: a cosine that float32 rounds by 1e-7 moves the angle by sqrt(2e-7), and its share of pi by 1.5e-4.
+POLE = 3e-4

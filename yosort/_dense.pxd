@@ -1,0 +1,8 @@
+"""Packed linear maps, for the other compiled modules."""
+
+from yosort._kernels cimport ys_linear
+
+cdef class PackedLinear:
+    cdef readonly Py_ssize_t in_features, out_features
+    cdef readonly object panels, padded_bias
+    cdef ys_linear map

@@ -1,0 +1,257 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Linear maps, the rest of a layer, layer normalisation: numpy arrays to the kernels of simd/.
+
+Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.
+"""
+
+from libc.stdint cimport int64_t
+
+import numpy as np
+
+from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear, ys_tail
+from yosort._threads cimport ThreadPool, ys_pool_run
+
+from yosort._kernels import aligned
+
+#: The order of enum ys_activation.
+ACTIVATION_CODES = {
+    name: code
+    for code, name in enumerate(
+        ("linear", "gelu", "gelu_10", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh", "sigmoid", "mish")
+    )
+}
+
+# Rows that one thread carries through a layer: its buffers fit a core's second-level cache, and
+# reading all weights once for so many rows costs less than computing with them.
+cdef int64_t BLOCK_ROWS = 96
+# Fewer rows than this a thread, and the columns are shared out instead: each weight is then read
+# by one core only.
+cdef int64_t FEW_ROWS = 24
+
+
+cdef class PackedLinear:
+    """Weight [out, in] in the kernels' panels, and its bias; immutable."""
+
+    def __cinit__(self, Kernels kernels, weights, biases):
+        """Pack the rows of several weights [out_i, in] as one, converting to float32 on the way."""
+        cdef Py_ssize_t panel = kernels.table.panel
+        cdef Py_ssize_t depth = weights[0].shape[1]
+        cdef Py_ssize_t columns = sum(w.shape[0] for w in weights)
+        cdef Py_ssize_t padded = (columns + panel - 1) // panel * panel
+        cdef Py_ssize_t at = 0, count
+        cdef float[::1] target
+        cdef const float[:, ::1] source
+        self.in_features, self.out_features = depth, columns
+        self.panels = aligned(padded * depth)
+        self.padded_bias = np.zeros(padded, np.float32)
+        target = self.panels
+        # About 4 MB at a time: a half-precision checkpoint is never whole in float32 twice.
+        step = max(1, (1 << 20) // (max(depth, 1) * panel)) * panel
+        for rows in _blocks(weights, step):
+            source = np.ascontiguousarray(rows, np.float32)
+            count = source.shape[0]
+            if depth and count:
+                with nogil:
+                    kernels.table.pack_panels(&source[0, 0], at, count, depth, &target[0])
+            at += count
+        start = 0
+        for weight, bias in zip(weights, biases, strict=True):
+            if bias is not None:
+                self.padded_bias[start : start + weight.shape[0]] = bias
+            start += weight.shape[0]
+        self.map.panels = <const float *><size_t>self.panels.ctypes.data
+        self.map.bias = <const float *><size_t>self.padded_bias.ctypes.data
+        self.map.depth, self.map.columns = depth, columns
+
+    @property
+    def nbytes(self):
+        """Bytes held."""
+        return self.panels.nbytes + self.padded_bias.nbytes
+
+
+def _blocks(weights, step):
+    """Yield [step, in] blocks of the weights' rows laid end to end, the last one shorter."""
+    if len(weights) == 1 or all(w.shape[0] % step == 0 for w in weights):
+        for weight in weights:
+            for begin in range(0, weight.shape[0], step):
+                yield weight[begin : begin + step]
+        return
+    rest = None
+    for weight in weights:
+        begin = 0
+        if rest is not None:
+            begin = min(step - rest.shape[0], weight.shape[0])
+            rest = np.concatenate([rest, weight[:begin]])
+            if rest.shape[0] < step:
+                continue
+            yield rest
+            rest = None
+        whole = (weight.shape[0] - begin) // step * step
+        for at in range(begin, begin + whole, step):
+            yield weight[at : at + step]
+        if begin + whole < weight.shape[0]:
+            rest = weight[begin + whole :]
+    if rest is not None:
+        yield rest
+
+
+cdef struct LinearJob:
+    const ys_kernels *kernels
+    const ys_linear *map
+    const float *x
+    int64_t stride, rows, row_block, column_block, column_blocks
+    int activation
+    float *out
+    float *scratch
+    int64_t scratch_size
+
+
+cdef void linear_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
+    cdef LinearJob *job = <LinearJob *>argument
+    cdef int64_t row = unit // job.column_blocks * job.row_block
+    cdef int64_t column = unit % job.column_blocks * job.column_block
+    cdef int64_t columns = job.map.columns
+    job.kernels.linear_rows(
+        job.x + row * job.stride, job.stride, min(job.row_block, job.rows - row), job.map.depth,
+        job.map.panels, job.map.bias, job.activation, column,
+        min(column + job.column_block, columns), job.out + row * columns + column, columns,
+        job.scratch + worker * job.scratch_size,
+    )
+
+
+cdef int64_t row_blocks_of(int64_t rows, int threads) noexcept nogil:
+    """How many blocks to cut rows into: a multiple of the threads, near BLOCK_ROWS each."""
+    cdef int64_t rounds = ceil_div(rows, threads * BLOCK_ROWS)
+    return max(rounds * threads, 1)
+
+
+def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear packed, int activation,
+           float[:, ::1] out):
+    """Compute out = activation(x W^T + b): x [rows, in] (any row stride), out [rows, out]."""
+    cdef LinearJob job
+    cdef int threads = pool.pool.size
+    cdef int64_t rows = x.shape[0], columns = packed.out_features, panel = kernels.table.panel
+    cdef int64_t panels = ceil_div(columns, panel), units
+    cdef float[::1] scratch
+    if rows == 0 or columns == 0:
+        return
+    job.kernels, job.map = kernels.table, &packed.map
+    job.x, job.stride, job.rows = &x[0, 0], x.strides[0] // <Py_ssize_t>sizeof(float), rows
+    job.activation, job.out = activation, &out[0, 0]
+    if rows >= threads * FEW_ROWS:
+        job.row_block = ceil_div(rows, row_blocks_of(rows, threads))
+        job.column_block, job.column_blocks = columns, 1
+    else:
+        # Four shares a thread even out cores of unequal speed.
+        job.row_block = min(rows, BLOCK_ROWS)
+        job.column_block = max(1, panels // (4 * threads)) * panel
+        job.column_blocks = ceil_div(columns, job.column_block)
+    units = ceil_div(rows, job.row_block) * job.column_blocks
+    job.scratch_size = kernels.table.chunks_size(job.row_block, packed.in_features)
+    scratch = aligned(threads * job.scratch_size + 1)
+    job.scratch = &scratch[0]
+    with nogil:
+        ys_pool_run(&pool.pool, linear_unit, &job, units)
+
+
+cdef struct TailJob:
+    const ys_kernels *kernels
+    ys_tail tail
+    int64_t rows, row_block
+    float *scratch
+    int64_t scratch_size
+
+
+cdef void tail_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
+    cdef TailJob *job = <TailJob *>argument
+    cdef int64_t first = unit * job.row_block
+    job.kernels.tail_rows(
+        &job.tail, first, min(job.row_block, job.rows - first), job.scratch + worker * job.scratch_size
+    )
+
+
+def worth_fusing(ThreadPool pool, Py_ssize_t rows):
+    """Whether `layer_tail` beats its steps one by one: enough rows for each thread's block."""
+    return rows >= pool.pool.size * FEW_ROWS
+
+
+def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, const float[:, :] x,
+               PackedLinear output, const float[::1] scale1, const float[::1] shift1,
+               PackedLinear up, int activation, PackedLinear down,
+               const float[::1] scale2, const float[::1] shift2, float eps,
+               PackedLinear following, float[:, ::1] out, next_out):
+    """Finish a layer, see simd/layer.h: context and x [rows, hidden] (any row stride), out alike.
+
+    following and next_out [rows, following.out_features] may be None.
+    """
+    cdef TailJob job
+    cdef int threads = pool.pool.size
+    cdef float[:, ::1] next_view
+    cdef float[::1] scratch
+    job.rows = x.shape[0]
+    if job.rows == 0:
+        return
+    job.kernels = kernels.table
+    job.tail.output, job.tail.up, job.tail.down = output.map, up.map, down.map
+    job.tail.norm1.scale, job.tail.norm1.shift, job.tail.norm1.eps = &scale1[0], &shift1[0], eps
+    job.tail.norm2.scale, job.tail.norm2.shift, job.tail.norm2.eps = &scale2[0], &shift2[0], eps
+    job.tail.activation = activation
+    job.tail.context, job.tail.x = &context[0, 0], &x[0, 0]
+    job.tail.context_stride = context.strides[0] // <Py_ssize_t>sizeof(float)
+    job.tail.x_stride = x.strides[0] // <Py_ssize_t>sizeof(float)
+    job.tail.out = &out[0, 0]
+    job.tail.next.panels = NULL
+    if following is not None:
+        next_view = next_out
+        job.tail.next, job.tail.next_out = following.map, &next_view[0, 0]
+    job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads))
+    job.scratch_size = kernels.table.tail_scratch(&job.tail, job.row_block)
+    scratch = aligned(threads * job.scratch_size)
+    job.scratch = &scratch[0]
+    with nogil:
+        ys_pool_run(&pool.pool, tail_unit, &job, ceil_div(job.rows, job.row_block))
+
+
+cdef struct NormJob:
+    const ys_kernels *kernels
+    const float *x
+    const float *residual
+    const float *scale
+    const float *shift
+    float eps
+    int64_t rows, width
+    float *out
+
+
+cdef int64_t NORM_ROWS = 32
+
+
+cdef void norm_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
+    cdef NormJob *job = <NormJob *>argument
+    cdef int64_t row
+    cdef const float *residual = NULL
+    for row in range(unit * NORM_ROWS, min((unit + 1) * NORM_ROWS, job.rows)):
+        if job.residual != NULL:
+            residual = job.residual + row * job.width
+        job.kernels.layer_norm_row(
+            job.x + row * job.width, residual, job.scale, job.shift, job.eps, job.width,
+            job.out + row * job.width,
+        )
+
+
+def layer_norm(Kernels kernels, ThreadPool pool, const float[:, ::1] x, residual,
+               const float[::1] scale, const float[::1] shift, float eps, float[:, ::1] out):
+    """Compute out = norm(x + residual) * scale + shift; residual [rows, width] may be None."""
+    cdef NormJob job
+    cdef const float[:, ::1] residual_view
+    job.rows, job.width = x.shape[0], x.shape[1]
+    if job.rows == 0:
+        return
+    job.residual = NULL
+    if residual is not None:
+        residual_view = residual
+        job.residual = &residual_view[0, 0]
+    job.kernels, job.x, job.out = kernels.table, &x[0, 0], &out[0, 0]
+    job.scale, job.shift, job.eps = &scale[0], &shift[0], eps
+    with nogil:
+        ys_pool_run(&pool.pool, norm_unit, &job, ceil_div(job.rows, NORM_ROWS))

@@ -1,0 +1,58 @@
+"""The kernel tables of simd/kernels.h, for the compiled modules."""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t
+
+cdef extern from "simd/layer.h":
+    struct ys_linear:
+        const float *panels
+        const float *bias
+        int64_t depth, columns
+    struct ys_norm:
+        const float *scale
+        const float *shift
+        float eps
+    struct ys_tail:
+        ys_linear output, up, down, next
+        ys_norm norm1, norm2
+        int activation
+        const float *context
+        const float *x
+        int64_t context_stride, x_stride
+        float *out
+        float *next_out
+
+cdef extern from "simd/kernels.h":
+    struct ys_kernels:
+        const char *name
+        int panel, lanes, slice
+        void pack_panels(const float *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
+        int64_t chunks_size(int64_t, int64_t) noexcept nogil
+        void linear_rows(const float *, int64_t, int64_t, int64_t, const float *, const float *, int,
+                         int64_t, int64_t, float *, int64_t, float *) noexcept nogil
+        int64_t tail_scratch(const ys_tail *, int64_t) noexcept nogil
+        void tail_rows(const ys_tail *, int64_t, int64_t, float *) noexcept nogil
+        void layer_norm_row(const float *, const float *, const float *, const float *, float,
+                            Py_ssize_t, float *) noexcept nogil
+        void normalize_row(float *, int) noexcept nogil
+        void hash_tokens(const float *, Py_ssize_t, Py_ssize_t, int, const int32_t *, int, int, int,
+                         int, uint16_t *, Py_ssize_t, float *) noexcept nogil
+        void sign_codes(const float *, Py_ssize_t, Py_ssize_t, int, int, uint16_t *,
+                        Py_ssize_t) noexcept nogil
+        int64_t cumulate_scratch(int64_t, int64_t, int) noexcept nogil
+        void cumulate_slice(const uint16_t *, int64_t, int64_t, const uint16_t *, int64_t, int64_t,
+                            int, int, const float *, int64_t, int, float, float *, int64_t,
+                            float *) noexcept nogil
+        int64_t packed_keys(int64_t, int) noexcept nogil
+        int64_t packed_values(int64_t, int) noexcept nogil
+        void pack_head(const float *, int64_t, const float *, int64_t, int64_t, int, int, int,
+                       float *, float *) noexcept nogil
+        int64_t expect_scratch(int64_t, int, int) noexcept nogil
+        void expect_rows(const float *, int64_t, int64_t, const float *, const float *, int64_t, int,
+                         int, int, int, float *, int64_t, float *) noexcept nogil
+    const ys_kernels *const *ys_available_kernels() noexcept nogil
+
+cdef class Kernels:
+    cdef const ys_kernels *table
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b

@@ -1,0 +1,105 @@
+/* LSH cumulation: keys add their values into buckets, queries read theirs.
+ *
+ * One slice of SLICE value dims at a time, so that the tables of GROUP hash functions sit in the
+ * second-level cache together: a value is loaded once for all of them, and a query's sum stays in
+ * registers over them. A bucket sums its keys in order, a query its hashes in order: the result
+ * does not depend on slices, threads or what else is in the batch.
+ */
+#ifndef YOSORT_CUMULATION_H
+#define YOSORT_CUMULATION_H
+
+#include "simd.h"
+
+#define SLICE (2 * LANES)
+#define GROUP 4
+
+/* Tables of long codes fill the cache alone. */
+YS_INLINE int ys_group_of(int hash_code_len) { return hash_code_len <= 11 ? GROUP : 1; }
+
+/* Floats of scratch: the tables, and the packed values and sums of a slice. */
+static int64_t ys_cumulate_scratch(int64_t queries, int64_t keys, int hash_code_len) {
+    return (((int64_t)ys_group_of(hash_code_len) << hash_code_len) + queries + keys) * SLICE;
+}
+
+/* Empty the buckets that this group will touch: all of them, unless few tokens touch fewer. */
+static void ys_clear_tables(float *tables, int functions, int hash_code_len,
+                            const uint16_t *query_codes, ptrdiff_t queries,
+                            ptrdiff_t query_stride, const uint16_t *key_codes, ptrdiff_t keys,
+                            ptrdiff_t key_stride) {
+    const size_t table = (size_t)SLICE << hash_code_len, bucket = SLICE * sizeof(float);
+    if (queries + keys > (ptrdiff_t)1 << hash_code_len) {
+        memset(tables, 0, (size_t)functions * table * sizeof(float));
+        return;
+    }
+    for (int h = 0; h < functions; h++) {
+        for (ptrdiff_t i = 0; i < queries; i++)
+            memset(tables + h * table + (size_t)query_codes[h * query_stride + i] * SLICE, 0, bucket);
+        for (ptrdiff_t j = 0; j < keys; j++)
+            memset(tables + h * table + (size_t)key_codes[h * key_stride + j] * SLICE, 0, bucket);
+    }
+}
+
+YS_INLINE void ys_insert(float *bucket, vf v0, vf v1) {
+    vf_store(bucket, vf_load(bucket) + v0);
+    vf_store(bucket + LANES, vf_load(bucket + LANES) + v1);
+}
+
+/* All keys into, then all queries out of, the tables of `functions` hashes (a constant). */
+YS_INLINE void ys_cumulate_group(int functions, float *tables, int hash_code_len,
+                                 const uint16_t *query_codes, ptrdiff_t queries,
+                                 ptrdiff_t query_stride, const uint16_t *key_codes,
+                                 ptrdiff_t keys, ptrdiff_t key_stride, const float *values,
+                                 float *sums) {
+    const size_t table = (size_t)SLICE << hash_code_len;
+    for (ptrdiff_t j = 0; j < keys; j++) {
+        const vf v0 = vf_load(values + j * SLICE), v1 = vf_load(values + j * SLICE + LANES);
+        for (int h = 0; h < functions; h++)
+            ys_insert(tables + h * table + (size_t)key_codes[h * key_stride + j] * SLICE, v0, v1);
+    }
+    for (ptrdiff_t i = 0; i < queries; i++) {
+        vf s0 = vf_load(sums + i * SLICE), s1 = vf_load(sums + i * SLICE + LANES);
+        for (int h = 0; h < functions; h++) {
+            const float *bucket = tables + h * table + (size_t)query_codes[h * query_stride + i] * SLICE;
+            s0 += vf_load(bucket);
+            s1 += vf_load(bucket + LANES);
+        }
+        vf_store(sums + i * SLICE, s0);
+        vf_store(sums + i * SLICE + LANES, s1);
+    }
+}
+
+/* One slice of one text and head: out[i][0 .. dims) = scale * sum over hashes and matching keys.
+ *
+ * codes: uint16 [num_hash] rows, *_stride apart. value: [keys] rows, value_stride apart, of which
+ * `dims` <= SLICE floats count. out: [queries] rows, out_stride apart. */
+static void ys_cumulate_slice(const uint16_t *query_codes, int64_t queries, int64_t query_stride,
+                              const uint16_t *key_codes, int64_t keys, int64_t key_stride,
+                              int num_hash, int hash_code_len, const float *value,
+                              int64_t value_stride, int dims, float scale, float *out,
+                              int64_t out_stride, float *scratch) {
+    const int group = ys_group_of(hash_code_len);
+    float *tables = scratch, *values = tables + ((size_t)(group * SLICE) << hash_code_len);
+    float *sums = values + keys * SLICE;
+    for (int64_t j = 0; j < keys; j++) {
+        memcpy(values + j * SLICE, value + j * value_stride, (size_t)dims * sizeof(float));
+        memset(values + j * SLICE + dims, 0, (size_t)(SLICE - dims) * sizeof(float));
+    }
+    memset(sums, 0, (size_t)(queries * SLICE) * sizeof(float));
+    for (int first = 0; first < num_hash; first += group) {
+        const int functions = num_hash - first < group ? num_hash - first : group;
+        const uint16_t *q = query_codes + first * query_stride, *k = key_codes + first * key_stride;
+        ys_clear_tables(tables, functions, hash_code_len, q, queries, query_stride, k, keys, key_stride);
+        if (functions == GROUP)
+            ys_cumulate_group(GROUP, tables, hash_code_len, q, queries, query_stride, k, keys,
+                              key_stride, values, sums);
+        else
+            for (int h = 0; h < functions; h++)
+                ys_cumulate_group(1, tables + ((size_t)h * SLICE << hash_code_len), hash_code_len, q + h * query_stride, queries,
+                                  query_stride, k + h * key_stride, keys, key_stride, values,
+                                  sums);
+    }
+    for (int64_t i = 0; i < queries; i++)
+        for (int d = 0; d < dims; d++) out[i * out_stride + d] = sums[i * SLICE + d] * scale;
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* YOSO-E: out_i = sum_j (1 - acos(q_i . k_j) / pi)^L v_j, without an n x n array.
+ *
+ * Two products with a function between them, so it borrows gemm.h's tiles: the keys of a head are
+ * the panels of the first product, its values those of the second. A block of query rows meets
+ * CHUNK keys at a time; their weights stay in the first caches.
+ */
+#ifndef YOSORT_EXPECTATION_H
+#define YOSORT_EXPECTATION_H
+
+#include "gemm.h"
+
+#define YS_NORM_EPS 1e-12f
+
+YS_INLINE float ys_inverse_norm(const float *x, int dim) {
+    float squares = 0.0f;
+    for (int d = 0; d < dim; d++) squares += x[d] * x[d];
+    const float norm = sqrtf(squares);
+    return 1.0f / (norm > YS_NORM_EPS ? norm : YS_NORM_EPS);
+}
+
+/* Divide a row by its length (or by 1e-12). */
+static void ys_normalize_row(float *x, int dim) {
+    const float inverse = ys_inverse_norm(x, dim);
+    for (int d = 0; d < dim; d++) x[d] *= inverse;
+}
+
+YS_INLINE vf ys_power(vf p, int exponent) {
+    vf result = exponent & 1 ? p : vf_set1(1.0f);
+    for (exponent >>= 1; exponent; exponent >>= 1) {
+        p *= p;
+        if (exponent & 1) result *= p;
+    }
+    return result;
+}
+
+/* (1 - acos(s) / pi)^L. With a = |s| clamped to 1, acos(a) / pi = sqrt(1 - a) P(a); our own fit of
+ * degree 6, within 1.1e-7 after rounding. For s < 0 the angle is reflected: 1 - acos(s) / pi =
+ * acos(a) / pi. */
+YS_INLINE vf ys_collision(vf s, int hash_code_len) {
+    const vf one = vf_set1(1.0f);
+    const vf a = ys_at_most(vf_from_bits(vi_bits(s) & vi_set1(0x7fffffff)), 1.0f);
+    vf p = a * vf_set1(0.0007830648100934923f) + vf_set1(-0.0036960234865546227f);
+    p = p * a + vf_set1(0.00871834997087717f);
+    p = p * a + vf_set1(-0.015608951449394226f);
+    p = p * a + vf_set1(0.02826768346130848f);
+    p = p * a + vf_set1(-0.06830582022666931f);
+    p = p * a + vf_set1(0.4999999701976776f);
+    const vf angle = vf_sqrt(one - a) * p;
+    return ys_power(vf_select(s < vf_set1(0.0f), angle, one - angle), hash_code_len);
+}
+
+YS_INLINE void ys_collisions(float *weights, int64_t rows, int64_t columns, int hash_code_len) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j += LANES)    /* STRIDE leaves room for whole vectors */
+            vf_store(weights + r * STRIDE + j, ys_collision(vf_load(weights + r * STRIDE + j), hash_code_len));
+}
+
+/* Constants in place of the usual exponents take the loop out of ys_power. */
+static void ys_weigh(float *weights, int64_t rows, int64_t columns, int hash_code_len) {
+    switch (hash_code_len) {
+    case 8: ys_collisions(weights, rows, columns, 8); break;
+    case 9: ys_collisions(weights, rows, columns, 9); break;
+    default: ys_collisions(weights, rows, columns, hash_code_len);
+    }
+}
+
+static int64_t ys_round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+/* Floats of a head's packed keys and values. */
+static int64_t ys_packed_keys(int64_t keys, int dim) { return ys_round_up(keys, PANEL) * dim; }
+static int64_t ys_packed_values(int64_t keys, int value_dim) { return keys * ys_round_up(value_dim, PANEL); }
+
+/* Pack one text and head. key, value: [keys] rows, *_stride apart.
+ * packed_keys: [keys / PANEL][dim][PANEL]; packed_values: [value_dim / PANEL][keys][PANEL]. */
+static void ys_pack_head(const float *key, int64_t key_stride, const float *value,
+                         int64_t value_stride, int64_t keys, int dim, int value_dim, int normalize,
+                         float *packed_keys, float *packed_values) {
+    for (int64_t first = 0; first < keys; first += PANEL) {
+        float *panel = packed_keys + first * dim;
+        const int64_t here = keys - first < PANEL ? keys - first : PANEL;
+        for (int64_t j = 0; j < here; j++) {
+            const float *row = key + (first + j) * key_stride;
+            const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
+            for (int d = 0; d < dim; d++) panel[d * PANEL + j] = row[d] * scale;
+        }
+        for (int64_t j = here; j < PANEL; j++)
+            for (int d = 0; d < dim; d++) panel[d * PANEL + j] = 0.0f;
+    }
+    for (int first = 0; first < value_dim; first += PANEL) {
+        const int here = value_dim - first < PANEL ? value_dim - first : PANEL;
+        for (int64_t j = 0; j < keys; j++) {
+            float *to = packed_values + first * keys + j * PANEL;
+            memcpy(to, value + j * value_stride + first, (size_t)here * sizeof(float));
+            memset(to + here, 0, (size_t)(PANEL - here) * sizeof(float));
+        }
+    }
+}
+
+/* Floats of scratch for a block of query rows. */
+static int64_t ys_expect_scratch(int64_t rows, int dim, int value_dim) {
+    return ys_chunks_size(rows, dim) + rows * STRIDE + rows * value_dim;
+}
+
+/* One block of query rows of one text and head. query: [rows] rows, query_stride apart; out
+ * likewise. */
+static void ys_expect_rows(const float *query, int64_t query_stride, int64_t rows,
+                           const float *packed_keys, const float *packed_values, int64_t keys,
+                           int dim, int value_dim, int hash_code_len, int normalize, float *out,
+                           int64_t out_stride, float *scratch) {
+    float *chunks = scratch, *weights = chunks + ys_chunks_size(rows, dim);
+    float *sums = weights + rows * STRIDE;
+    ys_fill_chunks(query, query_stride, rows, dim, chunks);
+    if (normalize)
+        for (int64_t r = 0; r < rows; r++) {
+            const float scale = ys_inverse_norm(query + r * query_stride, dim);
+            for (int at = 0; at < dim; at += CHUNK) {
+                float *row = chunks + (at / CHUNK * rows + r) * STRIDE;
+                for (int d = 0; d < CHUNK && at + d < dim; d++) row[d] *= scale;
+            }
+        }
+    if (keys == 0) memset(sums, 0, (size_t)(rows * value_dim) * sizeof(float));
+    for (int64_t at = 0; at < keys; at += CHUNK) {
+        const int64_t here = keys - at < CHUNK ? keys - at : CHUNK;
+        ys_product(chunks, rows, dim, packed_keys, NULL, YS_LINEAR, at, at + here, weights, STRIDE);
+        ys_weigh(weights, rows, here, hash_code_len);
+        const struct ys_epilogue e = {sums, value_dim, at > 0, NULL, YS_LINEAR};
+        ys_product_chunk(weights, rows, packed_values, keys, at, here, 0, value_dim, &e);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        if (normalize) ys_normalize_row(sums + r * value_dim, value_dim);
+        memcpy(out + r * out_stride, sums + r * value_dim, (size_t)value_dim * sizeof(float));
+    }
+}
+
+#endif

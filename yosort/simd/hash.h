@@ -1,0 +1,128 @@
+/* The fast hash: random rotations H D3 H D2 H D1 by Walsh-Hadamard transforms, bits their signs.
+ *
+ * LANES tokens at a time, one a lane: x lies transposed as [width] vectors, so every butterfly is
+ * one vector addition and one subtraction, and no step mixes lanes. Additions pair the same numbers
+ * in the same stages (stride 1, 2, 4, ...) as the definition in ops/reference.py and nothing is
+ * multiplied, so codes agree with it bit for bit.
+ */
+#ifndef YOSORT_HASH_H
+#define YOSORT_HASH_H
+
+#include "simd.h"
+
+#define YS_BUTTERFLY(a, b) do { const vf s_ = (a) + (b), d_ = (a) - (b); (a) = s_; (b) = d_; } while (0)
+
+/* One radix-8 pass, which is three stages: strides s, 2s, 4s over groups of 8s. from may be to. */
+YS_INLINE void ys_radix8(const vf *from, const int32_t *signs, vf *to, int width, int s) {
+    for (int group = 0; group < width; group += 8 * s)
+        for (int i = group; i < group + s; i++) {
+            vf v[8];
+            for (int j = 0; j < 8; j++) {
+                v[j] = from[i + j * s];
+                if (signs) v[j] = vf_from_bits(vi_bits(v[j]) ^ vi_set1(signs[i + j * s]));
+            }
+            for (int j = 0; j < 8; j += 2) YS_BUTTERFLY(v[j], v[j + 1]);
+            for (int j = 0; j < 8; j += 4) { YS_BUTTERFLY(v[j], v[j + 2]); YS_BUTTERFLY(v[j + 1], v[j + 3]); }
+            for (int j = 0; j < 4; j++) YS_BUTTERFLY(v[j], v[j + 4]);
+            for (int j = 0; j < 8; j++) to[i + j * s] = v[j];
+        }
+}
+
+/* One stage; signs as above. */
+YS_INLINE void ys_radix2(const vf *from, const int32_t *signs, vf *to, int width, int s) {
+    for (int group = 0; group < width; group += 2 * s)
+        for (int i = group; i < group + s; i++) {
+            vf a = from[i], b = from[i + s];
+            if (signs) {
+                a = vf_from_bits(vi_bits(a) ^ vi_set1(signs[i]));
+                b = vf_from_bits(vi_bits(b) ^ vi_set1(signs[i + s]));
+            }
+            YS_BUTTERFLY(a, b);
+            to[i] = a;
+            to[i + s] = b;
+        }
+}
+
+/* to = H D from, D the diagonal of signs (0 or the sign bit of a float). */
+YS_INLINE void ys_rotate(const vf *from, const int32_t *signs, vf *to, int width) {
+    int s;
+    if (width >= 8) {
+        ys_radix8(from, signs, to, width, 1);
+        s = 8;
+    } else if (width >= 2) {
+        ys_radix2(from, signs, to, width, 1);
+        s = 2;
+    } else {
+        to[0] = vf_from_bits(vi_bits(from[0]) ^ vi_set1(signs[0]));
+        return;
+    }
+    for (; 8 * s <= width; s *= 8) ys_radix8(to, NULL, to, width, s);
+    for (; s < width; s *= 2) ys_radix2(to, NULL, to, width, s);
+}
+
+/* Codes of one part: function h, bit b is x[h * hash_code_len + b] > 0. */
+YS_INLINE void ys_store_codes(const vf *x, int functions, int hash_code_len, int count,
+                              uint16_t *codes, ptrdiff_t codes_stride) {
+    for (int h = 0; h < functions; h++) {
+        vi code = vi_set1(0);
+        for (int b = 0; b < hash_code_len; b++)
+            code |= vi_positive(x[h * hash_code_len + b]) & vi_set1(1 << b);
+        int32_t lanes[LANES];
+        memcpy(lanes, &code, sizeof lanes);
+        uint16_t *row = codes + h * codes_stride;
+        if (count == LANES)
+            for (int i = 0; i < LANES; i++) row[i] = (uint16_t)lanes[i];
+        else
+            for (int i = 0; i < count; i++) row[i] = (uint16_t)lanes[i];
+    }
+}
+
+/* Hash `count` tokens of one head.
+ *
+ * x: [count] rows of `dim` floats, `stride` apart. signs: [3][parts][width], 0 or 0x80000000.
+ * codes: [num_hash] rows of `count`, `codes_stride` apart. scratch: 2 * width vectors. */
+static void ys_hash_tokens(const float *x, ptrdiff_t stride, ptrdiff_t count, int dim,
+                           const int32_t *signs, int parts, int width, int num_hash,
+                           int hash_code_len, uint16_t *codes, ptrdiff_t codes_stride,
+                           float *scratch) {
+    vf *tokens = (vf *)scratch, *rotated = tokens + width;
+    const int per_part = width / hash_code_len;
+    memset(tokens, 0, (size_t)width * sizeof(vf));
+    for (ptrdiff_t first = 0; first < count; first += LANES) {
+        const int here = count - first < LANES ? (int)(count - first) : LANES;
+        float *transposed = (float *)tokens;
+        for (int i = 0; i < here; i++)
+            for (int d = 0; d < dim; d++) transposed[d * LANES + i] = x[(first + i) * stride + d];
+        for (int p = 0; p < parts; p++) {
+            const int32_t *sign = signs + (ptrdiff_t)p * width;
+            const ptrdiff_t step = (ptrdiff_t)parts * width;
+            if (width == 64) {          /* the usual width, with every loop unrolled for it */
+                ys_rotate(tokens, sign, rotated, 64);
+                ys_rotate(rotated, sign + step, rotated, 64);
+                ys_rotate(rotated, sign + 2 * step, rotated, 64);
+            } else {
+                ys_rotate(tokens, sign, rotated, width);
+                ys_rotate(rotated, sign + step, rotated, width);
+                ys_rotate(rotated, sign + 2 * step, rotated, width);
+            }
+            const int left = num_hash - p * per_part;
+            ys_store_codes(rotated, left < per_part ? left : per_part, hash_code_len, here,
+                           codes + (ptrdiff_t)p * per_part * codes_stride + first, codes_stride);
+        }
+    }
+}
+
+/* The slow hash's codes: bit b of function h is projected[token][h * hash_code_len + b] > 0.
+ * codes: [num_hash] rows of `count`, `codes_stride` apart. */
+static void ys_sign_codes(const float *projected, ptrdiff_t stride, ptrdiff_t count, int num_hash,
+                          int hash_code_len, uint16_t *codes, ptrdiff_t codes_stride) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int h = 0; h < num_hash; h++) {
+            const float *bits = projected + i * stride + (ptrdiff_t)h * hash_code_len;
+            unsigned code = 0;
+            for (int b = 0; b < hash_code_len; b++) code |= (unsigned)(bits[b] > 0.0f) << b;
+            codes[h * codes_stride + i] = (uint16_t)code;
+        }
+}
+
+#endif
