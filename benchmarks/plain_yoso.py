@@ -1,4 +1,4 @@
-"""YOSO-E in plain torch operations, which exporters accept (the model's own function they refuse)."""
+"""YOSO-E in plain torch operations, which exporters accept; they refuse the model's own."""
 
 from __future__ import annotations
 

@@ -16,5 +16,5 @@ OP = 1e-5
 BATCHING = 1e-5
 
 #: A weight of expected attention where the cosine is 1 or -1: acos has an infinite slope there, so
-#: a cosine that float32 rounds by 1e-7 moves the angle by sqrt(2e-7), and its share of pi by 1.5e-4.
+#: a cosine that rounds by 1e-7 moves the angle by sqrt(2e-7), and its share of pi by 1.5e-4.
 POLE = 3e-4

@@ -93,4 +93,4 @@ def read_mask(mask: Any, texts: int, n: int) -> npt.NDArray[np.bool_]:
         )
     if values.dtype.kind not in "biuf" or not bool(((values == 0) | (values == 1)).all()):
         raise InputError("attention_mask: wanted only 0 (padding) and 1 (token)")
-    return values != 0
+    return np.asarray(values != 0)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from yosort import __version__
-from yosort.errors import YosortError
+from yosort.errors import YosortError, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except YosortError as error:
         if arguments.debug:
             raise
-        print(f"yosort: error: {error}", file=sys.stderr)
+        print(f"yosort: error: {one_line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader went away (`| head`): stop quietly, as other filters do.

@@ -13,6 +13,7 @@ from typing import Any
 from yosort.activations import ACTIVATIONS
 from yosort.errors import ConfigError
 
+MAX_LAYERS = 1024
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -83,6 +84,13 @@ class YosoConfig:
             self.pad_token_id,
             f"null or a token id below vocab_size ({self.vocab_size})",
             lambda v: v is None or (_is_token_id(v) and v < self.vocab_size),
+        )
+        # Each layer has a dozen weights to look for: a hostile number must not make millions.
+        _require(
+            "num_hidden_layers",
+            self.num_hidden_layers,
+            f"at most {MAX_LAYERS} layers",
+            lambda v: v <= MAX_LAYERS,
         )
         _require(
             "hidden_act",
@@ -224,8 +232,11 @@ class YosoConfig:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json into `folder`, which must exist."""
-        Path(folder, "config.json").write_text(self.to_json(), encoding="utf-8")
+        """Write config.json into `folder`, which must exist: whole, or not at all."""
+        from yosort.checkpoint.atomic import replace_file
+
+        with replace_file(Path(folder, "config.json")) as file:
+            file.write(self.to_json().encode())
 
 
 _COUNTS = (

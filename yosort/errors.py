@@ -19,3 +19,8 @@ class DeviceError(YosortError):
 
 class InputError(YosortError, ValueError):
     """Arguments of a call that the model cannot take: shapes, ranges, types."""
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line, as a command line prints it."""
+    return "; ".join(line.strip() for line in str(error).splitlines())

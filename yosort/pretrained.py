@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy.typing as npt
 
 from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
 from yosort.batch import PackedBatch
-from yosort.checkpoint import read_state, resolve, to_canonical, write_state
+from yosort.checkpoint import TOKENIZER_FILES, read_state, resolve, to_canonical, write_state
+from yosort.checkpoint.atomic import replace_file
 from yosort.config import YosoConfig
 from yosort.errors import ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
@@ -22,7 +22,7 @@ from yosort.model import Encoder
 from yosort.ops import get_ops
 from yosort.ops.interface import Array
 from yosort.outputs import ModelOutput
-from yosort.tokenizer import TOKENIZER_FILES, Tokenizer
+from yosort.tokenizer import Tokenizer
 from yosort.weights import base_shapes, head_shapes, random_parameters, select, stored
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ class PretrainedModel:
         if self._folder is not None and self._folder.resolve() != target.resolve():
             for name in TOKENIZER_FILES:
                 if (self._folder / name).is_file():
-                    shutil.copyfile(self._folder / name, target / name)
+                    with replace_file(target / name) as file:
+                        file.write((self._folder / name).read_bytes())
 
     @property
     def device(self) -> str:

@@ -12,18 +12,6 @@ import tokenizers
 
 from yosort.errors import CheckpointError, InputError
 
-#: What a model folder may hold of a tokenizer; copied along when a model is saved.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spiece.model",
-)
-
 _SPECIAL = ("mask_token", "pad_token", "bos_token", "eos_token", "cls_token", "sep_token")
 
 

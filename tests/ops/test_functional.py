@@ -11,6 +11,7 @@ from comparing import relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import OP, POLE
+
 from yosort import InputError, ops
 from yosort.ops import reference
 from yosort.ops.signs import gaussian_projection
@@ -229,7 +230,9 @@ def test_signs_never_change_between_versions() -> None:
     first = ops.hash_signs(7, 8, 8, heads=1, seed=0)[0, :, 0]
     assert "".join("+" if s > 0 else "-" for s in first.reshape(-1)) == "++++--+---++--+++---++++"
     np.testing.assert_allclose(
-        gaussian_projection(1, 3, 1, heads=1, seed=0)[0, 0], [-1.04466, 0.06752565, 0.3365926], rtol=1e-5
+        gaussian_projection(1, 3, 1, heads=1, seed=0)[0, 0],
+        [-1.04466, 0.06752565, 0.3365926],
+        rtol=1e-5,
     )
 
 

@@ -19,7 +19,7 @@ from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor, quote
 from yosort.config import YosoConfig
-from yosort.errors import CheckpointError, YosortError
+from yosort.errors import CheckpointError, YosortError, one_line
 from yosort.weights import DECODER_BIAS, DECODER_WEIGHT, MLM_BIAS, select, stored
 
 logger = logging.getLogger(__name__)
@@ -302,13 +302,8 @@ def _size_argument(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def convert_main(argv: Sequence[str] | None = None) -> int:
-    """Run the converter from a command line; return the exit status (0, or 1 on an error)."""
-    parser = argparse.ArgumentParser(
-        prog="convert_weights",
-        description="Turn a YOSO checkpoint (safetensors, pytorch_model.bin, or one of the "
-        "authors' repository) into a folder that yosort and transformers load.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the converter's arguments."""
     parser.add_argument("source", help="a model folder, a file of weights, or a hub id")
     parser.add_argument("out", help="the folder to make")
     parser.add_argument("--config", help="transformers' config.json, or the authors' own")
@@ -322,11 +317,36 @@ def convert_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--num-hash", type=int, metavar="N")
     parser.add_argument("--revision", help="of a hub id: a branch, tag or commit")
     parser.add_argument("--local-files-only", action="store_true", help="do not use the network")
-    options = vars(parser.parse_args(argv))
-    try:
-        folder = convert(options.pop("source"), options.pop("out"), **options)
-    except YosortError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(folder)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert as parsed arguments say, and print the folder made."""
+    names = [
+        "config",
+        "dtype",
+        "max_shard_size",
+        "overwrite",
+        "num_attention_heads",
+        "hash_code_len",
+        "num_hash",
+        "revision",
+        "local_files_only",
+    ]
+    options = {name: getattr(arguments, name) for name in names}
+    print(convert(arguments.source, arguments.out, **options))
     return 0
+
+
+def convert_main(argv: Sequence[str] | None = None) -> int:
+    """Run the converter from a command line; return the exit status (0, or 1 on an error)."""
+    parser = argparse.ArgumentParser(
+        prog="convert_weights",
+        description="Turn a YOSO checkpoint (safetensors, pytorch_model.bin, or one of the "
+        "authors' repository) into a folder that yosort and transformers load.",
+    )
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except YosortError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1

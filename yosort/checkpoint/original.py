@@ -19,7 +19,6 @@ from yosort.errors import CheckpointError
 WORDS = "yoso.embeddings.word_embeddings.weight"
 POSITIONS = "yoso.embeddings.position_embeddings.weight"
 TYPES = "yoso.embeddings.token_type_embeddings.weight"
-MAX_LAYERS = 1024
 
 _LAYER = re.compile(r"yoso\.encoder\.layer\.(\d+)\.(.+)")
 
@@ -155,13 +154,7 @@ def shift_positions(state: State, max_positions: int) -> State:
 
 
 def unshare_layers(state: State, num_layers: int) -> State:
-    """Repeat layer 0 for every layer: the authors' `shared_weight`. Nothing is copied.
-
-    Raises:
-        CheckpointError: more layers than any model has.
-    """
-    if not 1 <= num_layers <= MAX_LAYERS:
-        raise CheckpointError(f"num_hidden_layers: wanted 1 to {MAX_LAYERS}, got {num_layers}")
+    """Repeat layer 0 for every layer: the authors' `shared_weight`. Nothing is copied."""
     shared = [match[2] for match in map(_LAYER.fullmatch, state) if match is not None]
     return _replaced(
         state,

@@ -9,7 +9,7 @@ backend must offer.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from yosort.errors import ConfigError, DeviceError
 from yosort.ops import checks
 from yosort.ops.interface import Ops
 from yosort.ops.signs import hash_signs
+
+if TYPE_CHECKING:
+    from yosort.ops.cpu import Functional
 
 __all__ = [
     "expected_attention",
@@ -183,7 +186,7 @@ def expected_attention(
     return _functions().expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
 
 
-def _functions() -> Any:
+def _functions() -> Functional:
     """Return the backend's functional ops."""
     from yosort.ops.cpu import Functional
 

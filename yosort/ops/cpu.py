@@ -135,9 +135,7 @@ class CpuOps:
         )
         return out, after
 
-    def expected_attention(
-        self, query: Floats, key: Floats, value: Floats, heads: Heads
-    ) -> Floats:
+    def expected_attention(self, query: Floats, key: Floats, value: Floats, heads: Heads) -> Floats:
         """See `Ops.expected_attention`."""
         context = np.empty((len(query), value.shape[1]), np.float32)
         _cpu.expected_attention(
@@ -166,14 +164,11 @@ class CpuOps:
         for first in range(0, heads.count, group):
             chosen = slice(first, min(first + group, heads.count))
             columns = slice(chosen.start * width, chosen.stop * width)
-            codes = [
-                self._codes(rows[:, columns], functions, chosen, heads.hash_code_len)
-                for rows in (query, key)
-            ]
             _cpu.cumulate(
                 self.kernels,
                 self.pool,
-                *codes,
+                self._codes(query[:, columns], functions, chosen, heads.hash_code_len),
+                self._codes(key[:, columns], functions, chosen, heads.hash_code_len),
                 value[:, columns],
                 heads.query_offsets,
                 heads.offsets,
@@ -212,7 +207,7 @@ class CpuOps:
         keep: npt.NDArray[np.float32] | None,
     ) -> Floats:
         """See `Ops.add_convolution`."""
-        out = context.copy()
+        out: Floats = context.copy()
         _cpu.add_convolution(
             self.pool,
             value,

@@ -98,9 +98,7 @@ class Ops(Protocol):
         """Return one of this backend's arrays as numpy."""
         ...
 
-    def linear_map(
-        self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]
-    ) -> Any:
+    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
         """Prepare weights [out_i, in] and biases [out_i] once, at load, as one map for `linear`.
 
         Several stand for one product whose outputs lie side by side, as q, k and v do.

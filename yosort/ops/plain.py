@@ -139,10 +139,11 @@ class PlainOps:
         if keep is not None:
             value = value * keep[:, None]
         for begin, end, q_begin, q_end in _bounds(heads):
-            rows = value[begin:end].reshape(end - begin, heads.count, -1)
+            width = value.shape[1] // heads.count
+            rows = value[begin:end].reshape(end - begin, heads.count, width)
             convolved = reference.depthwise_convolution(rows, weight, slots[begin:end])
             wanted = np.isin(slots[begin:end], query_slots[q_begin:q_end])
-            out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, -1)
+            out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, value.shape[1])
         return out
 
     def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:

@@ -143,7 +143,7 @@ def lsh_cumulation(
             out[row] += table[query_codes[row, :, h]]
     if query_mask is not None:
         out *= (query_mask != 0)[..., None]
-    return out / num_hash
+    return np.asarray(out / num_hash)
 
 
 def collision_probability(cosine: Floats, hash_code_len: int) -> npt.NDArray[np.float64]:

@@ -1,0 +1,64 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort._kernels import Kernels
+from yosort._threads import ThreadPool
+
+Floats = npt.NDArray[np.float32]
+
+ACTIVATION_CODES: dict[str, int]
+
+class PackedLinear:
+    in_features: int
+    out_features: int
+    panels: Floats
+    padded_bias: Floats
+    def __init__(
+        self,
+        kernels: Kernels,
+        weights: Sequence[npt.NDArray[Any]],
+        biases: Sequence[npt.NDArray[Any] | None],
+    ) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+
+def linear(
+    kernels: Kernels,
+    pool: ThreadPool,
+    x: Floats,
+    packed: PackedLinear,
+    activation: int,
+    out: Floats,
+) -> None: ...
+def worth_fusing(pool: ThreadPool, rows: int) -> bool: ...
+def layer_tail(
+    kernels: Kernels,
+    pool: ThreadPool,
+    context: Floats,
+    x: Floats,
+    output: PackedLinear,
+    scale1: Floats,
+    shift1: Floats,
+    up: PackedLinear,
+    activation: int,
+    down: PackedLinear,
+    scale2: Floats,
+    shift2: Floats,
+    eps: float,
+    following: PackedLinear | None,
+    out: Floats,
+    next_out: Floats | None,
+) -> None: ...
+def layer_norm(
+    kernels: Kernels,
+    pool: ThreadPool,
+    x: Floats,
+    residual: Floats | None,
+    scale: Floats,
+    shift: Floats,
+    eps: float,
+    out: Floats,
+) -> None: ...
