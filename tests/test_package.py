@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +14,20 @@ import yosort
 FORBIDDEN = ("torch", "transformers", "cupy", "huggingface_hub", "requests", "httpx", "urllib3")
 
 
-def modules_after(code: str) -> set[str]:
-    """Run code in a fresh interpreter and return the top-level modules it leaves loaded."""
+def modules_after(code: str, folder: Path) -> set[str]:
+    """Run code in a fresh interpreter and return the top-level modules it leaves loaded.
+
+    It runs in `folder`: in a source tree, the uncompiled package would shadow the installed one.
+    """
     program = code + "\nimport sys; print('\\n'.join({m.split('.')[0] for m in sys.modules}))"
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=folder
     )
     return set(result.stdout.split())
 
 
-def test_import_brings_no_framework_and_no_network_code() -> None:
-    loaded = modules_after("import yosort")
+def test_import_brings_no_framework_and_no_network_code(tmp_path: Path) -> None:
+    loaded = modules_after("import yosort", tmp_path)
     assert not loaded & {*FORBIDDEN, "socket", "ssl", "http"}
     assert "yosort" in loaded
 
@@ -35,7 +39,8 @@ def test_a_local_model_is_loaded_and_run_without_them_too(tmp_path: Path) -> Non
     )  # fmt: skip
     yosort.YosoModel(config).save_pretrained(tmp_path)
     loaded = modules_after(
-        f"import yosort\nyosort.load({str(tmp_path)!r})([[1, 2, 3]])\nyosort.ops.hash_signs"
+        f"import yosort\nyosort.load({str(tmp_path)!r})([[1, 2, 3]])\nyosort.ops.hash_signs",
+        tmp_path,
     )
     assert not loaded & {*FORBIDDEN, "http"}
 
@@ -46,6 +51,10 @@ def test_every_public_name_resolves() -> None:
     assert set(yosort.__all__) <= set(dir(yosort))
     with pytest.raises(AttributeError, match="no_such_name"):
         yosort.no_such_name  # noqa: B018
+
+
+def test_versions_agree() -> None:
+    assert importlib.metadata.version("yosort") == yosort.__version__
 
 
 def test_types_are_shipped() -> None:

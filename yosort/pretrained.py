@@ -15,6 +15,7 @@ from yosort.attention import Attention, check_mode, check_num_hash, check_seed, 
 from yosort.batch import PackedBatch
 from yosort.checkpoint import TOKENIZER_FILES, read_state, resolve, to_canonical, write_state
 from yosort.checkpoint.atomic import replace_file
+from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
 from yosort.errors import ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
@@ -113,6 +114,7 @@ class PretrainedModel:
         self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
         self._encoder = Encoder(config, parameters, self._ops)
         self._prepare_head(parameters)
+        release_pages(parameters.values())
 
     @classmethod
     def from_pretrained(

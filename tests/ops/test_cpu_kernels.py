@@ -70,7 +70,9 @@ def test_several_weights_are_one_map(variant: str) -> None:
         weights = [draw(i, n, 33).astype(np.float16) for i, n in enumerate(sizes)]
         biases = [draw(9 + i, n) for i, n in enumerate(sizes)]
         packed = ops.linear_map(weights, biases)
-        apart = [ops.linear(x, ops.linear_map([w], [b])) for w, b in zip(weights, biases, strict=True)]
+        apart = [
+            ops.linear(x, ops.linear_map([w], [b])) for w, b in zip(weights, biases, strict=True)
+        ]
         np.testing.assert_array_equal(ops.linear(x, packed), np.concatenate(apart, axis=1))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,24 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
         return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except (OSError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
+
+
+def release_pages(arrays: Iterable[npt.NDArray[Any]]) -> None:
+    """Let go of the memory that arrays mapped from files occupy; it is read again when touched.
+
+    A model packs its weights once: after that the file's own pages would count twice.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
+        return
+    mappings = {}
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+            base = base.base
+        if isinstance(base, np.memmap):
+            mappings[id(base)] = base
+    for mapping in mappings.values():
+        mapping._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -128,12 +128,13 @@ class FillMaskPipeline:
             raise InputError("targets: wanted at least one word, got none")
         found = []
         for word in words:
-            token = self.tokenizer.token_id(word)
             # A byte-level BPE keeps the space before a word inside its token.
-            for text in (f" {word}", word):
-                pieces = self.tokenizer.encode(text, add_special_tokens=False).ids
-                if token is None and len(pieces) == 1:
-                    token = pieces[0]
+            spellings = [
+                self.tokenizer.encode(text, add_special_tokens=False).ids
+                for text in (f" {word}", word)
+            ]
+            single = [ids[0] for ids in spellings if len(ids) == 1]
+            token = single[0] if single else self.tokenizer.token_id(word)
             if token is None:
                 pieces = self.tokenizer.encode(f" {word}", add_special_tokens=False).tokens
                 raise InputError(

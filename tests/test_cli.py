@@ -1,0 +1,107 @@
+"""The command line as a user types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yosort
+from yosort.cli import main
+
+CONFIG = yosort.YosoConfig(
+    vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+    intermediate_size=16, max_position_embeddings=8,
+)  # fmt: skip
+
+
+def test_fill_mask_answers_sensibly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fill-mask", "Paris is the <mask> of France."]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert len(answers) == 5
+    assert set(answers[0]) == {"score", "token", "token_str", "sequence"}
+    assert any(
+        word in answer["token_str"] for answer in answers for word in ("capital", "city", "center")
+    )
+
+
+def test_fill_mask_reads_lines_and_takes_targets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("A <mask> barks.\n\nGo <mask> <mask>.\n"))
+    assert main(["fill-mask", "--top-k", "2", "--targets", "dog", "cat"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert {answer["token_str"] for answer in first} == {" dog", " cat"}
+    assert len(second) == 2
+    assert len(second[0]) == 2
+
+
+def test_sampled_attention_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fill-mask", "Paris is the <mask> of France.", "--attention", "sampled"]
+    printed = []
+    for options in (["--num-hash", "8"], ["--num-hash", "8"], ["--num-hash", "8", "--seed", "1"]):
+        assert main([*arguments, *options]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != printed[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fill-mask", "no mask here"], "this model's mask token is <mask>"),
+        (["fill-mask", "A [MASK] barks."], "this model's mask token is <mask>, not [MASK]"),
+        (["fill-mask", "<mask>", "--targets", "xyzzyplugh"], "wanted words of one token"),
+        (["fill-mask", "<mask>", "--top-k", "0"], "top_k: wanted an integer of at least 1"),
+        (["fill-mask", "<mask>", "--model", "no/such/folder"], "no/such/folder"),
+        (["fill-mask", "<mask>", "--device", "cuda"], "device='cuda'"),
+        (["fill-mask", "<mask> a" * 5000], "at most 4096 tokens"),
+        (["convert", "nowhere", "out"], "nowhere"),
+    ],
+)
+def test_errors_are_one_line_and_status_1(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("yosort: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(yosort.InputError):
+        main(["fill-mask", "no mask here", "--debug"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["fill-mask", "--no-such-option"]])
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: yosort" in capsys.readouterr().err
+
+
+def test_convert_makes_a_folder_that_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yosort.YosoForMaskedLM(CONFIG).save_pretrained(tmp_path / "a")
+    out = tmp_path / "b"
+    assert main(["convert", str(tmp_path / "a"), str(out), "--dtype", "float16"]) == 0
+    assert str(out) in capsys.readouterr().out
+    converted, source = yosort.load(out), yosort.load(tmp_path / "a")
+    assert isinstance(converted, yosort.YosoForMaskedLM)
+    assert converted.config.extra["torch_dtype"] == "float16"
+    wanted = source([[1, 2, 3]]).logits
+    assert abs(converted([[1, 2, 3]]).logits - wanted).max() < 1e-3
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m yosort fill-mask '<mask> a' '<mask> b' '<mask> c' | head -c 1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "["
+    assert "Traceback" not in result.stderr
