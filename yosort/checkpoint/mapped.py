@@ -48,15 +48,15 @@ def release_pages(arrays: Iterable[npt.NDArray[Any]]) -> None:
     """
     if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
         return
-    mappings = {}
+    mappings: dict[int, mmap.mmap] = {}
     for array in arrays:
         base: Any = array
-        while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        while isinstance(base, np.ndarray):
             base = base.base
-        if isinstance(base, np.memmap):
+        if isinstance(base, mmap.mmap):
             mappings[id(base)] = base
     for mapping in mappings.values():
-        mapping._mmap.madvise(mmap.MADV_DONTNEED)
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_json(path: Path) -> dict[str, Any]:

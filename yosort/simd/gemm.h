@@ -21,6 +21,9 @@
 #elif LANES == 8
 #  define TILE 6                /* 12 accumulators of 16 registers */
 #  define CHUNK 384
+#elif defined(__aarch64__)
+#  define TILE 8                /* 16 accumulators of 32 registers */
+#  define CHUNK 384
 #else
 #  define TILE 4
 #  define CHUNK 384

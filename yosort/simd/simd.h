@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(YOSORT_SCALAR)
 #  define YS_INLINE static inline __attribute__((always_inline))
 #  define YS_RESTRICT __restrict__
 #  if defined(__AVX512F__)

@@ -1,0 +1,209 @@
+/* The kernels against plain double-precision loops, without Python: for the host, for other
+ * processors under emulation, and for the scalar form that unknown compilers get.
+ *
+ * Compiled together with yosort/simd/kernels.c, YOSORT_ISA=baseline. Exits 0 and prints
+ * "N passed, 0 failed", or prints each failure and exits 1. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define PI 3.14159265358979323846
+
+extern const struct ys_kernels ys_kernels_baseline;
+static const struct ys_kernels *K = &ys_kernels_baseline;
+static int passed, failed;
+
+static void check(const char *what, double error, double bound) {
+    if (error <= bound) { /* false for NaN */
+        passed++;
+        return;
+    }
+    failed++;
+    printf("%s: error %g, bound %g\n", what, error, bound);
+}
+
+static uint64_t state = 1;
+static float draw(void) { /* uniform in (-1, 1) */
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(state >> 11) / 4503599627370496.0 - 1.0);
+}
+
+static float *floats(size_t count) {
+    void *p = NULL;
+    if (posix_memalign(&p, 64, (count + 16) * sizeof(float))) abort();
+    float *x = p;
+    for (size_t i = 0; i < count; i++) x[i] = draw();
+    return x;
+}
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static double activate(double x, int kind) {
+    const double gelu = 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+    switch (kind) {
+    case 1: return gelu;
+    case 2: return fmax(-10.0, fmin(10.0, gelu));
+    case 3: return 0.5 * x * (1.0 + tanh(sqrt(2.0 / PI) * (x + 0.044715 * x * x * x)));
+    case 4: return x / (1.0 + exp(-1.702 * x));
+    case 5: return fmax(x, 0.0);
+    case 6: return x / (1.0 + exp(-x));
+    case 7: return tanh(x);
+    case 8: return 1.0 / (1.0 + exp(-x));
+    case 9: return x * tanh(log1p(exp(x)));
+    default: return x;
+    }
+}
+
+static void test_linear(int64_t rows, int64_t depth, int64_t columns) {
+    const int64_t padded = round_up(columns, K->panel);
+    float *x = floats(rows * depth), *weight = floats(columns * depth), *bias = floats(padded);
+    float *panels = floats(padded * depth), *out = floats(rows * columns);
+    float *scratch = floats(K->chunks_size(rows, depth));
+    K->pack_panels(weight, 0, columns, depth, panels);
+    for (int kind = 0; kind < 10; kind++) {
+        double worst = 0.0;
+        K->linear_rows(x, depth, rows, depth, panels, bias, kind, 0, columns, out, columns, scratch);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < columns; c++) {
+                double sum = bias[c];
+                for (int64_t k = 0; k < depth; k++) sum += (double)x[r * depth + k] * weight[c * depth + k];
+                const double error = fabs(out[r * columns + c] - activate(sum, kind));
+                if (!(error <= worst)) worst = error;
+            }
+        check("linear", worst, 1e-6 * (5.0 + sqrt((double)depth)));
+    }
+    free(x); free(weight); free(bias); free(panels); free(out); free(scratch);
+}
+
+static void test_layer_norm(int width) {
+    float *x = floats(width), *residual = floats(width), *scale = floats(width);
+    float *shift = floats(width), *out = floats(width);
+    K->layer_norm_row(x, residual, scale, shift, 1e-12f, width, out);
+    double mean = 0.0, variance = 0.0, worst = 0.0;
+    for (int i = 0; i < width; i++) mean += ((double)x[i] + residual[i]) / width;
+    for (int i = 0; i < width; i++) variance += pow((double)x[i] + residual[i] - mean, 2) / width;
+    for (int i = 0; i < width; i++) {
+        const double want = ((double)x[i] + residual[i] - mean) / sqrt(variance + 1e-12) * scale[i] + shift[i];
+        if (!(fabs(out[i] - want) <= worst)) worst = fabs(out[i] - want);
+    }
+    check("layer norm", worst, 1e-5);
+    free(x); free(residual); free(scale); free(shift); free(out);
+}
+
+/* The definition: signs, then stages of stride 1, 2, 4, ..., all in float. */
+static void rotate(float *x, const int32_t *signs, int width) {
+    for (int i = 0; i < width; i++) if (signs[i]) x[i] = -x[i];
+    for (int s = 1; s < width; s *= 2)
+        for (int i = 0; i < width; i++)
+            if (!(i & s)) {
+                const float a = x[i], b = x[i + s];
+                x[i] = a + b;
+                x[i + s] = a - b;
+            }
+}
+
+static void test_hash(int count, int dim, int width, int num_hash, int length) {
+    const int per_part = width / length, parts = (num_hash + per_part - 1) / per_part;
+    float *x = floats((size_t)count * dim), *scratch = floats(2 * width * 16);
+    int32_t *signs = malloc(sizeof(int32_t) * 3 * parts * width);
+    uint16_t *codes = malloc(sizeof(uint16_t) * num_hash * count);
+    float *row = floats(width);
+    for (int i = 0; i < 3 * parts * width; i++) signs[i] = draw() < 0 ? INT32_MIN : 0;
+    K->hash_tokens(x, dim, count, dim, signs, parts, width, num_hash, length, codes, count, scratch);
+    int wrong = 0;
+    for (int i = 0; i < count; i++)
+        for (int h = 0; h < num_hash; h++) {
+            const int part = h / per_part, first = h % per_part * length;
+            memset(row, 0, sizeof(float) * width);
+            memcpy(row, x + (size_t)i * dim, sizeof(float) * dim);
+            for (int step = 0; step < 3; step++) rotate(row, signs + (step * parts + part) * width, width);
+            unsigned code = 0;
+            for (int b = 0; b < length; b++) code |= (unsigned)(row[first + b] > 0) << b;
+            wrong += codes[(size_t)h * count + i] != code;
+        }
+    check("hash", wrong, 0);
+    free(x); free(scratch); free(signs); free(codes); free(row);
+}
+
+static void test_cumulation(int queries, int keys, int num_hash, int length, int dims) {
+    const size_t n = queries > keys ? queries : keys;
+    uint16_t *q = malloc(sizeof(uint16_t) * num_hash * n + 2), *k = malloc(sizeof(uint16_t) * num_hash * n + 2);
+    float *value = floats((size_t)keys * dims + 1), *out = floats((size_t)queries * dims + 1);
+    float *scratch = floats(K->cumulate_scratch(queries, keys, length));
+    const int limit = 1 << (length < 3 ? length : 3);
+    for (size_t i = 0; i < num_hash * n; i++) {
+        q[i] = (uint16_t)(fabsf(draw()) * limit);
+        k[i] = (uint16_t)(fabsf(draw()) * limit);
+    }
+    K->cumulate_slice(q, queries, queries, k, keys, keys, num_hash, length, value, dims, dims,
+                      1.0f / num_hash, out, dims, scratch);
+    double worst = 0.0;
+    for (int i = 0; i < queries; i++)
+        for (int d = 0; d < dims; d++) {
+            double sum = 0.0;
+            for (int h = 0; h < num_hash; h++)
+                for (int j = 0; j < keys; j++)
+                    if (q[h * queries + i] == k[h * keys + j]) sum += value[j * dims + d];
+            const double error = fabs(out[i * dims + d] - sum / num_hash);
+            if (!(error <= worst)) worst = error;
+        }
+    check("cumulation", worst, 2e-6 * (1 + keys));
+    free(q); free(k); free(value); free(out); free(scratch);
+}
+
+static void unit(float *x, int dim) {
+    double squares = 0.0;
+    for (int d = 0; d < dim; d++) squares += (double)x[d] * x[d];
+    for (int d = 0; d < dim; d++) x[d] = (float)(x[d] / sqrt(squares));
+}
+
+static void test_expectation(int rows, int keys, int dim, int value_dim, int length) {
+    float *q = floats((size_t)rows * dim), *k = floats((size_t)keys * dim);
+    float *v = floats((size_t)keys * value_dim), *out = floats((size_t)rows * value_dim);
+    float *packed_keys = floats(K->packed_keys(keys, dim));
+    float *packed_values = floats(K->packed_values(keys, value_dim));
+    float *scratch = floats(K->expect_scratch(rows, dim, value_dim));
+    for (int i = 0; i < rows; i++) unit(q + (size_t)i * dim, dim);
+    for (int j = 0; j < keys; j++) unit(k + (size_t)j * dim, dim);
+    K->pack_head(k, dim, v, value_dim, keys, dim, value_dim, 0, packed_keys, packed_values);
+    K->expect_rows(q, dim, rows, packed_keys, packed_values, keys, dim, value_dim, length, 0, out,
+                   value_dim, scratch);
+    double worst = 0.0;
+    for (int i = 0; i < rows; i++)
+        for (int d = 0; d < value_dim; d++) {
+            double sum = 0.0;
+            for (int j = 0; j < keys; j++) {
+                double cosine = 0.0;
+                for (int e = 0; e < dim; e++) cosine += (double)q[i * dim + e] * k[j * dim + e];
+                cosine = fmax(-1.0, fmin(1.0, cosine));
+                sum += pow(1.0 - acos(cosine) / PI, length) * v[j * value_dim + d];
+            }
+            const double error = fabs(out[i * value_dim + d] - sum);
+            if (!(error <= worst)) worst = error;
+        }
+    check("expectation", worst, 2e-6 * (1 + keys));
+    free(q); free(k); free(v); free(out); free(packed_keys); free(packed_values); free(scratch);
+}
+
+int main(void) {
+    const int64_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {13, 800, 33}, {30, 64, 70}, {2, 385, 16}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        test_linear(shapes[i][0], shapes[i][1], shapes[i][2]);
+    for (int width = 1; width < 70; width += 3) test_layer_norm(width);
+    for (int width = 1; width <= 128; width *= 2)
+        for (int length = 1; length <= 16 && length <= width; length += 3)
+            test_hash(19, width - width / 4, width, 20, length);
+    for (int length = 1; length <= 16; length += 3) {
+        test_cumulation(23, 29, 7, length, K->slice);
+        test_cumulation(300, 1, 4, length, 1);
+        test_cumulation(4, 600, 9, length, K->slice - 1);
+        test_expectation(50, 33, 24, 17, length);
+    }
+    test_expectation(1, 900, 5, 1, 9);
+    test_expectation(7, 1, 400, 3, 8);
+    printf("%s\n%d passed, %d failed\n", K->name, passed, failed);
+    return failed != 0;
+}

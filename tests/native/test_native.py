@@ -1,0 +1,45 @@
+"""Compile the kernels without Python and run test_kernels.c: host, scalar form, other processors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SIMD = HERE.parent.parent / "yosort" / "simd"
+
+#: Name -> compiler, its flags, and what runs the result.
+TARGETS = {
+    "host": (["cc"], [], []),
+    "scalar": (["cc"], ["-DYOSORT_SCALAR"], []),
+    "aarch64-neon": (
+        ["aarch64-linux-gnu-gcc"],
+        ["-static"],
+        ["qemu-aarch64"],
+    ),
+}
+
+
+@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
+    compiler, flags, runner = TARGETS[target]
+    for tool in (*compiler, *runner):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    program = tmp_path / "test_kernels"
+    sources = [str(HERE / "test_kernels.c"), str(SIMD / "kernels.c")]
+    options = "-std=gnu11 -O2 -fno-math-errno -ffp-contract=fast -DYOSORT_ISA=baseline".split()
+    subprocess.run(
+        [*compiler, *options, *flags, f"-I{SIMD}", *sources, "-o", str(program), "-lm"],
+        check=True,
+        capture_output=True,
+    )
+    result = subprocess.run([*runner, str(program)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 failed" in result.stdout

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Build yosort with AddressSanitizer and UndefinedBehaviorSanitizer into a scratch folder, and run
+# the tests of the compiled loops with it: tools/sanitize.sh [pytest arguments]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+meson setup "$work/build" . --buildtype=debugoptimized -Db_sanitize=address,undefined \
+  -Db_lundef=false --prefix="$work/prefix" -Dpython.install_env=prefix >"$work/log" || { cat "$work/log"; exit 1; }
+meson install -C "$work/build" >"$work/log" || { tail -50 "$work/log"; exit 1; }
+site=$(dirname "$(find "$work/prefix" -type d -name yosort | head -n 1)")
+# The sanitizer's runtime must come first, and Python's own arenas hide its errors.
+export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export PYTHONMALLOC=malloc PYTHONPATH="$site"
+(cd "$work" && python -c "import sys, yosort; assert yosort.__file__.startswith(sys.argv[1]), yosort.__file__" "$site")
+pytest -q -p no:cacheprovider "${@:-tests/ops}"
