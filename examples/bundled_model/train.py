@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="a last.pt of an interrupted run")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
@@ -179,6 +180,8 @@ def main() -> None:
     with torch.no_grad():
         table = model.yoso.embeddings.position_embeddings.weight
         table.copy_(sinusoids(*table.shape) * config.initializer_range * math.sqrt(2))
+    if arguments.start:
+        model.load_state_dict(torch.load(arguments.start, weights_only=True))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(

@@ -17,7 +17,7 @@
 #define PANEL (2 * LANES)
 #if LANES == 16
 #  define TILE 12               /* 24 accumulators, 2 of the panel, 1 broadcast: of 32 registers */
-#  define CHUNK 768
+#  define CHUNK 384
 #elif LANES == 8
 #  define TILE 6                /* 12 accumulators of 16 registers */
 #  define CHUNK 384
