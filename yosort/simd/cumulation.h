@@ -81,6 +81,7 @@ static void ys_cumulate_slice(const uint16_t *query_codes, int64_t queries, int6
     float *tables = scratch, *values = tables + ((size_t)(group * SLICE) << hash_code_len);
     float *sums = values + keys * SLICE;
     for (int64_t j = 0; j < keys; j++) {
+        if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * value_stride, dims);
         memcpy(values + j * SLICE, value + j * value_stride, (size_t)dims * sizeof(float));
         memset(values + j * SLICE + dims, 0, (size_t)(SLICE - dims) * sizeof(float));
     }

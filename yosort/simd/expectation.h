@@ -12,9 +12,12 @@
 #define YS_NORM_EPS 1e-12f
 
 YS_INLINE float ys_inverse_norm(const float *x, int dim) {
-    float squares = 0.0f;
-    for (int d = 0; d < dim; d++) squares += x[d] * x[d];
-    const float norm = sqrtf(squares);
+    const int whole = dim / LANES * LANES;
+    vf squares = vf_set1(0.0f);
+    float square = 0.0f;
+    for (int d = 0; d < whole; d += LANES) squares += vf_load(x + d) * vf_load(x + d);
+    for (int d = whole; d < dim; d++) square += x[d] * x[d];
+    const float norm = sqrtf(square + vf_sum(squares));
     return 1.0f / (norm > YS_NORM_EPS ? norm : YS_NORM_EPS);
 }
 
@@ -80,6 +83,7 @@ static void ys_pack_head(const float *key, int64_t key_stride, const float *valu
         const int64_t here = keys - first < PANEL ? keys - first : PANEL;
         for (int64_t j = 0; j < here; j++) {
             const float *row = key + (first + j) * key_stride;
+            if (first + j + AHEAD < keys) ys_prefetch(row + AHEAD * key_stride, dim);
             const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
             for (int d = 0; d < dim; d++) panel[d * PANEL + j] = row[d] * scale;
         }
@@ -90,6 +94,7 @@ static void ys_pack_head(const float *key, int64_t key_stride, const float *valu
         const int here = value_dim - first < PANEL ? value_dim - first : PANEL;
         for (int64_t j = 0; j < keys; j++) {
             float *to = packed_values + first * keys + j * PANEL;
+            if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * value_stride + first, here);
             memcpy(to, value + j * value_stride + first, (size_t)here * sizeof(float));
             memset(to + here, 0, (size_t)(PANEL - here) * sizeof(float));
         }

@@ -91,8 +91,10 @@ static void ys_hash_tokens(const float *x, ptrdiff_t stride, ptrdiff_t count, in
     for (ptrdiff_t first = 0; first < count; first += LANES) {
         const int here = count - first < LANES ? (int)(count - first) : LANES;
         float *transposed = (float *)tokens;
-        for (int i = 0; i < here; i++)
+        for (int i = 0; i < here; i++) {
             for (int d = 0; d < dim; d++) transposed[d * LANES + i] = x[(first + i) * stride + d];
+            if (first + i + LANES < count) ys_prefetch(x + (first + i + LANES) * stride, dim);
+        }
         for (int p = 0; p < parts; p++) {
             const int32_t *sign = signs + (ptrdiff_t)p * width;
             const ptrdiff_t step = (ptrdiff_t)parts * width;

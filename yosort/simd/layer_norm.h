@@ -4,13 +4,6 @@
 
 #include "simd.h"
 
-YS_INLINE float ys_sum_lanes(vf x) {
-    float lane[LANES], total = 0.0f;
-    vf_store(lane, x);
-    for (int i = 0; i < LANES; i++) total += lane[i];
-    return total;
-}
-
 /* out = (x + residual - mean) / sqrt(variance + eps) * scale + shift, one row [width].
  * residual may be NULL; out may be x. Two passes over a row that is in cache: exact variance. */
 static void ys_layer_norm_row(const float *x, const float *residual, const float *scale,
@@ -28,7 +21,7 @@ static void ys_layer_norm_row(const float *x, const float *residual, const float
         out[i] = x[i] + (residual ? residual[i] : 0.0f);
         sum += out[i];
     }
-    const float mean = (sum + ys_sum_lanes(sums)) / (float)width;
+    const float mean = (sum + vf_sum(sums)) / (float)width;
     vf squares = vf_set1(0.0f);
     float square = 0.0f;
     for (ptrdiff_t i = 0; i < whole; i += LANES) {
@@ -36,7 +29,7 @@ static void ys_layer_norm_row(const float *x, const float *residual, const float
         squares += d * d;
     }
     for (ptrdiff_t i = whole; i < width; i++) square += (out[i] - mean) * (out[i] - mean);
-    const float variance = (square + ys_sum_lanes(squares)) / (float)width;
+    const float variance = (square + vf_sum(squares)) / (float)width;
     const float inverse = 1.0f / sqrtf(variance + eps);
     for (ptrdiff_t i = 0; i < whole; i += LANES) {
         const vf d = (vf_load(out + i) - vf_set1(mean)) * vf_set1(inverse);

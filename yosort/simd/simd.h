@@ -66,4 +66,24 @@ YS_INLINE vf vf_sqrt(vf x) {
 }
 #endif
 
+/* Ask for `count` floats of a row that will be read soon. Rows of one head lie a whole hidden state
+ * apart, on pages of their own, where no hardware prefetcher follows. AHEAD: rows to be ahead by. */
+#define AHEAD 8
+YS_INLINE void ys_prefetch(const float *row, ptrdiff_t count) {
+#if defined(__GNUC__)
+    for (ptrdiff_t i = 0; i < count; i += 16) __builtin_prefetch(row + i);
+#else
+    (void)row, (void)count;
+#endif
+}
+
+/* The sum of all lanes, by halves: a short chain and a fixed order. */
+YS_INLINE float vf_sum(vf x) {
+    float lane[LANES];
+    vf_store(lane, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
 #endif
