@@ -27,6 +27,15 @@ class Yosort:
         return self.model(ids, mask).last_hidden_state
 
 
+class YosortWithoutAttention(Yosort):
+    """The floor under any attention: the same forward whose heads answer with their values."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        super().__init__(folder, threads, num_hash=1)
+        ops = self.model._ops
+        ops.sampled_attention = lambda query, key, value, heads, functions: value.copy()
+
+
 class Transformers:
     """transformers' own model, eager or through torch.compile."""
 
@@ -86,6 +95,7 @@ PEERS: dict[str, Any] = {
     "yosort YOSO-E": lambda folder, threads: Yosort(folder, threads),
     "yosort sampled 32": lambda folder, threads: Yosort(folder, threads, num_hash=32),
     "yosort sampled 64": lambda folder, threads: Yosort(folder, threads, num_hash=64),
+    "yosort, no attention": YosortWithoutAttention,
     "transformers eager": lambda folder, threads: Transformers(folder, threads),
     "torch.compile": lambda folder, threads: Transformers(folder, threads, compiled=True),
     "onnxruntime": OnnxRuntime,

@@ -61,7 +61,7 @@ def export(folder: Path) -> None:
     """Write model.onnx into a transformers folder, batch and length left open."""
     import transformers
 
-    model = PlainYoso(transformers.YosoModel.from_pretrained(folder).eval())
+    model = PlainYoso(transformers.YosoModel.from_pretrained(folder)).eval()
     batch, length = torch.export.Dim("batch", max=1024), torch.export.Dim("length", max=4096)
     torch.onnx.export(
         model,

@@ -1,4 +1,4 @@
-"""Compile the kernels without Python and run test_kernels.c: host, scalar form, other processors."""
+"""Compile the kernels without Python and run test_kernels.c: host, scalar, other machines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
             pytest.skip(f"{tool} is not installed")
     program = tmp_path / "test_kernels"
     sources = [str(HERE / "test_kernels.c"), str(SIMD / "kernels.c")]
-    options = "-std=gnu11 -O2 -fno-math-errno -ffp-contract=fast -DYOSORT_ISA=baseline".split()
+    options = ["-std=gnu11", "-O2", "-fno-math-errno", "-ffp-contract=fast"]
+    flags = ["-DYOSORT_ISA=baseline", *flags]
     subprocess.run(
         [*compiler, *options, *flags, f"-I{SIMD}", *sources, "-o", str(program), "-lm"],
         check=True,
