@@ -14,4 +14,5 @@ export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=lib
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH="$site"
 (cd "$work" && python -c "import sys, yosort; assert yosort.__file__.startswith(sys.argv[1]), yosort.__file__" "$site")
-pytest -q -p no:cacheprovider "${@:-tests/ops}"
+# Reports go past pytest, which would capture them and die with them.
+pytest -q -p no:cacheprovider --capture=sys "${@:-tests/ops}"
