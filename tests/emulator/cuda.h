@@ -1,0 +1,102 @@
+/* What a .cu file may use of CUDA, for g++ or clang++: the kernel's own text follows this one.
+ *
+ * The file is compiled with -fsanitize=thread, whose hooks runtime.cpp defines, so every access to
+ * memory is seen. Each CUDA thread is a fiber; barriers and warp operations switch between them.
+ */
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+struct emu_dim3 { unsigned x, y, z; };
+enum emu_warp_op { EMU_SYNC, EMU_BALLOT, EMU_SHFL, EMU_XOR, EMU_DOWN };
+
+extern "C" {
+extern emu_dim3 emu_thread_index, emu_block_index, emu_block_dim, emu_grid_dim;
+void emu_barrier(int line);
+uint64_t emu_rendezvous(int op, unsigned mask, uint64_t value, int argument, int line);
+void *emu_dynamic_shared();
+void emu_atomic(void *address, int size);
+}
+
+#define threadIdx emu_thread_index
+#define blockIdx emu_block_index
+#define blockDim emu_block_dim
+#define gridDim emu_grid_dim
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+/* Not inlined into the unchecked wrapper that calls it. */
+#define __global__ __attribute__((noinline))
+/* Blocks run one after another, so a static array is a block's own; the section tells its range. */
+#define __shared__ static __attribute__((section("emu_shared")))
+#define DYNAMIC_SHARED(name) float *const name = (float *)emu_dynamic_shared()
+#define EMU_UNCHECKED __attribute__((no_sanitize_thread))
+#define EMU_LINE int line = __builtin_LINE()
+
+EMU_UNCHECKED inline void __syncthreads(EMU_LINE) { emu_barrier(line); }
+EMU_UNCHECKED inline void __syncwarp(unsigned mask = 0xffffffffu, EMU_LINE) {
+    emu_rendezvous(EMU_SYNC, mask, 0, 0, line);
+}
+EMU_UNCHECKED inline unsigned __ballot_sync(unsigned mask, int predicate, EMU_LINE) {
+    return (unsigned)emu_rendezvous(EMU_BALLOT, mask, predicate != 0, 0, line);
+}
+
+template <class T>
+EMU_UNCHECKED T emu_exchange(int op, unsigned mask, T value, int argument, int line) {
+    uint64_t bits = 0;
+    static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+    std::memcpy(&bits, &value, sizeof(T));
+    bits = emu_rendezvous(op, mask, bits, argument, line);
+    std::memcpy(&value, &bits, sizeof(T));
+    return value;
+}
+template <class T> T __shfl_sync(unsigned mask, T value, int lane, EMU_LINE) {
+    return emu_exchange(EMU_SHFL, mask, value, lane, line);
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int lanes, EMU_LINE) {
+    return emu_exchange(EMU_XOR, mask, value, lanes, line);
+}
+template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned by, EMU_LINE) {
+    return emu_exchange(EMU_DOWN, mask, value, (int)by, line);
+}
+template <class T> EMU_UNCHECKED T atomicAdd(T *address, T value) {
+    emu_atomic(address, sizeof(T));
+    const T old = *address;
+    *address = old + value;
+    return old;
+}
+
+#define HALF_CONVERSIONS
+EMU_UNCHECKED inline float half_to_float(unsigned short bits) {
+    _Float16 half;
+    std::memcpy(&half, &bits, 2);
+    return (float)half;
+}
+EMU_UNCHECKED inline unsigned short float_to_half(float x) {
+    const _Float16 half = (_Float16)x;
+    unsigned short bits;
+    std::memcpy(&bits, &half, 2);
+    return bits;
+}
+
+/* Calling a kernel of any signature with an array of pointers to its arguments. */
+template <class... A, std::size_t... I>
+EMU_UNCHECKED void emu_apply(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+    kernel(*(std::remove_reference_t<A> *)arguments[I]...);
+}
+template <class... A> EMU_UNCHECKED void emu_call(void (*kernel)(A...), void **arguments) {
+    emu_apply(kernel, arguments, std::index_sequence_for<A...>{});
+}
+/* One letter and one digit an argument: p8 pointer, i4 or i8 integer, f4 or f8 floating. */
+template <class... A> EMU_UNCHECKED void emu_kinds(void (*)(A...), char *out) {
+    ((*out++ = std::is_pointer_v<A> ? 'p' : std::is_floating_point_v<A> ? 'f' : 'i',
+      *out++ = (char)('0' + sizeof(A))), ...);
+    *out = 0;
+}
+#define EMU_EXPORT(kernel)                                                                        \
+    extern "C" EMU_UNCHECKED void emu_call_##kernel(void **a) { emu_call(kernel, a); }            \
+    extern "C" EMU_UNCHECKED void emu_kinds_##kernel(char *out) { emu_kinds(kernel, out); }

@@ -1,0 +1,176 @@
+"""The emulator itself: it runs correct kernels, and catches a planted fault of each kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emulator import build, fake_cupy
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
+
+#: Reverse 64 numbers through shared memory, and sum them by warps: correct.
+CORRECT = """
+extern "C" __global__ void kernel(const float *x, float *out, int n) {
+    __shared__ float staged[64];
+    const int i = threadIdx.x;
+    if (i < n) staged[i] = x[i];
+    __syncthreads();
+    float sum = i < n ? staged[n - 1 - i] : 0.0f;
+    for (int s = 16; s; s /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, s);
+    if (i < n) out[i] = sum;
+}
+"""
+
+#: What is wrong -> (text, its replacement, words of the report).
+FAULTS = {
+    "no barrier": ("    __syncthreads();\n", "", "race in shared|reads shared memory that nobody"),
+    "one barrier in a branch": (
+        "__syncthreads();",
+        "if (i < 32) __syncthreads();",
+        "race in shared|reads shared memory that nobody",
+    ),
+    "some wait at a barrier, some for a warp": (
+        "    __syncthreads();\n",
+        "    if (i % 2) __syncthreads();\n    else __syncwarp();\n",
+        "divergent",
+    ),
+    "barriers of two lines": (
+        "    __syncthreads();\n",
+        "    if (i < 32) __syncthreads();\n    else __syncthreads( );\n",
+        "divergent",
+    ),
+    "shared index past the end": ("staged[i] = x[i]", "staged[i + 1] = x[i]", "out of bounds"),
+    "global read past the end": ("x[i];", "x[i + 1];", "out of bounds: reads"),
+    "global write past the end": ("out[i] = sum", "out[i + 1] = sum", "out of bounds: writes"),
+    "write before the start": ("out[i] = sum", "out[i - 1] = sum", "out of bounds: writes"),
+    "shared memory nobody wrote": ("if (i < n) staged", "if (i < n - 1) staged", "nobody wrote"),
+    "two threads write one shared address": ("staged[i] =", "staged[i / 2] =", "race in shared"),
+    "two threads write one global address": ("out[i] = sum", "out[i / 2] = sum", "race in global"),
+    "unordered sum": ("out[i] = sum", "out[0] += sum", "race in global|nobody wrote"),
+    "absent lane": (
+        "sum += __shfl_xor_sync(0xffffffffu, sum, s)",
+        "if (i % 32 < 16) sum += __shfl_xor_sync(0x0000ffffu, sum, s)",
+        "takes no part",
+    ),
+    "a lane outside its own mask": ("0xffffffffu", "0x0000ffffu", "leaves out lane"),
+    "lanes at different operations": (
+        "sum += __shfl_xor_sync(0xffffffffu, sum, s);",
+        "{ if (i % 2) sum += __shfl_xor_sync(0xffffffffu, sum, s);\n"
+        "  else sum += __shfl_xor_sync(0xffffffffu, sum, s); }",
+        "other lanes are at line",
+    ),
+    "misaligned vector": (
+        "if (i < n) out[i] = sum;",
+        "struct alignas(16) four { float v[4]; };\n"
+        "if (i == 0) *(four *)(out + 1) = *(const four *)x;",
+        "misaligned",
+    ),
+    "early return before a barrier of a warp": (
+        "    __syncthreads();",
+        "    if (i % 2) return;\n    __syncwarp(0xffffffffu);\n    __syncthreads();",
+        "takes no part",
+    ),
+}
+
+
+def run(code: str, n: int = 64, out_size: int = 64) -> np.ndarray:
+    """Launch the kernel on 1 .. n."""
+    kernel = fake_cupy.RawModule(code).get_function("kernel")
+    out = fake_cupy.empty(out_size, np.float32)
+    x = fake_cupy.asarray(np.arange(1, n + 1, dtype=np.float32))
+    kernel((1,), (64,), (x, out, np.int32(n)))
+    return out.get()
+
+
+def test_a_correct_kernel_runs(any_order: None) -> None:
+    low, high = sum(range(1, 33)), sum(range(33, 65))
+    expected = np.repeat(np.array([high, low], np.float32), 32)
+    np.testing.assert_array_equal(run(CORRECT), expected)
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_planted_faults_are_caught(what: str) -> None:
+    old, new, report = FAULTS[what]
+    assert CORRECT.count(old) == 1
+    with pytest.raises(fake_cupy.EmulatorError, match=report):
+        run(CORRECT.replace(old, new))
+
+
+def test_what_nobody_wrote_is_an_error_on_the_host() -> None:
+    with pytest.raises(fake_cupy.EmulatorError, match="nobody wrote"):
+        run(CORRECT, out_size=65)
+
+
+def test_uninitialised_global_memory_is_an_error() -> None:
+    kernel = fake_cupy.RawModule(CORRECT).get_function("kernel")
+    x, out = (fake_cupy.empty(64, np.float32) for _ in range(2))
+    with pytest.raises(fake_cupy.EmulatorError, match="reads global memory that nobody wrote"):
+        kernel((1,), (64,), (x, out, np.int32(64)))
+
+
+def test_blocks_racing_for_an_address_are_caught() -> None:
+    code = 'extern "C" __global__ void kernel(int *x) { if (threadIdx.x == 0) x[0] = 1; }'
+    kernel = fake_cupy.RawModule(code).get_function("kernel")
+    with pytest.raises(fake_cupy.EmulatorError, match="race in global"):
+        kernel((2,), (32,), (fake_cupy.zeros(1, np.int32),))
+
+
+def test_atomics_are_no_race_and_are_counted() -> None:
+    code = 'extern "C" __global__ void kernel(int *x) { atomicAdd(x, 1); }'
+    kernel = fake_cupy.RawModule(code).get_function("kernel")
+    x = fake_cupy.zeros(1, np.int32)
+    kernel((3,), (40,), (x,))
+    assert x.get()[0] == 120
+    assert fake_cupy.launches[-1][1]["atomics"] == 120
+
+
+def test_counters() -> None:
+    run(CORRECT)
+    counters = fake_cupy.launches[-1][1]
+    assert counters["read_bytes"] == counters["written_bytes"] == 64 * 4
+    assert counters["shared_accesses"] == 128
+    assert counters["barriers"] == 1
+    assert counters["warp_ops"] == 64 * 5
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "shared"),
+    [((0,), (64,), 0), ((1,), (1025,), 0), ((1, 65536), (1,), 0), ((1,), (64,), 49 << 10)],
+)
+def test_launches_that_no_device_takes(grid: Any, block: Any, shared: int) -> None:
+    kernel = fake_cupy.RawModule(CORRECT).get_function("kernel")
+    x = fake_cupy.zeros(64, np.float32)
+    with pytest.raises(fake_cupy.EmulatorError, match="no device launches"):
+        kernel(grid, block, (x, x, np.int32(64)), shared_mem=shared)
+
+
+@pytest.mark.parametrize("bad", [64, np.int64(64), np.float32(64), 1.0])
+def test_arguments_of_the_wrong_size(bad: Any) -> None:
+    kernel = fake_cupy.RawModule(CORRECT).get_function("kernel")
+    x = fake_cupy.zeros(64, np.float32)
+    with pytest.raises(fake_cupy.EmulatorError, match="the kernel takes i4"):
+        kernel((1,), (64,), (x, x, bad))
+    with pytest.raises(TypeError):
+        kernel((1,), (64,), (np.zeros(64, np.float32), x, np.int32(64)))
+
+
+def test_an_order_dependent_kernel_shows() -> None:
+    # Whoever comes last wins: legal for the race checker as atomics, but the order shows.
+    code = """extern "C" __global__ void kernel(int *turn, int *first) {
+        const int mine = atomicAdd(turn, 1);
+        if (mine == 0) first[0] = threadIdx.x;
+    }"""
+    kernel = fake_cupy.RawModule(code).get_function("kernel")
+    seen = set()
+    before = fake_cupy.seed
+    try:
+        for fake_cupy.seed in range(8):
+            first = fake_cupy.zeros(1, np.int32)
+            kernel((1,), (64,), (fake_cupy.zeros(1, np.int32), first))
+            seen.add(int(first.get()[0]))
+    finally:
+        fake_cupy.seed = before
+    assert len(seen) > 1

@@ -1,0 +1,1 @@
+"""The CUDA kernels, and the launcher that compiles and checks them."""

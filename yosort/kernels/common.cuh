@@ -1,0 +1,53 @@
+// What every kernel builds on. The launcher puts this text before each source; nothing is included,
+// so that NVRTC alone compiles it. HALF: activations are float16; sums and codes never are.
+
+typedef unsigned short code_t;
+typedef long long int64;
+
+#define WARP 32
+#define EVERY_LANE 0xffffffffu
+
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(name) extern __shared__ float name[]
+#endif
+
+#ifdef HALF
+struct real { unsigned short bits; };
+#ifndef HALF_CONVERSIONS
+// The two instructions behind cuda_fp16.h, which NVRTC does not bring along.
+__device__ inline float half_to_float(unsigned short bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+__device__ inline unsigned short float_to_half(float x) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+#endif
+__device__ inline float load(const real *p) { return half_to_float(p->bits); }
+__device__ inline void store(real *p, float x) { p->bits = float_to_half(x); }
+#else
+typedef float real;
+__device__ inline float load(const real *p) { return *p; }
+__device__ inline void store(real *p, float x) { *p = x; }
+#endif
+
+// The sum over a warp, in a fixed order; every lane gets it.
+__device__ inline float warp_sum(float x) {
+    for (int step = WARP / 2; step; step /= 2) x += __shfl_xor_sync(EVERY_LANE, x, step);
+    return x;
+}
+
+// The sum over a block of whole warps. `scratch` holds a float a warp.
+__device__ inline float block_sum(float x, float *scratch) {
+    const int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    x = warp_sum(x);
+    __syncthreads();  // scratch may still be read from the last sum
+    if (threadIdx.x % WARP == 0) scratch[warp] = x;
+    __syncthreads();
+    float sum = 0.0f;
+    for (int w = 0; w < warps; w++) sum += scratch[w];
+    return sum;
+}

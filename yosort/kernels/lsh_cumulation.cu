@@ -1,0 +1,84 @@
+// LSH cumulation: keys add their values into buckets, queries read theirs, without atomics.
+//
+// A block owns SLICE value dims of one text and head, and a group of hash functions. TABLES of them
+// have their tables in shared memory at once. Each (table, dim) belongs to one thread, which adds the
+// keys in order: no two threads write one address, and the sums are the same bits every time. Then
+// all threads read for the queries. Groups write partial sums, which normalize_heads adds in order.
+//
+// TABLES, SLICE, BUCKETS (of a table, a power of two): longer codes take several passes over the
+// keys, each for one range of codes.
+
+#define PIPELINE 4
+
+// Add PIPELINE keys to one column in order. All buckets are read before any is written, so that
+// the reads overlap; a key whose bucket came earlier among them takes the newer sum.
+__device__ inline void insert(float *column, const unsigned *bucket, const float *value) {
+    float sum[PIPELINE];
+    for (int i = 0; i < PIPELINE; i++) sum[i] = bucket[i] < BUCKETS ? column[bucket[i] * SLICE] : 0.0f;
+    for (int i = 0; i < PIPELINE; i++) {
+        for (int j = 0; j < i; j++)
+            if (bucket[j] == bucket[i]) sum[i] = sum[j];
+        sum[i] += value[i];
+    }
+    for (int i = 0; i < PIPELINE; i++)
+        if (bucket[i] < BUCKETS) column[bucket[i] * SLICE] = sum[i];
+}
+
+// grid.x: texts * slices; grid.y: heads; grid.z: groups of `per_group` hash functions.
+// codes: [heads][num_hash][rows of all texts]. value: [rows] rows of heads * dim, value_stride
+// apart. offsets: [texts + 1]. partial: [groups][queries][heads * dim].
+extern "C" __global__ void lsh_cumulation(const code_t *query_codes, int queries,
+                                          const code_t *key_codes, int keys,
+                                          const real *value, int64 value_stride,
+                                          const int *query_offsets, const int *offsets, int slices,
+                                          int dim, int num_hash, int per_group, int code_len,
+                                          float *partial) {
+    DYNAMIC_SHARED(tables);  // [TABLES][BUCKETS][SLICE]
+    const int text = blockIdx.x / slices, head = blockIdx.y, heads = gridDim.y;
+    const int first_dim = blockIdx.x % slices * SLICE, thread = threadIdx.x;
+    const int begin = offsets[text], end = offsets[text + 1];
+    const int query_begin = query_offsets[text], query_end = query_offsets[text + 1];
+    const int first_hash = blockIdx.z * per_group;
+    const int last_hash = first_hash + per_group < num_hash ? first_hash + per_group : num_hash;
+    partial += (int64)blockIdx.z * queries * heads * dim;
+    query_codes += (int64)head * num_hash * queries;
+    key_codes += (int64)head * num_hash * keys;
+
+    for (int hash = first_hash; hash < last_hash; hash += TABLES)
+        for (unsigned base = 0; base < 1u << code_len; base += BUCKETS) {
+            for (int i = thread; i < TABLES * BUCKETS * SLICE; i += blockDim.x) tables[i] = 0.0f;
+            __syncthreads();
+
+            const int mine = hash + thread / SLICE, d = first_dim + thread % SLICE;
+            if (thread < TABLES * SLICE && mine < last_hash && d < dim) {
+                float *column = tables + thread / SLICE * BUCKETS * SLICE + thread % SLICE;
+                const code_t *codes = key_codes + (int64)mine * keys;
+                for (int j = begin; j < end; j += PIPELINE) {
+                    unsigned bucket[PIPELINE];
+                    float added[PIPELINE];
+                    for (int i = 0; i < PIPELINE; i++) {
+                        const bool there = j + i < end;
+                        // Outside the range the difference wraps past BUCKETS.
+                        bucket[i] = there ? codes[j + i] - base : BUCKETS;
+                        added[i] = there ? load(value + (j + i) * value_stride + head * dim + d) : 0.0f;
+                    }
+                    insert(column, bucket, added);
+                }
+            }
+            __syncthreads();
+
+            const bool is_first = hash == first_hash && base == 0;
+            for (int i = query_begin * SLICE + thread; i < query_end * SLICE; i += blockDim.x) {
+                const int row = i / SLICE, dim_in_slice = i % SLICE;
+                if (first_dim + dim_in_slice >= dim) continue;
+                float *to = partial + ((int64)row * heads + head) * dim + first_dim + dim_in_slice;
+                float sum = is_first ? 0.0f : *to;
+                for (int t = 0; t < TABLES && hash + t < last_hash; t++) {
+                    const unsigned bucket = query_codes[(int64)(hash + t) * queries + row] - base;
+                    if (bucket < BUCKETS) sum += tables[(t * BUCKETS + bucket) * SLICE + dim_in_slice];
+                }
+                *to = sum;
+            }
+            __syncthreads();
+        }
+}

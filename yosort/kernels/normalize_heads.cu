@@ -1,0 +1,24 @@
+// Finish an attention: add the groups' sums in order, scale, and L2-normalise each head's row.
+//
+// A warp a row and head. partial: [groups][rows][heads * dim]; out: [rows][heads * dim].
+extern "C" __global__ void normalize_heads(const float *partial, int groups, int rows, int heads,
+                                           int dim, float scale, int normalize, real *out) {
+    const int64 unit = (int64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+    const int64 units = (int64)rows * heads, step = units * dim;
+    const int lane = threadIdx.x % WARP;
+    if (unit >= units) return;  // a whole warp at a time
+    float squares = 0.0f;
+    for (int d = lane; d < dim; d += WARP) {
+        float sum = 0.0f;
+        for (int g = 0; g < groups; g++) sum += partial[g * step + unit * dim + d];
+        squares += sum * sum * scale * scale;
+    }
+    // torch.nn.functional.normalize divides by max(norm, 1e-12).
+    const float norm = sqrtf(warp_sum(squares));
+    const float factor = normalize ? scale / fmaxf(norm, 1e-12f) : scale;
+    for (int d = lane; d < dim; d += WARP) {
+        float sum = 0.0f;
+        for (int g = 0; g < groups; g++) sum += partial[g * step + unit * dim + d];
+        store(out + unit * dim + d, sum * factor);
+    }
+}

@@ -1,0 +1,474 @@
+"""The GPU backend: CuPy arrays, dense products by cuBLAS, everything else by kernels/*.cu."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.activations import ACTIVATIONS
+from yosort.kernels.launch import ACTIVATION_NUMBERS, Launcher
+from yosort.ops.interface import (
+    Array,
+    EmbeddingTables,
+    HashFunctions,
+    Heads,
+    LayerNorm,
+    LayerTail,
+)
+
+#: Value dims that a block of lsh_cumulation owns, and how many hash functions' tables it holds.
+SLICE, TABLES = 8, 4
+#: Buckets of one table: codes of more bits take several passes.
+BUCKETS = 512
+#: Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors.
+FULL = 264
+HASH_TOKENS, QUERY_ROWS, COLUMNS, MAX_CHUNK = 32, 64, 64, 64
+#: Host arrays (offsets, signs) whose copies on the device are kept.
+RESIDENT = 256
+
+
+class CudaOps:
+    """Ops on one CUDA device, through the current stream of the caller's thread.
+
+    Args:
+        cupy: the module.
+        index: which device.
+        dtype: float32 or float16, of weights and activations; codes, norms and sums never are.
+    """
+
+    name = "cuda"
+
+    def __init__(self, cupy: Any, index: int = 0, dtype: str = "float32") -> None:
+        self.xp = cupy
+        self.dtype = np.dtype(dtype)
+        self.device = f"cuda:{index}"
+        self._device = cupy.cuda.Device(index)
+        self._launch = Launcher(cupy, self.dtype)
+        self._resident: OrderedDict[Any, Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def from_host(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.from_host`."""
+        with self._device:
+            placed = self.xp.asarray(np.ascontiguousarray(array))
+            # What is kept serves other streams as well.
+            self.xp.cuda.get_current_stream().synchronize()
+            return placed
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """See `Ops.to_host`."""
+        return np.asarray(self.xp.asnumpy(array))
+
+    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
+        """See `Ops.linear_map`: (weight [out, in] in the compute type, bias float32 [out])."""
+        weight = np.concatenate([np.asarray(w, self.dtype) for w in weights])
+        bias = np.concatenate([np.asarray(b, np.float32) for b in biases])
+        return self.from_host(weight), self.from_host(bias)
+
+    def parameter(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.parameter`: float32, since norms and sums are."""
+        return self.from_host(np.asarray(array, np.float32))
+
+    def table(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.table`."""
+        return self.from_host(np.asarray(array, self.dtype))
+
+    def embed(
+        self,
+        tables: EmbeddingTables,
+        words: Array,
+        positions: npt.NDArray[np.int64],
+        token_types: npt.NDArray[np.int64],
+    ) -> Array:
+        """See `Ops.embed`."""
+        with self._device:
+            total, width = len(positions), tables.position.shape[1]
+            ids = rows = None
+            if words.ndim == 1:
+                ids = self.xp.asarray(words, np.int64)
+            else:
+                rows = self.xp.asarray(words, self.dtype)
+            out = self.xp.empty((total, width), self.dtype)
+            threads, per_thread = _row_shape(width)
+            self._launch(
+                "embed",
+                (total,),
+                threads,
+                None if ids is None else tables.word,
+                ids,
+                rows,
+                tables.position,
+                self.xp.asarray(positions, np.int64),
+                tables.token_type,
+                self.xp.asarray(token_types, np.int64),
+                tables.norm.scale,
+                tables.norm.shift,
+                tables.norm.eps,
+                width,
+                out,
+                ACTIVATION=0,
+                PER_THREAD=per_thread,
+            )
+            return out
+
+    def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
+        """See `Ops.linear`."""
+        with self._device:
+            weight, bias = linear_map
+            out = self._product(x, weight)
+            number = ACTIVATION_NUMBERS[ACTIVATIONS[activation]]
+            self._launch(
+                "bias_activation",
+                (-(-out.size // 256),),
+                256,
+                out,
+                bias,
+                out.size,
+                out.shape[1],
+                ACTIVATION=number,
+                PER_THREAD=1,
+            )
+            return out
+
+    def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
+        """See `Ops.layer_norm`."""
+        with self._device:
+            return self._residual_norm(x.astype(self.dtype, copy=False), None, None, norm)
+
+    def layer_tail(
+        self, context: Array, x: Array, tail: LayerTail, following: Any | None
+    ) -> tuple[Array, Array | None]:
+        """See `Ops.layer_tail`: biases wait for the normalisation that reads the product anyway."""
+        with self._device:
+            weight, bias = tail.output
+            y = self._residual_norm(self._product(context, weight), bias, x, tail.norm1)
+            inner = self.linear(y, tail.up, tail.activation)
+            weight, bias = tail.down
+            out = self._residual_norm(self._product(inner, weight), bias, y, tail.norm2)
+            return out, None if following is None else self.linear(out, following)
+
+    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+        """See `Ops.expected_attention`."""
+        with self._device:
+            sums = self.expectation(
+                query,
+                self._inverse_norms(query, heads.count),
+                key,
+                self._inverse_norms(key, heads.count),
+                value,
+                heads,
+            )
+            return self._normalize_heads(sums, 1, heads.count, 1.0, normalize=True)
+
+    def sampled_attention(
+        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+    ) -> Array:
+        """See `Ops.sampled_attention`."""
+        with self._device:
+            if functions.signs is not None:
+                codes = self.hadamard_hash(
+                    query, key, functions.signs, functions.num_hash, heads.hash_code_len
+                )
+            else:
+                codes = (
+                    self.gaussian_codes(query, functions, heads.hash_code_len),
+                    self.gaussian_codes(key, functions, heads.hash_code_len),
+                )
+            partial = self.cumulate(*codes, value, heads)
+            scale = 1.0 / functions.num_hash
+            return self._normalize_heads(
+                partial, partial.shape[0], heads.count, scale, normalize=True
+            )
+
+    def add_convolution(
+        self,
+        context: Array,
+        value: Array,
+        weight: Array,
+        heads: Heads,
+        query_slots: npt.NDArray[np.int32],
+        slots: npt.NDArray[np.int32],
+        keep: npt.NDArray[np.float32] | None,
+    ) -> Array:
+        """See `Ops.add_convolution`."""
+        with self._device:
+            out = self.xp.array(context, self.dtype)
+            queries = np.diff(heads.query_offsets)
+            query_text = np.repeat(np.arange(len(queries), dtype=np.int32), queries)
+            self._launch(
+                "add_convolution",
+                (-(-out.size // 256),),
+                256,
+                out,
+                value,
+                _stride(value),
+                weight,
+                weight.shape[1],
+                self._indices(query_text),
+                self._indices(query_slots),
+                self._indices(heads.offsets),
+                self._indices(slots),
+                None if keep is None else self.from_host(np.asarray(keep, np.float32)),
+                len(out),
+                heads.count,
+                out.shape[1] // heads.count,
+            )
+            return out
+
+    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+        """See `Ops.take`."""
+        with self._device:
+            return self.xp.take(x, self.xp.asarray(rows), axis=0)
+
+    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+        """See `Ops.put`."""
+        with self._device:
+            out = self.xp.zeros((total, *x.shape[1:]), x.dtype)
+            out[self.xp.asarray(rows)] = x
+            return out
+
+    def hadamard_hash(
+        self,
+        query: Array,
+        key: Array,
+        signs: npt.NDArray[np.int8],
+        num_hash: int,
+        hash_code_len: int,
+    ) -> tuple[Array, Array]:
+        """Hash queries and keys in one launch: codes uint16 [heads, num_hash, rows] of each."""
+        heads, _, parts, width = signs.shape
+        bits = self._on_device(("signs",), signs, pack_signs)
+        query_codes = self.xp.empty((heads, num_hash, len(query)), np.uint16)
+        key_codes = self.xp.empty((heads, num_hash, len(key)), np.uint16)
+        query_blocks = -(-len(query) // HASH_TOKENS)
+        self._launch(
+            "hadamard_hash",
+            (query_blocks + -(-len(key) // HASH_TOKENS), heads),
+            256,
+            query,
+            _stride(query),
+            len(query),
+            query_blocks,
+            key,
+            _stride(key),
+            len(key),
+            query.shape[1] // heads,
+            bits,
+            parts,
+            num_hash,
+            query_codes,
+            key_codes,
+            WIDTH=width,
+            CODE_LEN=hash_code_len,
+        )
+        return query_codes, key_codes
+
+    def gaussian_codes(self, x: Array, functions: HashFunctions, hash_code_len: int) -> Array:
+        """Hash rows by hyperplanes: codes uint16 [heads, num_hash, rows]."""
+        assert functions.projection is not None
+        heads, dim, columns = functions.projection.shape
+        matrix = self._on_device(("projection",), functions.projection, np.ascontiguousarray)
+        rows = x.astype(np.float32, copy=False).reshape(len(x), heads, dim).transpose(1, 0, 2)
+        projected = self.xp.matmul(rows, matrix).transpose(1, 0, 2)
+        codes = self.xp.empty((heads, functions.num_hash, len(x)), np.uint16)
+        self._launch(
+            "sign_codes",
+            (-(-codes.size // 256),),
+            256,
+            self.xp.ascontiguousarray(projected),
+            len(x),
+            heads,
+            functions.num_hash,
+            hash_code_len,
+            codes,
+        )
+        return codes
+
+    def cumulate(self, query_codes: Array, key_codes: Array, value: Array, heads: Heads) -> Array:
+        """Return partial sums float32 [groups, queries, heads * value_dim] over groups of hashes."""
+        num_hash, queries = query_codes.shape[1:]
+        dim = value.shape[1] // heads.count
+        slices, texts = -(-dim // SLICE), len(heads.offsets) - 1
+        blocks = max(slices * texts * heads.count, 1)
+        # More groups only where the blocks would not fill the device: each group is one more sum.
+        groups = min(-(-FULL // blocks), -(-num_hash // TABLES), 65535)
+        per_group = -(-num_hash // groups)
+        groups = -(-num_hash // per_group)
+        buckets = min(BUCKETS, 1 << heads.hash_code_len)
+        partial = self.xp.empty((groups, queries, value.shape[1]), np.float32)
+        self._launch(
+            "lsh_cumulation",
+            (slices * texts, heads.count, groups),
+            256,
+            query_codes,
+            queries,
+            key_codes,
+            key_codes.shape[2],
+            value,
+            _stride(value),
+            self._indices(heads.query_offsets),
+            self._indices(heads.offsets),
+            slices,
+            dim,
+            num_hash,
+            per_group,
+            heads.hash_code_len,
+            partial,
+            shared_bytes=4 * TABLES * buckets * SLICE,
+            TABLES=TABLES,
+            SLICE=SLICE,
+            BUCKETS=buckets,
+        )
+        return partial
+
+    def expectation(
+        self,
+        query: Array,
+        query_scale: Array,
+        key: Array,
+        key_scale: Array,
+        value: Array,
+        heads: Heads,
+    ) -> Array:
+        """Return YOSO-E's sums float32 [1, queries, heads * value_dim]; *_scale float32 [rows, heads]."""
+        dim, value_dim = query.shape[1] // heads.count, value.shape[1] // heads.count
+        texts, rows = [], []
+        offsets = heads.query_offsets.tolist()
+        for text, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+            for row in range(begin, end, QUERY_ROWS):
+                texts.append(text)
+                rows.append(row)
+        sums = self.xp.empty((1, len(query), value.shape[1]), np.float32)
+        self._launch(
+            "expected_attention",
+            (len(rows), heads.count, -(-value_dim // COLUMNS)),
+            256,
+            query,
+            _stride(query),
+            query_scale,
+            key,
+            _stride(key),
+            key_scale,
+            value,
+            _stride(value),
+            self._indices(np.array(texts, np.int32)),
+            self._indices(np.array(rows, np.int32)),
+            self._indices(heads.query_offsets),
+            self._indices(heads.offsets),
+            dim,
+            value_dim,
+            sums,
+            CODE_LEN=heads.hash_code_len,
+            CHUNK=min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length()),
+        )
+        return sums
+
+    def _normalize_heads(
+        self, partial: Array, groups: int, heads: int, scale: float, *, normalize: bool
+    ) -> Array:
+        rows, width = partial.shape[1:]
+        out = self.xp.empty((rows, width), self.dtype)
+        self._launch(
+            "normalize_heads",
+            (-(-rows * heads // 8),),
+            256,
+            partial,
+            groups,
+            rows,
+            heads,
+            width // heads,
+            scale,
+            int(normalize),
+            out,
+        )
+        return out
+
+    def _inverse_norms(self, x: Array, heads: int) -> Array:
+        scale = self.xp.empty((len(x), heads), np.float32)
+        self._launch(
+            "inverse_norms",
+            (-(-scale.size // 8),),
+            256,
+            x,
+            _stride(x),
+            len(x),
+            heads,
+            x.shape[1] // heads,
+            scale,
+            CODE_LEN=1,
+            CHUNK=8,
+        )
+        return scale
+
+    def _product(self, x: Array, weight: Array) -> Array:
+        return self.xp.matmul(x.astype(self.dtype, copy=False), weight.T)
+
+    def _residual_norm(
+        self, x: Array, bias: Array | None, residual: Array | None, norm: LayerNorm
+    ) -> Array:
+        out = self.xp.empty(x.shape, self.dtype)
+        threads, per_thread = _row_shape(x.shape[1])
+        self._launch(
+            "residual_norm",
+            (len(x),),
+            threads,
+            x,
+            bias,
+            residual,
+            norm.scale,
+            norm.shift,
+            norm.eps,
+            x.shape[1],
+            out,
+            ACTIVATION=0,
+            PER_THREAD=per_thread,
+        )
+        return out
+
+    def _indices(self, array: npt.NDArray[Any]) -> Array:
+        """Return a host array of row numbers as int32 on the device."""
+        return self._on_device(("indices",), array, lambda a: np.asarray(a, np.int32))
+
+    def _on_device(
+        self,
+        what: tuple[Any, ...],
+        array: npt.NDArray[Any],
+        prepare: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+    ) -> Array:
+        """Return a small host array, prepared, on the device: every layer asks for the same."""
+        key = (what, array.shape, array.tobytes())
+        with self._lock:
+            if key in self._resident:
+                self._resident.move_to_end(key)
+                return self._resident[key]
+        placed = self.from_host(prepare(array))
+        with self._lock:
+            self._resident[key] = placed
+            while len(self._resident) > RESIDENT:
+                self._resident.popitem(last=False)
+        return placed
+
+
+def pack_signs(signs: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:
+    """Return signs [heads, 3, parts, width] as bits [..., words]: bit i % 32 of word i // 32."""
+    width = signs.shape[-1]
+    words = -(-width // 32)
+    flips = np.zeros((*signs.shape[:-1], words * 32), np.uint8)
+    flips[..., :width] = signs < 0
+    return np.ascontiguousarray(np.packbits(flips, axis=-1, bitorder="little").view("<u4"))
+
+
+def _stride(x: Array) -> int:
+    """Elements from one row to the next."""
+    return int(x.strides[0] // x.itemsize)
+
+
+def _row_shape(width: int) -> tuple[int, int]:
+    """Return (threads, elements a thread) of a block that holds one row in registers."""
+    threads = min(256, -(-width // 32) * 32)
+    return threads, -(-width // threads)
