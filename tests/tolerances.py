@@ -18,3 +18,11 @@ BATCHING = 1e-5
 #: A weight of expected attention where the cosine is 1 or -1: acos has an infinite slope there, so
 #: a cosine that rounds by 1e-7 moves the angle by sqrt(2e-7), and its share of pi by 1.5e-4.
 POLE = 3e-4
+
+#: A float16 output of float32 sums, relative to the largest magnitude: one rounding to 11 bits,
+#: 2 ** -11, and what float32 adds.
+HALF = 5e-4
+
+#: Logits of a small model with float16 weights and activations, relative to the largest magnitude:
+#: some ten roundings of 2 ** -11 in a row, which add up like a random walk.
+HALF_MODEL = 5e-3

@@ -1,8 +1,8 @@
 """A stand-in for cupy over numpy, stricter than the original: just what yosort uses.
 
-Every array lies in an allocation of its own between guard zones, filled with garbage and with a flag
-a byte that tells what was written. numpy arrays are refused where cupy refuses them, and reading
-what nobody wrote is an error. Kernels run in the emulator.
+Every array lies in an allocation of its own between guard zones, filled with garbage, with a flag a
+byte that tells what was written. numpy arrays are refused where cupy refuses them, and reading what
+nobody wrote is an error. Kernels run in the emulator.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class ndarray:
     nbytes = property(lambda self: self._a.nbytes)
     strides = property(lambda self: self._a.strides)
     flags = property(lambda self: self._a.flags)
+    device = property(lambda self: cuda.Device(0))
     T = property(lambda self: _wrap(self._a.T, self))
 
     def __len__(self) -> int:
@@ -121,7 +122,19 @@ class ndarray:
 
 
 _VIEWS = {"reshape", "transpose", "swapaxes", "ravel"}
-_METHODS = _VIEWS | set(["astype", "repeat", "sum", "max", "min", "mean", "any", "all", "copy", "argmax", "squeeze"])
+_METHODS = {
+    *_VIEWS,
+    "astype",
+    "repeat",
+    "sum",
+    "max",
+    "min",
+    "mean",
+    "any",
+    "all",
+    "copy",
+    "argmax",
+}
 _OPERATORS = (
     "add radd sub rsub mul rmul truediv rtruediv pow neg abs eq ne lt le gt ge and or invert matmul"
 )
@@ -189,9 +202,10 @@ def asnumpy(values: Any) -> np.ndarray:
     return values.get() if isinstance(values, ndarray) else np.asarray(values)
 
 
-_FUNCTIONS = set(
-    ["matmul", "take", "where", "exp", "log", "log1p", "abs", "maximum", "minimum", "sum", "max", "min", "mean", "concatenate", "stack", "arange", "ascontiguousarray", "isfinite", "take_along_axis", "argsort", "any", "all", "clip", "sqrt", "tanh", "logaddexp", "square", "expand_dims", "zeros_like", "broadcast_to", "full", "ones"]
-)
+_FUNCTIONS = {
+    "matmul", "take", "where", "exp", "log", "log1p", "abs", "maximum", "concatenate", "arange",
+    "ascontiguousarray", "ones",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -50,7 +50,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "add_convolution": ("convolution", "r r L f I i i i i f? I I I"),
 }
 _ARRAYS = {"f": "float32", "c": "uint16", "u": "uint32", "i": "int32", "l": "int64"}
-_NUMBERS: dict[str, type[np.generic]] = {"I": np.int32, "L": np.int64, "F": np.float32}
+_NUMBERS: dict[str, Any] = {"I": np.int32, "L": np.int64, "F": np.float32}
+_LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1}
 _GRID_LIMITS = (2**31 - 1, 65535, 65535)
 
 
@@ -106,9 +107,11 @@ class Launcher:
         checked = []
         for i, (kind, argument) in enumerate(zip(kinds, arguments, strict=True)):
             if kind in _NUMBERS:
-                info = np.iinfo(_NUMBERS[kind]) if kind != "F" else None
-                if info is not None and not info.min <= argument <= info.max:
-                    raise DeviceError(f"{name}: argument {i}: wanted {info.dtype}, got {argument}")
+                limit = _LARGEST.get(kind)
+                if limit is not None and not -limit <= argument <= limit:
+                    raise DeviceError(
+                        f"{name}: argument {i}: wanted at most {limit}, got {argument}"
+                    )
                 checked.append(_NUMBERS[kind](argument))
             elif argument is None and kind.endswith("?"):
                 checked.append(np.uintp(0))

@@ -2,17 +2,15 @@
 
 `hash_signs`, `fast_hash`, `gaussian_hash`, `lsh_cumulation` and `expected_attention` take numpy (or
 cupy) arrays and return the same kind. `get_ops` picks the backend that a model runs on: the only
-place that does. Each op is defined in `reference`; `cpu` is compiled; `interface` says what a
-backend must offer.
+place that does. Each op is defined in `reference`; `cpu` and `cuda` are the fast ones; `interface`
+says what a backend must offer.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from yosort.errors import ConfigError, DeviceError
 from yosort.ops import checks
@@ -21,6 +19,7 @@ from yosort.ops.signs import hash_signs
 
 if TYPE_CHECKING:
     from yosort.ops.cpu import Functional
+    from yosort.ops.cuda_functional import CudaFunctional
 
 __all__ = [
     "expected_attention",
@@ -33,6 +32,9 @@ __all__ = [
 
 _log = logging.getLogger("yosort")
 
+#: Compute types of the GPU backend.
+GPU_TYPES = ("float32", "float16")
+
 
 def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | None = None) -> Ops:
     """Return the backend for a device.
@@ -40,7 +42,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     Args:
         device: "auto" (a usable GPU, or the CPU; the choice is logged), "cpu", "cuda", "cuda:N",
             or "reference" (plain NumPy in float64, for tests and study).
-        dtype: compute type.
+        dtype: compute type: "float32", or "float16" on a GPU.
         num_threads: CPU threads a call may use; None for what environment and machine say.
 
     Raises:
@@ -51,10 +53,15 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
         raise ConfigError(
             f'device: wanted "auto", "cpu", "cuda", "cuda:N" or "reference", got {device!r}'
         )
-    if device.startswith("cuda"):
-        raise DeviceError(f"device={device!r}: {_why_no_gpu()}")
-    if device == "auto":
-        _log.info("device='auto': using the CPU (%s)", _why_no_gpu())
+    if device == "auto" or device.startswith("cuda"):
+        found = _gpu(device)
+        if found is not None:
+            from yosort.ops.cuda import CudaOps
+
+            if str(dtype) not in GPU_TYPES:
+                wanted = " or ".join(f'"{name}"' for name in GPU_TYPES)
+                raise ConfigError(f"dtype: wanted {wanted} on a GPU, got {dtype!r}")
+            return CudaOps(*found, dtype=str(dtype))
     if str(dtype) != "float32":
         raise ConfigError(f'dtype: wanted "float32", the compute type of the CPU, got {dtype!r}')
     if device == "reference":
@@ -72,13 +79,22 @@ def _is_device(name: str) -> bool:
     )
 
 
-def _why_no_gpu() -> str:
-    return "this version of yosort has no GPU backend"
+def _gpu(device: str) -> tuple[Any, int] | None:
+    """Return (cupy, index); None where "auto" finds no GPU, which is logged with the reason."""
+    from yosort.ops.gpu import find_gpu
+
+    if device != "auto":
+        return find_gpu(device)
+    try:
+        found = find_gpu()
+    except DeviceError as error:
+        _log.info("device='auto': using the CPU (%s)", error)
+        return None
+    _log.info("device='auto': using cuda:%d", found[1])
+    return found
 
 
-def fast_hash(
-    x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: Any = None
-) -> npt.NDArray[np.int32]:
+def fast_hash(x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: Any = None) -> Any:
     """Hash rows by random rotations; `reference.fast_hash` is the definition.
 
     Args:
@@ -95,13 +111,13 @@ def fast_hash(
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_fast_hash(x, signs, num_hash, hash_code_len, mask)
-    codes = _functions().fast_hash(x, signs, num_hash, hash_code_len)
+    codes = _functions(x).fast_hash(x, signs, num_hash, hash_code_len)
     return codes if mask is None else codes * (mask != 0)[..., None]
 
 
 def gaussian_hash(
     x: Any, projection: Any, *, num_hash: int, hash_code_len: int, mask: Any = None
-) -> npt.NDArray[np.int32]:
+) -> Any:
     """Hash rows by random hyperplanes; `reference.gaussian_hash` is the definition.
 
     Args:
@@ -118,7 +134,7 @@ def gaussian_hash(
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_gaussian_hash(x, projection, num_hash, hash_code_len, mask)
-    codes = _functions().gaussian_hash(x, projection, num_hash, hash_code_len)
+    codes = _functions(x).gaussian_hash(x, projection, num_hash, hash_code_len)
     return codes if mask is None else codes * (mask != 0)[..., None]
 
 
@@ -130,7 +146,7 @@ def lsh_cumulation(
     hash_code_len: int,
     query_mask: Any = None,
     key_mask: Any = None,
-) -> npt.NDArray[np.float32]:
+) -> Any:
     """Average over hashes the sum of the values that share a query's bucket.
 
     `reference.lsh_cumulation` is the definition.
@@ -150,7 +166,7 @@ def lsh_cumulation(
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_lsh_cumulation(query_codes, key_codes, value, hash_code_len, query_mask, key_mask)
-    return _functions().lsh_cumulation(
+    return _functions(value).lsh_cumulation(
         query_codes, key_codes, value, hash_code_len, query_mask, key_mask
     )
 
@@ -163,7 +179,7 @@ def expected_attention(
     hash_code_len: int,
     query_mask: Any = None,
     key_mask: Any = None,
-) -> npt.NDArray[np.float32]:
+) -> Any:
     """Weigh the values by the probability that their key's code is the query's (YOSO-E).
 
     `reference.expected_attention` is the definition; no n x n array is made.
@@ -183,11 +199,17 @@ def expected_attention(
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
-    return _functions().expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
+    return _functions(query).expected_attention(
+        query, key, value, hash_code_len, query_mask, key_mask
+    )
 
 
-def _functions() -> Functional:
-    """Return the backend's functional ops."""
+def _functions(array: Any) -> Functional | CudaFunctional:
+    """Return the functional ops of the kind of array that was given."""
+    if type(array).__module__.partition(".")[0] == "cupy":
+        from yosort.ops.cuda_functional import CudaFunctional
+
+        return CudaFunctional(sys.modules["cupy"])
     from yosort.ops.cpu import Functional
 
     return Functional()

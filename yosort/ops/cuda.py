@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class CudaOps:
                 value,
                 heads,
             )
-            return self._normalize_heads(sums, 1, heads.count, 1.0, normalize=True)
+            return self.finish(sums, heads.count, 1.0, normalize=True)
 
     def sampled_attention(
         self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
@@ -180,10 +181,7 @@ class CudaOps:
                     self.gaussian_codes(key, functions, heads.hash_code_len),
                 )
             partial = self.cumulate(*codes, value, heads)
-            scale = 1.0 / functions.num_hash
-            return self._normalize_heads(
-                partial, partial.shape[0], heads.count, scale, normalize=True
-            )
+            return self.finish(partial, heads.count, 1.0 / functions.num_hash, normalize=True)
 
     def add_convolution(
         self,
@@ -271,7 +269,7 @@ class CudaOps:
     def gaussian_codes(self, x: Array, functions: HashFunctions, hash_code_len: int) -> Array:
         """Hash rows by hyperplanes: codes uint16 [heads, num_hash, rows]."""
         assert functions.projection is not None
-        heads, dim, columns = functions.projection.shape
+        heads, dim, _ = functions.projection.shape
         matrix = self._on_device(("projection",), functions.projection, np.ascontiguousarray)
         rows = x.astype(np.float32, copy=False).reshape(len(x), heads, dim).transpose(1, 0, 2)
         projected = self.xp.matmul(rows, matrix).transpose(1, 0, 2)
@@ -290,7 +288,7 @@ class CudaOps:
         return codes
 
     def cumulate(self, query_codes: Array, key_codes: Array, value: Array, heads: Heads) -> Array:
-        """Return partial sums float32 [groups, queries, heads * value_dim] over groups of hashes."""
+        """Return partial sums of groups of hashes, float32 [groups, queries, heads * value_dim]."""
         num_hash, queries = query_codes.shape[1:]
         dim = value.shape[1] // heads.count
         slices, texts = -(-dim // SLICE), len(heads.offsets) - 1
@@ -335,11 +333,14 @@ class CudaOps:
         value: Array,
         heads: Heads,
     ) -> Array:
-        """Return YOSO-E's sums float32 [1, queries, heads * value_dim]; *_scale float32 [rows, heads]."""
+        """Return YOSO-E's sums, float32 [1, queries, heads * value_dim].
+
+        query_scale and key_scale, float32 [rows, heads], are what normalises a row.
+        """
         dim, value_dim = query.shape[1] // heads.count, value.shape[1] // heads.count
         texts, rows = [], []
         offsets = heads.query_offsets.tolist()
-        for text, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        for text, (begin, end) in enumerate(pairwise(offsets)):
             for row in range(begin, end, QUERY_ROWS):
                 texts.append(text)
                 rows.append(row)
@@ -368,10 +369,9 @@ class CudaOps:
         )
         return sums
 
-    def _normalize_heads(
-        self, partial: Array, groups: int, heads: int, scale: float, *, normalize: bool
-    ) -> Array:
-        rows, width = partial.shape[1:]
+    def finish(self, partial: Array, heads: int, scale: float, *, normalize: bool) -> Array:
+        """Add partial sums [groups, rows, width], scale, and L2-normalise each head if asked."""
+        groups, rows, width = partial.shape
         out = self.xp.empty((rows, width), self.dtype)
         self._launch(
             "normalize_heads",

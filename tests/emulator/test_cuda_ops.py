@@ -1,0 +1,289 @@
+"""Every op of the GPU backend, in the emulator, against the CPU backend and the definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from comparing import relative_error
+from tolerances import HALF, OP
+
+from yosort import ops
+from yosort.activations import ACTIVATIONS
+from yosort.ops import reference
+from yosort.ops.cpu import CpuOps
+from yosort.ops.cuda import CudaOps
+from yosort.ops.interface import EmbeddingTables, HashFunctions, Heads, LayerNorm, LayerTail
+from yosort.ops.signs import gaussian_projection, hash_signs
+
+CASES = sorted((Path(__file__).parent.parent / "data" / "kernel_cases").glob("*.npz"))
+
+#: heads, head_dim, num_hash, hash_code_len, lengths of the texts
+SHAPES = [
+    (1, 8, 1, 1, [1]),
+    (2, 64, 32, 9, [7, 1, 33]),
+    (3, 16, 13, 5, [13, 24, 3]),
+    (1, 48, 130, 8, [21]),
+    (2, 128, 5, 16, [5, 12]),
+    (4, 20, 9, 10, [64]),
+    (1, 33, 6, 11, [2, 2, 2, 40]),
+]
+
+
+def make_case(shape: Any, seed: int = 0) -> tuple[np.ndarray, Heads]:
+    """Return qkv [tokens, 3 * width] and the heads of a shape; queries are all tokens."""
+    count, dim, _, length, lengths = shape
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    qkv = np.random.default_rng([seed, count, dim]).standard_normal(
+        (int(offsets[-1]), 3 * count * dim), np.float32
+    )
+    return qkv, Heads(count, length, offsets, offsets)
+
+
+def split(qkv: Any) -> tuple[Any, Any, Any]:
+    """Return the columns of q, k and v."""
+    width = qkv.shape[1] // 3
+    return qkv[:, :width], qkv[:, width : 2 * width], qkv[:, 2 * width :]
+
+
+def functions_of(shape: Any, fast: bool) -> HashFunctions:
+    """Draw the hash functions of a shape."""
+    count, dim, num_hash, length, _ = shape
+    if fast:
+        return HashFunctions(num_hash, signs=hash_signs(num_hash, length, dim, heads=count, seed=3))
+    matrix = gaussian_projection(num_hash, length, dim, heads=count, seed=3)
+    return HashFunctions(num_hash, projection=matrix)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_codes_are_the_cpus_bit_for_bit(cupy: ModuleType, shape: Any, any_order: None) -> None:
+    qkv, heads = make_case(shape)
+    functions = functions_of(shape, fast=True)
+    assert functions.signs is not None
+    gpu = CudaOps(cupy)
+    query, key, _ = split(cupy.asarray(qkv))
+    got = gpu.hadamard_hash(query, key, functions.signs, functions.num_hash, heads.hash_code_len)
+    cpu = CpuOps(1)
+    for codes, rows in zip(got, split(qkv)[:2], strict=True):
+        wanted = cpu._codes(rows, functions, slice(0, heads.count), heads.hash_code_len)
+        np.testing.assert_array_equal(codes.get(), wanted)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("form", ["expectation", "sampled", "sampled, slow hash"])
+def test_attention_is_the_cpus(cupy: ModuleType, shape: Any, form: str) -> None:
+    qkv, heads = make_case(shape)
+    # The last layer answers some rows only.
+    chosen = np.arange(0, len(qkv), 2)
+    lengths = [
+        ((chosen >= a) & (chosen < b)).sum()
+        for a, b in zip(heads.offsets[:-1], heads.offsets[1:], strict=True)
+    ]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    some = Heads(heads.count, heads.hash_code_len, offsets, heads.offsets)
+
+    def run(backend: Any, place: Any, where: Heads, rows: Any) -> Any:
+        query, key, value = split(place(qkv))
+        if rows is not None:
+            query = backend.take(query, rows)
+        if form == "expectation":
+            return backend.expected_attention(query, key, value, where)
+        functions = functions_of(shape, fast=form == "sampled")
+        return backend.sampled_attention(query, key, value, where, functions)
+
+    for where, rows in ((heads, None), (some, chosen)):
+        got = run(CudaOps(cupy), cupy.asarray, where, rows).get()
+        assert relative_error(got, run(CpuOps(1), np.asarray, where, rows)) <= OP
+
+
+@pytest.mark.parametrize("form", ["expectation", "sampled"])
+def test_twice_the_same_bits_in_any_order(cupy: Any, form: str) -> None:
+    shape = SHAPES[1]
+    qkv, heads = make_case(shape)
+    results = []
+    before = cupy.seed
+    try:
+        for cupy.seed in (0, 1, 2, 3):
+            query, key, value = split(cupy.asarray(qkv))
+            backend = CudaOps(cupy)
+            if form == "expectation":
+                out = backend.expected_attention(query, key, value, heads)
+            else:
+                functions = functions_of(shape, fast=True)
+                out = backend.sampled_attention(query, key, value, heads, functions)
+            results.append(out.get())
+    finally:
+        cupy.seed = before
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+def test_no_kernel_uses_atomics(cupy: Any) -> None:
+    cupy.launches.clear()
+    qkv, heads = make_case(SHAPES[1])
+    query, key, value = split(cupy.asarray(qkv))
+    CudaOps(cupy).sampled_attention(query, key, value, heads, functions_of(SHAPES[1], fast=True))
+    names = [name for name, _ in cupy.launches]
+    assert names == ["hadamard_hash", "lsh_cumulation", "normalize_heads"]
+    assert all(counters["atomics"] == 0 for _, counters in cupy.launches)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_linear_and_its_activation(cupy: ModuleType, activation: str) -> None:
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.standard_normal((9, 7)), 12 * rng.standard_normal((9, 7))])
+    weight, bias = rng.standard_normal((11, 7)), rng.standard_normal(11)
+    gpu = CudaOps(cupy)
+    got = gpu.linear(
+        cupy.asarray(x.astype(np.float32)),
+        gpu.linear_map([weight[:4], weight[4:]], [bias[:4], bias[4:]]),
+        activation,
+    )
+    wanted = reference.activate(x @ weight.T + bias, activation)
+    assert relative_error(got.get(), wanted) <= OP
+
+
+@pytest.mark.parametrize("width", [1, 31, 64, 300, 768])
+def test_layer_norm_and_embeddings(cupy: ModuleType, width: int, any_order: None) -> None:
+    rng = np.random.default_rng(width)
+    scale, shift = rng.standard_normal((2, width)).astype(np.float32)
+    tables = [rng.standard_normal((rows, width)).astype(np.float32) for rows in (9, 12, 2)]
+    gpu, cpu = CudaOps(cupy), CpuOps(1)
+    words, positions = rng.integers(0, 9, 5), rng.integers(0, 12, 5)
+    types = rng.integers(0, 2, 5)
+    x = rng.standard_normal((5, width)).astype(np.float32) * 3 + 1
+    results = []
+    for backend in (gpu, cpu):
+        norm = LayerNorm(backend.parameter(scale), backend.parameter(shift), 1e-6)
+        prepared = EmbeddingTables(*(backend.table(t) for t in tables), norm)
+        results.append(
+            [
+                backend.to_host(backend.embed(prepared, words, positions, types)),
+                backend.to_host(backend.embed(prepared, x, positions, types)),
+                backend.to_host(backend.layer_norm(backend.from_host(x), norm)),
+            ]
+        )
+    for got, wanted in zip(*results, strict=True):
+        assert relative_error(got, wanted) <= OP
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_layer_tail(cupy: ModuleType, following: bool) -> None:
+    rng = np.random.default_rng(8)
+    weights = {
+        name: rng.standard_normal(shape).astype(np.float32) / 4
+        for name, shape in {"o": (24, 24), "u": (40, 24), "d": (24, 40), "n": (72, 24)}.items()
+    }
+    context, x = rng.standard_normal((2, 6, 24)).astype(np.float32)
+    results = []
+    for backend in (CudaOps(cupy), CpuOps(1)):
+        maps = {
+            k: backend.linear_map([w], [np.full(len(w), 0.1, np.float32)])
+            for k, w in weights.items()
+        }
+        one, zero = (backend.parameter(np.full(24, v, np.float32)) for v in (1, 0))
+        norm = LayerNorm(one, zero, 1e-12)
+        tail = LayerTail(maps["o"], norm, maps["u"], "gelu", maps["d"], norm)
+        place = backend.from_host
+        out = backend.layer_tail(place(context), place(x), tail, maps["n"] if following else None)
+        results.append([backend.to_host(a) for a in out if a is not None])
+    assert len(results[0]) == 1 + following
+    for got, wanted in zip(*results, strict=True):
+        assert relative_error(got, wanted) <= OP
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_convolution_with_holes(cupy: ModuleType, keep: bool, any_order: None) -> None:
+    rng = np.random.default_rng(2)
+    value = rng.standard_normal((11, 6)).astype(np.float32)
+    slots = np.array([0, 1, 3, 4, 8, 0, 2, 3, 4, 5, 9], np.int32)
+    chosen = np.array([0, 3, 5, 10])
+    heads = Heads(2, 4, np.array([0, 2, 4]), np.array([0, 5, 11]))
+    factors = rng.random(11).astype(np.float32) if keep else None
+    context = rng.standard_normal((4, 6)).astype(np.float32)
+    weight = rng.standard_normal((2, 5)).astype(np.float32)
+    results = []
+    for backend in (CudaOps(cupy), CpuOps(1)):
+        out = backend.add_convolution(
+            backend.from_host(context),
+            backend.from_host(value),
+            backend.parameter(weight),
+            heads,
+            slots[chosen],
+            slots,
+            factors,
+        )
+        results.append(backend.to_host(out))
+    assert relative_error(*results) <= OP
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_upstream_kernels_gave_the_same(cupy: ModuleType, path: Path) -> None:
+    case = np.load(path)
+    sizes = {"num_hash": int(case["num_hash"]), "hash_code_len": int(case["hash_code_len"])}
+    on_device = {name: cupy.asarray(case[name]) for name in ("q", "k", "v", "Dmat")}
+    masks = {name: cupy.asarray(case[name]) for name in ("q_mask", "k_mask")}
+    codes = [
+        ops.fast_hash(on_device[name], on_device["Dmat"], mask=masks[f"{name}_mask"], **sizes)
+        for name in "qk"
+    ]
+    np.testing.assert_array_equal(codes[0].get(), case["q_codes"])
+    np.testing.assert_array_equal(codes[1].get(), case["k_codes"])
+    out = ops.lsh_cumulation(
+        *codes,
+        on_device["v"],
+        hash_code_len=sizes["hash_code_len"],
+        query_mask=masks["q_mask"],
+        key_mask=masks["k_mask"],
+    )
+    assert type(out) is cupy.ndarray
+    # Integers over a power of two: exact in float32, so equal to the last bit.
+    np.testing.assert_array_equal(out.get(), case["out"])
+
+
+def test_other_functional_ops(cupy: ModuleType) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 9, 12)).astype(np.float32)
+    query, key = reference.l2_normalize(rng.standard_normal((2, 2, 9, 12))).astype(np.float32)
+    mask = rng.integers(0, 2, (2, 9))
+    matrix = gaussian_projection(5, 7, 12, heads=2, seed=1)
+    arguments: dict[str, Any] = {"num_hash": 5, "hash_code_len": 7}
+    got = ops.gaussian_hash(cupy.asarray(x), cupy.asarray(matrix), **arguments)
+    np.testing.assert_array_equal(got.get(), ops.gaussian_hash(x, matrix, **arguments))
+    place = cupy.asarray
+    got = ops.expected_attention(
+        place(query),
+        place(key),
+        place(x),
+        hash_code_len=7,
+        query_mask=place(mask),
+        key_mask=place(mask),
+    )
+    wanted = ops.expected_attention(query, key, x, hash_code_len=7, query_mask=mask, key_mask=mask)
+    assert relative_error(got.get(), wanted) <= OP
+
+
+@pytest.mark.parametrize("form", ["expectation", "sampled"])
+def test_half_precision_activations(cupy: ModuleType, form: str) -> None:
+    shape = SHAPES[1]
+    qkv, heads = make_case(shape)
+    half = qkv.astype(np.float16)
+    results = []
+    for backend, array in (
+        (CudaOps(cupy, dtype="float16"), half),
+        (CpuOps(1), half.astype(np.float32)),
+    ):
+        query, key, value = split(backend.from_host(array))
+        if form == "expectation":
+            out = backend.expected_attention(query, key, value, heads)
+        else:
+            out = backend.sampled_attention(
+                query, key, value, heads, functions_of(shape, fast=True)
+            )
+        results.append(backend.to_host(out))
+    assert results[0].dtype == np.float16
+    # The same half-precision input on both sides, float32 inside: only the output rounds.
+    assert relative_error(*results) <= HALF
