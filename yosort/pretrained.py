@@ -112,8 +112,9 @@ class PretrainedModel:
         self._folder = folder
         self._tokenizer: Tokenizer | None = None
         self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
-        self._encoder = Encoder(config, parameters, self._ops)
-        self._prepare_head(parameters)
+        with self._ops.running():
+            self._encoder = Encoder(config, parameters, self._ops)
+            self._prepare_head(parameters)
         release_pages(parameters.values())
 
     @classmethod
@@ -245,6 +246,10 @@ class PretrainedModel:
 
     def _forward(self, call: Call) -> Any:
         """Run a call: read, encode, answer."""
+        with self._ops.running():
+            return self._run(call)
+
+    def _run(self, call: Call) -> Any:
         config, ops = self.config, self._ops
         inputs = read_inputs(call, config, padding=self.padding)
         batch = inputs.batch

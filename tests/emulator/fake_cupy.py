@@ -392,6 +392,11 @@ class _Error(RuntimeError):
     pass
 
 
+def get_default_memory_pool() -> Any:
+    """Return a pool that holds nothing back."""
+    return types.SimpleNamespace(free_all_blocks=lambda: None)
+
+
 cuda = types.SimpleNamespace(
     Device=_Device,
     get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),

@@ -137,3 +137,21 @@ def test_why_there_is_no_gpu(
         patch.setitem(sys.modules, "cupy", None)  # as if not installed
         with pytest.raises(yosort.DeviceError, match=r"pip install 'yosort\[cuda13\]'"):
             load(folder, "cuda")
+
+
+def test_out_of_memory_names_need_and_free(
+    cupy: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = yosort.load(folders["YosoModel"], device="cuda")
+    before = model(IDS).last_hidden_state.get()
+
+    def full(*_: Any) -> Any:
+        raise cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 1,234 bytes.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cupy, "empty", full)
+        with pytest.raises(
+            yosort.DeviceError, match=r"cuda:0: .*1,234 bytes.* 8192 MB of 16384 MB"
+        ):
+            model(IDS)
+    np.testing.assert_array_equal(model(IDS).last_hidden_state.get(), before)

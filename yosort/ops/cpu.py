@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from yosort import _cpu, _dense
 from yosort._kernels import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
+from yosort.errors import DeviceError
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -43,6 +46,16 @@ class CpuOps:
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.kernels = Kernels(instruction_set)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """See `Ops.running`."""
+        try:
+            yield
+        except MemoryError as error:
+            raise DeviceError(
+                f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
+            ) from error
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""

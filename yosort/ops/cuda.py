@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.activations import ACTIVATIONS
+from yosort.errors import DeviceError
 from yosort.kernels.launch import ACTIVATION_NUMBERS, Launcher
 from yosort.ops.interface import (
     Array,
@@ -53,13 +55,26 @@ class CudaOps:
         self._resident: OrderedDict[Any, Array] = OrderedDict()
         self._lock = threading.Lock()
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """See `Ops.running`: this device is the current one, and what it lacks is named."""
+        with self._device:
+            try:
+                yield
+            except self.xp.cuda.memory.OutOfMemoryError as error:
+                self.xp.get_default_memory_pool().free_all_blocks()
+                free, total = self._device.mem_info
+                raise DeviceError(
+                    f"{self.device}: {error} {free >> 20} MB of {total >> 20} MB are free now; "
+                    "smaller batches, shorter texts or dtype='float16' need less"
+                ) from error
+
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
-        with self._device:
-            placed = self.xp.asarray(np.ascontiguousarray(array))
-            # What is kept serves other streams as well.
-            self.xp.cuda.get_current_stream().synchronize()
-            return placed
+        placed = self.xp.asarray(np.ascontiguousarray(array))
+        # What is kept serves other streams as well.
+        self.xp.cuda.get_current_stream().synchronize()
+        return placed
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
@@ -87,101 +102,95 @@ class CudaOps:
         token_types: npt.NDArray[np.int64],
     ) -> Array:
         """See `Ops.embed`."""
-        with self._device:
-            total, width = len(positions), tables.position.shape[1]
-            ids = rows = None
-            if words.ndim == 1:
-                ids = self.xp.asarray(words, np.int64)
-            else:
-                rows = self.xp.asarray(words, self.dtype)
-            out = self.xp.empty((total, width), self.dtype)
-            threads, per_thread = _row_shape(width)
-            self._launch(
-                "embed",
-                (total,),
-                threads,
-                None if ids is None else tables.word,
-                ids,
-                rows,
-                tables.position,
-                self.xp.asarray(positions, np.int64),
-                tables.token_type,
-                self.xp.asarray(token_types, np.int64),
-                tables.norm.scale,
-                tables.norm.shift,
-                tables.norm.eps,
-                width,
-                out,
-                ACTIVATION=0,
-                PER_THREAD=per_thread,
-            )
-            return out
+        total, width = len(positions), tables.position.shape[1]
+        ids = rows = None
+        if words.ndim == 1:
+            ids = self.xp.asarray(words, np.int64)
+        else:
+            rows = self.xp.asarray(words, self.dtype)
+        out = self.xp.empty((total, width), self.dtype)
+        threads, per_thread = _row_shape(width)
+        self._launch(
+            "embed",
+            (total,),
+            threads,
+            None if ids is None else tables.word,
+            ids,
+            rows,
+            tables.position,
+            self.xp.asarray(positions, np.int64),
+            tables.token_type,
+            self.xp.asarray(token_types, np.int64),
+            tables.norm.scale,
+            tables.norm.shift,
+            tables.norm.eps,
+            width,
+            out,
+            ACTIVATION=0,
+            PER_THREAD=per_thread,
+        )
+        return out
 
     def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
         """See `Ops.linear`."""
-        with self._device:
-            weight, bias = linear_map
-            out = self._product(x, weight)
-            number = ACTIVATION_NUMBERS[ACTIVATIONS[activation]]
-            self._launch(
-                "bias_activation",
-                (-(-out.size // 256),),
-                256,
-                out,
-                bias,
-                out.size,
-                out.shape[1],
-                ACTIVATION=number,
-                PER_THREAD=1,
-            )
-            return out
+        weight, bias = linear_map
+        out = self._product(x, weight)
+        number = ACTIVATION_NUMBERS[ACTIVATIONS[activation]]
+        self._launch(
+            "bias_activation",
+            (-(-out.size // 256),),
+            256,
+            out,
+            bias,
+            out.size,
+            out.shape[1],
+            ACTIVATION=number,
+            PER_THREAD=1,
+        )
+        return out
 
     def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
         """See `Ops.layer_norm`."""
-        with self._device:
-            return self._residual_norm(x.astype(self.dtype, copy=False), None, None, norm)
+        return self._residual_norm(x.astype(self.dtype, copy=False), None, None, norm)
 
     def layer_tail(
         self, context: Array, x: Array, tail: LayerTail, following: Any | None
     ) -> tuple[Array, Array | None]:
         """See `Ops.layer_tail`: biases wait for the normalisation that reads the product anyway."""
-        with self._device:
-            weight, bias = tail.output
-            y = self._residual_norm(self._product(context, weight), bias, x, tail.norm1)
-            inner = self.linear(y, tail.up, tail.activation)
-            weight, bias = tail.down
-            out = self._residual_norm(self._product(inner, weight), bias, y, tail.norm2)
-            return out, None if following is None else self.linear(out, following)
+        weight, bias = tail.output
+        y = self._residual_norm(self._product(context, weight), bias, x, tail.norm1)
+        inner = self.linear(y, tail.up, tail.activation)
+        weight, bias = tail.down
+        out = self._residual_norm(self._product(inner, weight), bias, y, tail.norm2)
+        return out, None if following is None else self.linear(out, following)
 
     def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
         """See `Ops.expected_attention`."""
-        with self._device:
-            sums = self.expectation(
-                query,
-                self._inverse_norms(query, heads.count),
-                key,
-                self._inverse_norms(key, heads.count),
-                value,
-                heads,
-            )
-            return self.finish(sums, heads.count, 1.0, normalize=True)
+        sums = self.expectation(
+            query,
+            self._inverse_norms(query, heads.count),
+            key,
+            self._inverse_norms(key, heads.count),
+            value,
+            heads,
+        )
+        return self.finish(sums, heads.count, 1.0, normalize=True)
 
     def sampled_attention(
         self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
     ) -> Array:
         """See `Ops.sampled_attention`."""
-        with self._device:
-            if functions.signs is not None:
-                codes = self.hadamard_hash(
-                    query, key, functions.signs, functions.num_hash, heads.hash_code_len
-                )
-            else:
-                codes = (
-                    self.gaussian_codes(query, functions, heads.hash_code_len),
-                    self.gaussian_codes(key, functions, heads.hash_code_len),
-                )
-            partial = self.cumulate(*codes, value, heads)
-            return self.finish(partial, heads.count, 1.0 / functions.num_hash, normalize=True)
+        if functions.signs is not None:
+            codes = self.hadamard_hash(
+                query, key, functions.signs, functions.num_hash, heads.hash_code_len
+            )
+        else:
+            codes = (
+                self.gaussian_codes(query, functions, heads.hash_code_len),
+                self.gaussian_codes(key, functions, heads.hash_code_len),
+            )
+        partial = self.cumulate(*codes, value, heads)
+        return self.finish(partial, heads.count, 1.0 / functions.num_hash, normalize=True)
 
     def add_convolution(
         self,
@@ -194,41 +203,38 @@ class CudaOps:
         keep: npt.NDArray[np.float32] | None,
     ) -> Array:
         """See `Ops.add_convolution`."""
-        with self._device:
-            out = self.xp.array(context, self.dtype)
-            queries = np.diff(heads.query_offsets)
-            query_text = np.repeat(np.arange(len(queries), dtype=np.int32), queries)
-            self._launch(
-                "add_convolution",
-                (-(-out.size // 256),),
-                256,
-                out,
-                value,
-                _stride(value),
-                weight,
-                weight.shape[1],
-                self._indices(query_text),
-                self._indices(query_slots),
-                self._indices(heads.offsets),
-                self._indices(slots),
-                None if keep is None else self.from_host(np.asarray(keep, np.float32)),
-                len(out),
-                heads.count,
-                out.shape[1] // heads.count,
-            )
-            return out
+        out = self.xp.array(context, self.dtype)
+        queries = np.diff(heads.query_offsets)
+        query_text = np.repeat(np.arange(len(queries), dtype=np.int32), queries)
+        self._launch(
+            "add_convolution",
+            (-(-out.size // 256),),
+            256,
+            out,
+            value,
+            _stride(value),
+            weight,
+            weight.shape[1],
+            self._indices(query_text),
+            self._indices(query_slots),
+            self._indices(heads.offsets),
+            self._indices(slots),
+            None if keep is None else self.from_host(np.asarray(keep, np.float32)),
+            len(out),
+            heads.count,
+            out.shape[1] // heads.count,
+        )
+        return out
 
     def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
         """See `Ops.take`."""
-        with self._device:
-            return self.xp.take(x, self.xp.asarray(rows), axis=0)
+        return self.xp.take(x, self.xp.asarray(rows), axis=0)
 
     def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
         """See `Ops.put`."""
-        with self._device:
-            out = self.xp.zeros((total, *x.shape[1:]), x.dtype)
-            out[self.xp.asarray(rows)] = x
-            return out
+        out = self.xp.zeros((total, *x.shape[1:]), x.dtype)
+        out[self.xp.asarray(rows)] = x
+        return out
 
     def hadamard_hash(
         self,

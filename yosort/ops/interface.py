@@ -6,6 +6,7 @@ Arrays are the backend's own (numpy on the host, cupy on a device). Token rows a
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,6 +90,14 @@ class Ops(Protocol):
     device: str
     dtype: np.dtype[Any]
     xp: Any  #: the array module, numpy or cupy, for the losses
+
+    def running(self) -> AbstractContextManager[None]:
+        """Return the context of loading and of every call: all other methods are used inside it.
+
+        Raises:
+            DeviceError: on leaving, in place of the backend's own error: out of memory.
+        """
+        ...
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """Return a host array as one of this backend, dtype unchanged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ class PlainOps:
     device = "cpu"
     dtype = np.dtype(np.float64)
     xp: Any = np
+
+    def running(self) -> AbstractContextManager[None]:
+        """See `Ops.running`."""
+        return nullcontext()
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
