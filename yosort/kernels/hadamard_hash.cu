@@ -9,6 +9,8 @@
 #define WORDS ((WIDTH + WARP - 1) / WARP)
 #define PER_PART (WIDTH / CODE_LEN)
 #define TOKENS 32
+#define WARPS 8  // of a block
+#define STAGED (PER_PART <= 256)
 
 // v = H D v; bit i of `signs` flips element i.
 __device__ inline void rotate(float *v, const unsigned *signs, int lane) {
@@ -35,18 +37,23 @@ extern "C" __global__ void hadamard_hash(const real *query, int64 query_stride, 
                                          int query_blocks, const real *key, int64 key_stride,
                                          int keys, int dim, const unsigned *signs, int parts,
                                          int num_hash, code_t *query_codes, code_t *key_codes) {
+    __shared__ unsigned words[WARPS][WORDS + 1];
+#if STAGED
     __shared__ code_t staged[PER_PART][TOKENS + 2];
+#endif
     const bool is_query = blockIdx.x < query_blocks;
     const int first = (is_query ? blockIdx.x : blockIdx.x - query_blocks) * TOKENS;
     const int rows = is_query ? queries : keys, head = blockIdx.y;
     const real *x = is_query ? query : key;
     const int64 stride = is_query ? query_stride : key_stride;
     code_t *codes = (is_query ? query_codes : key_codes) + (int64)head * num_hash * rows;
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 
     for (int part = 0; part < parts; part++) {
         const unsigned *sign = signs + ((int64)head * 3 * parts + part) * WORDS;
-        for (int t = warp; t < TOKENS && first + t < rows; t += warps) {
+        const int left = num_hash - part * PER_PART, functions = left < PER_PART ? left : PER_PART;
+        code_t *part_codes = codes + (int64)part * PER_PART * rows;
+        for (int t = warp; t < TOKENS && first + t < rows; t += WARPS) {
             const real *row = x + (first + t) * stride + head * dim;
             float v[WORDS];
             for (int e = 0; e < WORDS; e++) {
@@ -54,28 +61,33 @@ extern "C" __global__ void hadamard_hash(const real *query, int64 query_stride, 
                 v[e] = d < dim ? load(row + d) : 0.0f;
             }
             for (int step = 0; step < 3; step++) rotate(v, sign + (int64)step * parts * WORDS, lane);
-            // Lane e keeps the signs of register e: a function's bits may straddle two words.
-            unsigned mine = 0;
             for (int e = 0; e < WORDS; e++) {
                 const unsigned bits = __ballot_sync(EVERY_LANE, v[e] > 0.0f);
-                if (lane == e) mine = bits;
+                if (lane == 0) words[warp][e] = bits;
             }
-            for (int base = 0; base < PER_PART; base += WARP) {
-                const int function = base + lane, at = function * CODE_LEN;
-                const unsigned low = __shfl_sync(EVERY_LANE, mine, at / WARP % WARP);
-                const unsigned high = __shfl_sync(EVERY_LANE, mine, (at / WARP + 1) % WARP);
-                const unsigned bits = at % WARP ? low >> at % WARP | high << (WARP - at % WARP) : low;
-                if (function < PER_PART) staged[function][t] = (code_t)(bits & ((1u << CODE_LEN) - 1));
+            __syncwarp();
+            for (int function = lane; function < functions; function += WARP) {
+                // A function's bits may straddle two words.
+                const int at = function * CODE_LEN, word = at / WARP, shift = at % WARP;
+                unsigned bits = words[warp][word] >> shift;
+                if (shift + CODE_LEN > WARP) bits |= words[warp][word + 1] << (WARP - shift);
+                const code_t code = (code_t)(bits & ((1u << CODE_LEN) - 1));
+#if STAGED
+                staged[function][t] = code;
+#else
+                part_codes[(int64)function * rows + first + t] = code;
+#endif
             }
+            __syncwarp();  // the next token's words replace these
         }
+#if STAGED
         __syncthreads();
         // Hash by hash, so that neighbouring threads write neighbouring tokens.
-        const int left = num_hash - part * PER_PART, functions = left < PER_PART ? left : PER_PART;
         for (int i = threadIdx.x; i < functions * TOKENS; i += blockDim.x) {
             const int function = i / TOKENS, t = i % TOKENS;
-            if (first + t < rows)
-                codes[(int64)(part * PER_PART + function) * rows + first + t] = staged[function][t];
+            if (first + t < rows) part_codes[(int64)function * rows + first + t] = staged[function][t];
         }
         __syncthreads();
+#endif
     }
 }
