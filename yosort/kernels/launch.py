@@ -7,7 +7,6 @@ nothing, and an argument of the wrong size would shift all that follow.
 from __future__ import annotations
 
 import threading
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -55,12 +54,14 @@ _LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1}
 _GRID_LIMITS = (2**31 - 1, 65535, 65535)
 
 
-@cache
+def read(file: str) -> str:
+    """Return the text of a file of this folder."""
+    return (resources.files(__package__) / file).read_text(encoding="utf-8")
+
+
 def source(name: str) -> str:
     """Return the text of a .cu file, the common part in front."""
-    folder = resources.files(__package__)
-    parts = [(folder / file).read_text(encoding="utf-8") for file in ("common.cuh", f"{name}.cu")]
-    return "\n".join(parts)
+    return read("common.cuh") + "\n" + read(f"{name}.cu")
 
 
 class Launcher:
