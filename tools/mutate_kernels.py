@@ -2,7 +2,7 @@
 
     python tools/mutate_kernels.py [--file hadamard_hash] [--list]
 
-Mutants: each barrier deleted, each term of a condition dropped, each bound off by one, each plus and
+Mutants: each barrier deleted, each term of a condition dropped, each bound off by one, each plus or
 minus exchanged, each sum overwritten. The emulated tests of the ops run against every mutant; a
 Markdown table says which noticed. Survivors come last and make the exit status 1.
 """
