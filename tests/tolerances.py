@@ -26,3 +26,6 @@ HALF = 5e-4
 #: Logits of a small model with float16 weights and activations, relative to the largest magnitude:
 #: some ten roundings of 2 ** -11 in a row, which add up like a random walk.
 HALF_MODEL = 5e-3
+
+#: Scores of pipelines against transformers', relative: probabilities of float32 logits.
+SCORE = 2e-3

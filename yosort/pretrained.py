@@ -217,6 +217,10 @@ class PretrainedModel:
             self._tokenizer = Tokenizer.from_pretrained(self._folder)
         return self._tokenizer
 
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """Return an array of an output as numpy, from whichever device."""
+        return self._ops.to_host(array)
+
     def num_parameters(self) -> int:
         """Return the number of weights; tied ones count once."""
         return sum(array.size for array in stored(self._parameters).values())

@@ -12,7 +12,15 @@ import tokenizers
 
 from yosort.errors import CheckpointError, InputError
 
-_SPECIAL = ("mask_token", "pad_token", "bos_token", "eos_token", "cls_token", "sep_token")
+_SPECIAL = (
+    "mask_token",
+    "pad_token",
+    "bos_token",
+    "eos_token",
+    "cls_token",
+    "sep_token",
+    "unk_token",
+)
 
 
 class Tokenizer:
@@ -31,29 +39,67 @@ class Tokenizer:
         backend.no_truncation()
         self.backend = backend
         self.special_tokens = special_tokens
+        self._truncating: dict[tuple[int, int, str], Tokenizer] = {}
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """Read tokenizer.json and the special tokens from a model folder.
+        """Read a model folder's tokenizer: tokenizer.json, or vocab.json and merges.txt.
 
         Raises:
-            CheckpointError: the folder holds no tokenizer.json, or one that cannot be read.
+            CheckpointError: the folder holds neither, or one that cannot be read.
         """
         path = Path(folder, "tokenizer.json")
+        if not path.exists() and Path(folder, "vocab.json").exists():
+            backend = _byte_bpe(Path(folder))
+            return cls(backend, _special_tokens(Path(folder), backend))
         try:
             # One call for the text: tokenizers reports a missing file and a broken one alike.
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise CheckpointError(f"{folder}: wanted a tokenizer.json, found none") from None
+            raise CheckpointError(
+                f"{folder}: wanted tokenizer.json, or vocab.json and merges.txt, found neither"
+            ) from None
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
         return cls(backend, _special_tokens(Path(folder), backend))
 
     def encode(
-        self, text: str, pair: str | None = None, *, add_special_tokens: bool = True
+        self, text: str | list[str], pair: str | None = None, *, add_special_tokens: bool = True
     ) -> tokenizers.Encoding:
-        """Tokenize a text, or a pair of texts."""
-        return self.backend.encode(text, pair, add_special_tokens=add_special_tokens)
+        """Tokenize a text, a pair of texts, or a list of words."""
+        words = not isinstance(text, str)
+        return self.backend.encode(
+            text, pair, is_pretokenized=words, add_special_tokens=add_special_tokens
+        )
+
+    def truncating(self, max_tokens: int, stride: int, strategy: str) -> Tokenizer:
+        """Return a copy that cuts at max_tokens; its encodings' `overflowing` are the rest.
+
+        A copy, because truncation is a setting of the whole tokenizer, which other threads use.
+
+        Raises:
+            InputError: windows of max_tokens that overlap by stride would not advance.
+        """
+        key = (max_tokens, stride, strategy)
+        if key not in self._truncating:
+            copy = Tokenizer(
+                tokenizers.Tokenizer.from_str(self.backend.to_str()), self.special_tokens
+            )
+            try:
+                copy.backend.enable_truncation(max_tokens, stride=stride, strategy=strategy)
+            except BaseException as error:  # tokenizers panics on some sizes
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                raise InputError(
+                    f"windows of {max_tokens} tokens cannot overlap by {stride}: {error}"
+                ) from None
+            self._truncating[key] = copy
+        return self._truncating[key]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Return tokens as the text that they spell."""
+        decoder = self.backend.decoder
+        return str(decoder.decode(list(tokens))) if decoder is not None else " ".join(tokens)
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text of ids."""
@@ -75,6 +121,54 @@ class Tokenizer:
         if found is None:
             raise InputError(f"this model's tokenizer has no {role}")
         return found
+
+
+def _byte_bpe(folder: Path) -> tokenizers.Tokenizer:
+    """Build RoBERTa's tokenizer, which vocab.json and merges.txt imply, from those files."""
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
+
+    config = _read_json(folder / "tokenizer_config.json")
+    names = {
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+    }
+    for values in (_read_json(folder / "special_tokens_map.json"), config):
+        for role in names:
+            entry = values.get(role)
+            content = entry.get("content") if isinstance(entry, dict) else entry
+            if isinstance(content, str):
+                names[role] = content
+    try:
+        model = models.BPE.from_file(
+            str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=names["unk_token"]
+        )
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(
+            f"{folder}: vocab.json and merges.txt are not a byte-level BPE: {error}"
+        ) from None
+    backend = tokenizers.Tokenizer(model)
+    prefix = bool(config.get("add_prefix_space", False))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    backend.decoder = decoders.ByteLevel()
+    missing = [token for token in names.values() if backend.token_to_id(token) is None]
+    if missing:
+        raise CheckpointError(
+            f"{folder / 'vocab.json'}: wanted special tokens {missing}, found none"
+        )
+    ends = [(names[role], backend.token_to_id(names[role])) for role in ("eos_token", "bos_token")]
+    backend.post_processor = processors.RobertaProcessing(
+        *ends, trim_offsets=True, add_prefix_space=prefix
+    )
+    backend.add_special_tokens(
+        [
+            AddedToken(token, lstrip=role == "mask_token", special=True, normalized=False)
+            for role, token in names.items()
+        ]
+    )
+    return backend
 
 
 def _special_tokens(folder: Path, backend: tokenizers.Tokenizer) -> dict[str, str]:

@@ -81,6 +81,7 @@ def library(source: str, defines: tuple[str, ...]) -> ctypes.CDLL:
             "-fPIC",
             "-fsanitize=thread",
             "-Wno-psabi",
+            "-Wno-unknown-pragmas",
             "-Wno-tsan",
         ]
         if "clang" in str(compiler()):

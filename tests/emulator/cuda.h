@@ -22,6 +22,10 @@ void *emu_dynamic_shared();
 void emu_atomic(void *address, int size);
 }
 
+#define __align__(n) __attribute__((aligned(n)))
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+
 #define threadIdx emu_thread_index
 #define blockIdx emu_block_index
 #define blockDim emu_block_dim

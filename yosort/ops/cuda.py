@@ -30,7 +30,10 @@ SLICE, TABLES = 8, 4
 BUCKETS = 512
 #: Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors.
 FULL = 264
-HASH_TOKENS, QUERY_ROWS, COLUMNS, MAX_CHUNK = 32, 64, 64, 64
+#: Keys that lsh_cumulation fetches at once.
+FETCHED = 64
+#: Query rows and value columns of a block of expected_attention, and dims it holds at once.
+QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
 #: Host arrays (offsets, signs) whose copies on the device are kept.
 RESIDENT = 256
 
@@ -249,11 +252,12 @@ class CudaOps:
         bits = self._on_device(("signs",), signs, pack_signs)
         query_codes = self.xp.empty((heads, num_hash, len(query)), np.uint16)
         key_codes = self.xp.empty((heads, num_hash, len(key)), np.uint16)
-        query_blocks = -(-len(query) // HASH_TOKENS)
+        threads, tokens = _hash_block(width)
+        query_blocks = -(-len(query) // tokens)
         self._launch(
             "hadamard_hash",
-            (query_blocks + -(-len(key) // HASH_TOKENS), heads),
-            256,
+            (query_blocks + -(-len(key) // tokens), heads),
+            threads,
             query,
             _stride(query),
             len(query),
@@ -327,6 +331,7 @@ class CudaOps:
             TABLES=TABLES,
             SLICE=SLICE,
             BUCKETS=buckets,
+            FETCHED=FETCHED,
         )
         return partial
 
@@ -350,6 +355,7 @@ class CudaOps:
             for row in range(begin, end, QUERY_ROWS):
                 texts.append(text)
                 rows.append(row)
+        chunk = min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length())
         sums = self.xp.empty((1, len(query), value.shape[1]), np.float32)
         self._launch(
             "expected_attention",
@@ -371,7 +377,8 @@ class CudaOps:
             value_dim,
             sums,
             CODE_LEN=heads.hash_code_len,
-            CHUNK=min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length()),
+            CHUNK=chunk,
+            DIM_CHUNKS=-(-dim // chunk),
         )
         return sums
 
@@ -408,6 +415,7 @@ class CudaOps:
             scale,
             CODE_LEN=1,
             CHUNK=8,
+            DIM_CHUNKS=1,
         )
         return scale
 
@@ -467,6 +475,13 @@ def pack_signs(signs: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:
     flips = np.zeros((*signs.shape[:-1], words * 32), np.uint8)
     flips[..., :width] = signs < 0
     return np.ascontiguousarray(np.packbits(flips, axis=-1, bitorder="little").view("<u4"))
+
+
+def _hash_block(width: int) -> tuple[int, int]:
+    """Return (threads, tokens) of a block of hadamard_hash, as the kernel derives them."""
+    threads = 128 if width <= 2048 else 32
+    lanes = 1 if width <= 64 else min(width // 64, 32)
+    return threads, threads // lanes
 
 
 def _stride(x: Array) -> int:

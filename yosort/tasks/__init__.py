@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
 
 from yosort.errors import ConfigError
+from yosort.pretrained import PretrainedModel
 from yosort.tokenizer import Tokenizer
 
-TASKS = ("fill-mask",)
+#: task -> module and class here; the class names the model that it runs on.
+TASKS = {
+    "fill-mask": ("fill_mask", "FillMaskPipeline"),
+    "text-classification": ("text_classification", "TextClassificationPipeline"),
+    "token-classification": ("token_classification", "TokenClassificationPipeline"),
+    "question-answering": ("question_answering", "QuestionAnsweringPipeline"),
+    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline"),
+    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline"),
+}
+#: What the bundled model, a masked language model, can answer.
+BUNDLED_TASKS = ("fill-mask", "feature-extraction")
 
 
 def bundled_model() -> Path:
@@ -19,30 +31,36 @@ def bundled_model() -> Path:
 
 def pipeline(
     task: str,
-    model: Any = None,
+    model: str | os.PathLike[str] | PretrainedModel | None = None,
     tokenizer: Tokenizer | None = None,
     **options: Any,
 ) -> Any:
     """Build the pipeline of a task.
 
     Args:
-        task: "fill-mask".
+        task: "fill-mask", "text-classification", "token-classification", "question-answering",
+            "multiple-choice" or "feature-extraction".
         model: a folder, a hub id, or a loaded model; None for the bundled one.
         tokenizer: None for the model's own.
         options: of `from_pretrained`, where the model is not loaded yet.
 
     Raises:
-        ConfigError: no such task.
+        ConfigError: no such task, or a model of another task.
         CheckpointError: the model or its tokenizer cannot be loaded.
     """
     if task not in TASKS:
         raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got {task!r}")
-    from yosort.heads import YosoForMaskedLM
-    from yosort.tasks.fill_mask import FillMaskPipeline
-
-    source = bundled_model() if model is None else model
-    if isinstance(source, (str, os.PathLike)):
-        source = YosoForMaskedLM.from_pretrained(source, **options)
+    if model is None:
+        if task not in BUNDLED_TASKS:
+            raise ConfigError(
+                f"model: wanted one for {task}; the bundled model is a masked language model, for "
+                f"{' and '.join(BUNDLED_TASKS)}"
+            )
+        model = bundled_model()
+    module, name = TASKS[task]
+    cls = getattr(importlib.import_module(f"yosort.tasks.{module}"), name)
+    if not isinstance(model, PretrainedModel):
+        model = cls.model_class.from_pretrained(model, **options)
     elif options:
         raise ConfigError(f"options {sorted(options)} only apply to a model that is yet to load")
-    return FillMaskPipeline(source, tokenizer)
+    return cls(model, tokenizer)

@@ -8,118 +8,130 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import ConfigError, InputError
+from yosort.errors import InputError
 from yosort.heads import YosoForMaskedLM
+from yosort.pretrained import PretrainedModel
+from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
 from yosort.tokenizer import Tokenizer
 
 #: Mask tokens of common tokenizers: writing another model's is the usual mistake.
 _MASKS = ("<mask>", "[MASK]")
 
 
-class FillMaskPipeline:
+class FillMaskPipeline(Pipeline):
     """Calls a masked language model on text; results have transformers' keys and order."""
 
-    def __init__(self, model: YosoForMaskedLM, tokenizer: Tokenizer | None = None) -> None:
-        if not isinstance(model, YosoForMaskedLM):
-            raise ConfigError(f"model: wanted a YosoForMaskedLM, got {type(model).__name__}")
-        found = tokenizer or model.tokenizer
-        if found is None:
-            raise ConfigError("tokenizer: wanted one, for the model's folder holds none")
-        self.model = model
-        self.tokenizer = found
-        self._mask_id = found.id_of("mask_token")
+    model: YosoForMaskedLM
+    model_class = YosoForMaskedLM
+
+    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer | None = None) -> None:
+        super().__init__(model, tokenizer)
+        self._mask_id = self.tokenizer.id_of("mask_token")
 
     def __call__(
         self,
-        inputs: str | Sequence[str],
+        inputs: Any,
         *,
         top_k: int = 5,
         targets: str | Sequence[str] | None = None,
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "error",
+        on_error: str = "raise",
     ) -> Any:
-        """Fill the masks of one text, or of several.
+        """Fill the masks of one text, a list, or any iterable.
 
         Args:
             inputs: text, or texts, each with at least one mask token.
             top_k: how many answers a mask; at most the number of targets.
             targets: words to choose among; None for the whole vocabulary.
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "error" or "truncate" for texts past max_position_embeddings.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
 
         Returns:
             For a text with one mask, a list of dictionaries, best first: `score` (probability over
             the whole vocabulary), `token` (id), `token_str`, `sequence`. With several masks, one
-            such list a mask. For several texts, a list of these.
+            such list a mask. For a list of one text the same; for several texts, a list of these.
 
         Raises:
             InputError: no mask token, a target that is not one token, or a text too long.
         """
-        if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-            raise InputError(f"top_k: wanted an integer of at least 1, got {top_k!r}")
-        target_ids = None if targets is None else self._target_ids(targets)
-        if isinstance(inputs, str):
-            return self._fill([inputs], top_k, target_ids)[0]
-        results = self._fill(list(inputs), top_k, target_ids)
+        options = {
+            "top_k": check_count("top_k", top_k),
+            "targets": None if targets is None else self._target_ids(targets),
+        }
+        result = self.answer(
+            inputs,
+            options,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
         # A list of one text gives that text's answers unwrapped, as in transformers.
-        return results[0] if len(results) == 1 else results
+        return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
 
-    def _fill(
-        self, texts: list[str], top_k: int, target_ids: npt.NDArray[np.int64] | None
-    ) -> list[Any]:
-        if not texts:
-            return []
-        rows = [self._encode(i, text) for i, text in enumerate(texts)]
-        longest = max(len(row) for row in rows)
-        ids = np.zeros((len(rows), longest), np.int64)
-        mask = np.zeros((len(rows), longest), np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        positions = np.argwhere((ids == self._mask_id) & (mask == 1))
-        output = self.model(ids, mask, positions=positions, return_dict=True)
-        scores = _softmax(np.asarray(output.logits, np.float64))
-        answers: list[list[list[dict[str, Any]]]] = [[] for _ in rows]
-        for (text, token), probabilities in zip(positions.tolist(), scores, strict=True):
-            alone = int((positions[:, 0] == text).sum()) == 1
-            answers[text].append(
-                self._best(rows[text], token, probabilities, top_k, target_ids, alone)
-            )
-        return [found[0] if len(found) == 1 else found for found in answers]
-
-    def _encode(self, index: int, text: str) -> list[int]:
-        if not isinstance(text, str):
-            raise InputError(f"inputs[{index}]: wanted text, got {type(text).__name__}")
-        ids = list(self.tokenizer.encode(text).ids)
-        if self._mask_id not in ids:
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        no_stride(options, "fill-mask")
+        if not isinstance(value, str):
+            raise InputError(f"wanted text, got {type(value).__name__}")
+        self.encode(item, value, None, options)
+        if self._mask_id not in item.rows[0].ids:
             own = self.tokenizer.special_tokens["mask_token"]
-            others = [mask for mask in _MASKS if mask != own and mask in text]
+            others = [mask for mask in _MASKS if mask != own and mask in value]
             wrong = f", not {others[0]}" if others else ""
-            raise InputError(
-                f"inputs[{index}]: no mask to fill; this model's mask token is {own}{wrong}"
-            )
-        return ids
+            cut = "; the text was cut before it" if item.truncated and own in value else ""
+            raise InputError(f"no mask to fill; this model's mask token is {own}{wrong}{cut}")
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`: the vocabulary is scored at the masks only."""
+        positions = np.argwhere((batch.ids == self._mask_id) & (batch.mask == 1))
+        output = self.model(**batch.inputs(), positions=positions, return_dict=True)
+        scores = softmax(self.model.to_host(output.logits))
+        answers: list[list[Any]] = [[] for _ in batch.lengths]
+        for (text, token), probabilities in zip(positions.tolist(), scores, strict=True):
+            answers[text].append((token, *self._best(probabilities, options)))
+        return answers
 
     def _best(
-        self,
-        ids: list[int],
-        place: int,
-        probabilities: npt.NDArray[np.float64],
-        top_k: int,
-        target_ids: npt.NDArray[np.int64] | None,
-        alone: bool,
-    ) -> list[dict[str, Any]]:
-        candidates = np.arange(len(probabilities)) if target_ids is None else target_ids
-        order = np.argsort(-probabilities[candidates], kind="stable")[:top_k]
+        self, probabilities: npt.NDArray[np.float64], options: dict[str, Any]
+    ) -> tuple[list[int], list[float]]:
+        """Return the best token ids and their probabilities."""
+        targets = options["targets"]
+        candidates = np.arange(len(probabilities)) if targets is None else targets
+        count = min(options["top_k"], len(candidates))
+        scores = -probabilities[candidates]
+        # Equal scores in order of their ids: part first, sort the few.
+        bound = np.partition(scores, count - 1)[count - 1]
+        near = np.flatnonzero(scores <= bound)
+        order = near[np.argsort(scores[near], kind="stable")][:count]
+        tokens = candidates[order]
+        return tokens.tolist(), probabilities[tokens].tolist()
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        ids, masks = item.rows[0].ids, item.outputs[0]
         answers = []
-        for token in candidates[order].tolist():
-            filled = [*ids[:place], token, *ids[place + 1 :]]
+        for place, tokens, scores in masks:
             answers.append(
-                {
-                    "score": float(probabilities[token]),
-                    "token": token,
-                    "token_str": self.tokenizer.decode([token], skip_special_tokens=False),
-                    # With several masks the others must stay visible.
-                    "sequence": self.tokenizer.decode(filled, skip_special_tokens=alone),
-                }
+                [
+                    {
+                        "score": score,
+                        "token": token,
+                        "token_str": self.tokenizer.decode([token], skip_special_tokens=False),
+                        # With several masks the others must stay visible.
+                        "sequence": self.tokenizer.decode(
+                            [*ids[:place], token, *ids[place + 1 :]],
+                            skip_special_tokens=len(masks) == 1,
+                        ),
+                    }
+                    for token, score in zip(tokens, scores, strict=True)
+                ]
             )
-        return answers
+        return answers[0] if len(answers) == 1 else answers
 
     def _target_ids(self, targets: str | Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the ids of target words, each a single token with or without a leading space."""
@@ -128,6 +140,8 @@ class FillMaskPipeline:
             raise InputError("targets: wanted at least one word, got none")
         found = []
         for word in words:
+            if not isinstance(word, str):
+                raise InputError(f"targets: wanted words, got {type(word).__name__}")
             # A byte-level BPE keeps the space before a word inside its token.
             spellings = [
                 self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -142,8 +156,3 @@ class FillMaskPipeline:
                 )
             found.append(token)
         return np.unique(np.asarray(found, np.int64))
-
-
-def _softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))

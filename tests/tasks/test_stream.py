@@ -1,0 +1,202 @@
+"""Any number of inputs: order, laziness, windows, failures, texts that are too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparing import relative_error
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tolerances import BATCHING
+
+import yosort
+from tasks.models import ENTITIES, TEXTS, make
+from yosort.tasks import stream
+from yosort.tasks.stream import Failure
+
+
+@pytest.fixture(scope="module")
+def embed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A feature-extraction pipeline."""
+    return yosort.pipeline("feature-extraction", make(tmp_path_factory.mktemp("e"), "YosoModel"))
+
+
+@pytest.fixture(scope="module")
+def classify(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A text-classification pipeline."""
+    folder = make(tmp_path_factory.mktemp("c"), "YosoForSequenceClassification", num_labels=3)
+    return yosort.pipeline("text-classification", folder)
+
+
+@given(
+    words=st.lists(st.integers(1, 30), max_size=25),
+    batch_tokens=st.integers(1, 80),
+    window=st.integers(1, 9),
+)
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_results_are_in_order_and_those_of_each_text_alone(
+    embed: Any, words: list[int], batch_tokens: int, window: int
+) -> None:
+    texts = [" ".join(f"word{i}" for i in range(count % 12)) for count in words]
+    before = stream.WINDOW_INPUTS
+    stream.WINDOW_INPUTS = window
+    try:
+        options = {"pooling": "mean", "return_tensors": True, "batch_tokens": batch_tokens}
+        got = list(embed(iter(texts), **options))
+    finally:
+        stream.WINDOW_INPUTS = before
+    assert len(got) == len(texts)
+    for text, vector in zip(texts, got, strict=True):
+        alone = embed(text, pooling="mean", return_tensors=True)
+        assert relative_error(vector, alone) <= BATCHING
+
+
+def test_an_endless_iterable_is_read_a_window_at_a_time(embed: Any) -> None:
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield "A dog barks."
+
+    results = embed(endless(), pooling="cls", batch_tokens=50)
+    assert read == 0
+    assert len(list(islice(results, 3))) == 3
+    assert read <= 3 * stream.WINDOW_BATCHES * 50
+
+
+def test_forms_of_input_and_of_answer(embed: Any) -> None:
+    assert np.array(embed("A dog.")).ndim == 3
+    assert isinstance(embed(["A dog.", "A cat."]), list)
+    assert isinstance(embed(("A dog.",)), list)
+    assert not isinstance(embed(x for x in ["A dog."]), list)
+    assert embed([]) == []
+    vector = embed("A dog.", pooling="mean", normalize=True, return_tensors=True)
+    assert vector.dtype == np.float32
+    assert np.linalg.norm(vector) == pytest.approx(1.0, rel=1e-5)
+    states = embed("A dog.", return_tensors=True)[0]
+    np.testing.assert_array_equal(embed("A dog.", pooling="cls", return_tensors=True), states[0])
+
+
+def test_a_failing_text_raises_with_its_number_after_what_came_before(classify: Any) -> None:
+    results = classify(iter(["one", "two", 3, "four"]))
+    assert len(list(islice(results, 2))) == 2
+    with pytest.raises(yosort.InputError, match=r"inputs\[2\]: wanted a text"):
+        next(results)
+
+
+def test_failures_can_be_collected(classify: Any) -> None:
+    texts = ["one", None, "word " * 500, "four"]
+    got = classify(texts, on_error="collect")
+    assert [isinstance(result, Failure) for result in got] == [False, True, True, False]
+    assert [failure.index for failure in got[1:3]] == [1, 2]
+    assert "at most 64 tokens" in str(got[2].error)
+
+
+def test_a_failing_batch_is_taken_apart(classify: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = type(classify).run
+
+    def run(self: Any, batch: Any, options: Any) -> Any:
+        if (batch.ids == batch.ids[0, 1]).any() and 5 in batch.lengths:
+            raise yosort.InputError("no fives")
+        return original(self, batch, options)
+
+    monkeypatch.setattr(type(classify), "run", run)
+    texts = ["one two", "one two three", "one"]
+    lengths = [len(classify.tokenizer.encode(text).ids) for text in texts]
+    got = classify(texts, on_error="collect")
+    assert [isinstance(r, Failure) for r in got] == [n == 5 for n in lengths]
+    assert any(n == 5 for n in lengths)
+    with pytest.raises(yosort.InputError, match="no fives"):
+        classify(texts)
+
+
+def test_long_texts_are_never_cut_in_silence(classify: Any) -> None:
+    long = "word " * 500
+    with pytest.raises(yosort.InputError, match=r"wanted at most 64 tokens, got 50\d"):
+        classify(long)
+    (cut,) = classify(long, overflow="truncate")
+    assert cut["truncated"] is True
+    assert "truncated" not in classify("short", overflow="truncate")[0]
+    ranked = classify(long, overflow="truncate", top_k=2)
+    assert [answer["truncated"] for answer in ranked] == [True, True]
+    with pytest.raises(yosort.InputError, match="answers once a text"):
+        classify(long, overflow="stride")
+
+
+def test_a_cut_text_keeps_its_end_token(classify: Any) -> None:
+    cut = classify.tokenizer.truncating(10, 0, "longest_first").encode("word " * 50)
+    assert len(cut.ids) == 10
+    assert cut.ids[-1] == classify.tokenizer.id_of("eos_token")
+    # The pipeline's own tokenizer is not changed by it.
+    assert len(classify.tokenizer.encode("word " * 50).ids) > 50
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_tokens": 0}, {"overflow": "cut"}, {"on_error": "ignore"}, {"top_k": 0},
+                {"function_to_apply": "tanh"}], ids=str,
+)  # fmt: skip
+def test_bad_options_are_named(classify: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(yosort.InputError, match=next(iter(options))):
+        classify("text", **options)
+
+
+def test_a_bar_counts_inputs(classify: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(classify(["one", "two"], progress=True)) == 2
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_multiple_choice(tmp_path: Path) -> None:
+    choose = yosort.pipeline("multiple-choice", make(tmp_path, "YosoForMultipleChoice"))
+    question = {"prompt": "A dog", "choices": ["barks", "meows at the moon", "sings"]}
+    ranked = choose(question)
+    assert sorted(answer["index"] for answer in ranked) == [0, 1, 2]
+    assert sum(answer["score"] for answer in ranked) == pytest.approx(1.0)
+    assert [a["score"] for a in ranked] == sorted((a["score"] for a in ranked), reverse=True)
+    # The head's own scores, one question with three choices.
+    ids = [choose.tokenizer.encode("A dog", choice).ids for choice in question["choices"]]
+    width = max(map(len, ids))
+    padded = np.array([[*row, *[1] * (width - len(row))] for row in ids])[None]
+    mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in ids])[None]
+    logits = choose.model(padded, mask).logits[0].astype(np.float64)
+    wanted = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    for answer in ranked:
+        assert answer["choice"] == question["choices"][answer["index"]]
+        assert answer["score"] == pytest.approx(wanted[answer["index"]], rel=1e-4)
+    two = {"prompt": "A cat", "choices": ["barks", "meows"]}
+    assert [len(answers) for answers in choose([question, two])] == [3, 2]
+    assert len(choose(question, top_k=1)) == 1
+    for bad in ("text", {"prompt": "x"}, {"prompt": "x", "choices": ["one"]}):
+        with pytest.raises(yosort.InputError, match="wanted"):
+            choose(bad)
+
+
+def test_windows_of_long_texts_cover_every_entity(tmp_path: Path) -> None:
+    labels = {"id2label": ENTITIES, "label2id": {v: k for k, v in ENTITIES.items()}}
+    folder = make(tmp_path, "YosoForTokenClassification", num_labels=5, **labels)
+    tag = yosort.pipeline("token-classification", folder)
+    text = " ".join(TEXTS[:3] * 6)
+    found = tag(text, aggregation_strategy="simple", ignore_labels=[], stride=16)
+    # Where windows overlap the longer group stays, as in transformers; all of them were read.
+    assert min(entity["start"] for entity in found) == 0
+    assert max(entity["end"] for entity in found) == len(text)
+    assert all(a["end"] <= b["start"] for a, b in pairwise(found))
+    with pytest.raises(yosort.InputError, match="windows overlap"):
+        tag(text, overflow="stride")
+
+
+def test_tasks_say_what_model_they_want(classify: Any) -> None:
+    with pytest.raises(yosort.ConfigError, match="wanted a YosoForMaskedLM, got YosoForSequence"):
+        yosort.pipeline("fill-mask", classify.model, classify.tokenizer)
+    with pytest.raises(yosort.ConfigError, match="wanted one for question-answering"):
+        yosort.pipeline("question-answering")
+    with pytest.raises(yosort.ConfigError, match="task: wanted one of fill-mask"):
+        yosort.pipeline("translation")

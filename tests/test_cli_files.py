@@ -1,0 +1,216 @@
+"""Files in and out: formats, --resume after any interruption, failures collected."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tasks.models import ENTITIES, TEXTS, make
+
+from yosort.cli import main
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model of each task."""
+    labels = {"id2label": ENTITIES, "label2id": {v: k for k, v in ENTITIES.items()}}
+    made = {
+        "embed": ("YosoModel", {}),
+        "classify": ("YosoForSequenceClassification", {"num_labels": 3}),
+        "ner": ("YosoForTokenClassification", {"num_labels": 5, **labels}),
+        "qa": ("YosoForQuestionAnswering", {}),
+    }
+    return {
+        command: make(tmp_path_factory.mktemp(command), name, **fields)
+        for command, (name, fields) in made.items()
+    }
+
+
+def run(models: dict[str, Path], command: str, *arguments: object) -> int:
+    """Run a command on its model."""
+    return main([command, *map(str, arguments), "--model", str(models[command])])
+
+
+def lines(text: str) -> list[object]:
+    """Parse JSON lines."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_every_input_format_gives_the_same(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plain, jsonl, table = (tmp_path / f"texts.{s}" for s in ("txt", "jsonl", "csv"))
+    plain.write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    jsonl.write_text(
+        "".join(json.dumps({"id": 1, "text": t}) + "\n" for t in TEXTS), encoding="utf-8"
+    )
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["id", "body"], *([i, t] for i, t in enumerate(TEXTS))])
+    assert run(models, "classify", *TEXTS) == 0
+    wanted = capsys.readouterr().out
+    assert len(lines(wanted)) == len(TEXTS)
+    for arguments in (
+        ["--input", plain],
+        ["--input", jsonl],
+        ["--input", table, "--field", "body"],
+    ):
+        assert run(models, "classify", *arguments) == 0
+        assert capsys.readouterr().out == wanted
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
+    assert run(models, "classify") == 0
+    assert capsys.readouterr().out == wanted
+
+
+def test_pairs_questions_and_entities(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(json.dumps({"text": "a", "text_pair": "b"}) + "\n", encoding="utf-8")
+    assert run(models, "classify", "--input", pairs, "--top-k", 2) == 0
+    (result,) = lines(capsys.readouterr().out)
+    assert isinstance(result, list)
+    assert set(result[0]) == {"label", "score"}
+    context = tmp_path / "context.txt"
+    context.write_text(TEXTS[0], encoding="utf-8")
+    assert run(models, "qa", "What?", "Who?", "--context-file", context) == 0
+    assert len(lines(capsys.readouterr().out)) == 2
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps({"question": "Who?", "context": TEXTS[2]}) + "\n", encoding="utf-8")
+    assert run(models, "qa", "--input", own) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    assert isinstance(answer, dict)
+    assert answer["answer"] in TEXTS[2]
+    assert run(models, "ner", TEXTS[0], "--ignore-labels", "--aggregation-strategy", "first") == 0
+    assert "entity_group" in lines(capsys.readouterr().out)[0][0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
+def test_resume_continues_a_cut_off_file(
+    models: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    command, options = ("embed", ["--pooling", "mean"]) if suffix == "npy" else ("classify", [])
+    source, whole, part = tmp_path / "in.txt", tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    source.write_text("\n".join(TEXTS * 5) + "\n", encoding="utf-8")
+    assert run(models, command, "--input", source, "--output", whole, *options) == 0
+    data = whole.read_bytes()
+    for cut in (len(data) // 3, len(data) // 2, len(data) - 1):
+        part.write_bytes(data[:cut])
+        if suffix == "npy":  # its header counts the whole rows, whatever follows them
+            rows = (cut - 128) // 128
+            np.save(tmp_path / "h.npy", np.load(whole)[:rows])
+            part.write_bytes((tmp_path / "h.npy").read_bytes() + b"half a row")
+        assert run(models, command, "--input", source, "--output", part, "--resume", *options) == 0
+        if suffix == "npy":
+            got, wanted = np.load(part), np.load(whole)
+            assert got.shape == wanted.shape == (20, 32)
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+        else:
+            assert part.read_bytes().count(b"\n") == data.count(b"\n")
+            assert part.read_text(encoding="utf-8").splitlines()[0] == data.decode().splitlines()[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+def test_a_killed_run_leaves_whole_results(models: dict[str, Path], tmp_path: Path) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.npy"
+    source.write_text("\n".join(TEXTS * 4000) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "yosort", "embed", "--model", str(models["embed"])]
+    command += ["--input", str(source), "--output", str(output), "--batch-tokens", "200"]
+    process = subprocess.Popen(command, cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size > 10_000):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = np.load(output)
+    assert 0 < len(found) < len(TEXTS) * 4000
+    assert np.isfinite(found).all()
+
+
+def test_failures_are_collected_with_their_number(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(
+        json.dumps("short") + "\n" + json.dumps("word " * 300) + "\n", encoding="utf-8"
+    )
+    assert run(models, "classify", "--input", source, "--on-error", "collect") == 1
+    captured = capsys.readouterr()
+    good, bad = lines(captured.out)
+    assert isinstance(good, list)
+    assert isinstance(bad, dict)
+    assert bad["index"] == 1
+    assert "at most 64 tokens" in bad["error"]
+    assert "1 of 2 inputs failed" in captured.err
+    assert run(models, "classify", "--input", source) == 1
+    assert "inputs[1]: text too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["classify", "--input", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["classify", "text", "--input", "x"], "got both"),
+        (["classify", "text", "--resume"], "--resume: wanted --output"),
+        (["classify", "text", "--output", "exists.jsonl"], "--resume continues it"),
+        (["embed", "text", "--output", "new.npy", "--pooling", "none"], "--pooling cls or mean"),
+        (["embed", "text", "--output", "exists.npy", "--resume"], "cannot be continued"),
+        (["qa", "Who?"], "wanted a context"),
+        (["classify", "--input", "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
+        (["classify", "--input", "exists.jsonl"], "wanted text and text_pair"),
+        (["classify", "--input", "exists.jsonl", "--field", "body"], "wanted a field 'body'"),
+    ],
+    ids=str,
+)
+def test_errors_say_what_to_do(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("exists.jsonl").write_text('{"other": 1}\n', encoding="utf-8")
+    Path("bad.jsonl").write_text('"fine"\n{"text"\n', encoding="utf-8")
+    Path("exists.npy").write_bytes(b"not numpy")
+    assert run(models, *arguments) == 1  # type: ignore[arg-type]
+    error = capsys.readouterr().err
+    assert error.startswith("yosort: error: ")
+    assert message in error
+
+
+def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(models["ner"]), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["class"] == "YosoForTokenClassification"
+    assert facts["labels"].startswith("O, B-PER")
+    assert main(["info"]) == 0
+    assert "float16" in capsys.readouterr().out
+    arguments = ["bench", "--lengths", "8", "16", "--rounds", "1", "--model"]
+    assert main([*arguments, str(models["embed"])]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 3
+    assert "expectation" in table[0]
+    assert main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    assert "instruction sets" in report
+    assert "GPU" in report
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "fill-mask", "classify", "ner", "qa", "embed", "convert", "info", "bench", "doctor"],
+)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    assert "usage: yosort" in capsys.readouterr().out

@@ -1,0 +1,264 @@
+"""The commands of the tasks: fill-mask, classify, ner, qa, embed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from yosort.cli import reading, writing
+from yosort.errors import InputError
+from yosort.tasks.stream import Failure
+
+
+def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add every task's command."""
+    fill = _command(
+        commands,
+        common,
+        "fill-mask",
+        "predict the tokens behind <mask>",
+        'yosort fill-mask "Paris is the <mask> of France."',
+    )
+    fill.add_argument("--top-k", type=int, default=5, metavar="K", help="answers a mask (5)")
+    fill.add_argument("--targets", nargs="+", metavar="WORD", help="choose among these words")
+    _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), _show_masks)
+
+    classify = _command(
+        commands,
+        common,
+        "classify",
+        "label texts",
+        'yosort classify --model FOLDER "a text" --top-k 3',
+    )
+    classify.add_argument("--top-k", type=int, default=1, metavar="K", help="labels a text (1)")
+    classify.add_argument(
+        "--function-to-apply", choices=("softmax", "sigmoid", "none"), help="config.json's"
+    )
+    keys = ("text", "text_pair")
+    _finish(classify, "text-classification", keys, ("top_k", "function_to_apply"), _show_labels)
+
+    ner = _command(
+        commands,
+        common,
+        "ner",
+        "label tokens, words or entities",
+        'yosort ner --model FOLDER "..."',
+    )
+    ner.add_argument(
+        "--aggregation-strategy",
+        choices=("none", "simple", "first", "average", "max"),
+        default="simple",
+        help="how tokens become entities (simple)",
+    )
+    ner.add_argument("--ignore-labels", nargs="*", metavar="LABEL", help="leave these out (O)")
+    ner.add_argument("--stride", type=int, metavar="N", help="overlap of a long text's windows")
+    aggregation = ("aggregation_strategy", "ignore_labels", "stride")
+    _finish(ner, "token-classification", ("text",), aggregation, _show_entities)
+
+    qa = _command(
+        commands,
+        common,
+        "qa",
+        "answer questions from a context",
+        'yosort qa --model FOLDER --context "..." "Who wrote it?"',
+    )
+    qa.add_argument("--context", metavar="TEXT", help="the context of all questions")
+    qa.add_argument("--context-file", type=Path, metavar="FILE", help="the same, from a file")
+    qa.add_argument("--top-k", type=int, default=1, metavar="K", help="answers a question (1)")
+    qa.add_argument("--max-answer-len", type=int, default=15, metavar="N", help="tokens (15)")
+    qa.add_argument("--doc-stride", type=int, metavar="N", help="overlap of windows")
+    qa.add_argument("--max-seq-len", type=int, metavar="N", help="tokens of a window")
+    qa.add_argument("--handle-impossible-answer", action="store_true", help="may answer nothing")
+    limits = ("max_answer_len", "doc_stride", "max_seq_len")
+    answering = ("top_k", *limits, "handle_impossible_answer")
+    _finish(qa, "question-answering", ("question", "context"), answering, _show_answers)
+
+    embed = _command(
+        commands,
+        common,
+        "embed",
+        "turn texts into vectors",
+        "yosort embed --input texts.txt --output vectors.npy",
+    )
+    embed.add_argument(
+        "--pooling", choices=("mean", "cls", "none"), default="mean", help="tokens to one (mean)"
+    )
+    embed.add_argument("--normalize", action="store_true", help="divide by the vector's length")
+    _finish(embed, "feature-extraction", ("text",), ("pooling", "normalize"), None)
+
+
+def _command(
+    commands: Any, common: argparse.ArgumentParser, name: str, what: str, example: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        parents=[common],
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}; one JSON line a text.",
+        epilog=f"example: {example}",
+    )
+    noun = "questions" if name == "qa" else "texts"
+    parser.add_argument(
+        "text", nargs="*", help=f"{noun}; without any, --input or lines of standard input"
+    )
+    return parser
+
+
+def _finish(
+    parser: argparse.ArgumentParser,
+    task: str,
+    keys: tuple[str, ...],
+    options: tuple[str, ...],
+    show: Callable[[Any], Iterator[str]] | None,
+) -> None:
+    """Add what all tasks share, and say how to run this one."""
+    reading.add_arguments(parser, ", ".join(keys))
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", type=Path, metavar="FILE", help=".jsonl, .csv or .npy")
+    group.add_argument("--resume", action="store_true", help="continue an interrupted --output")
+    group.add_argument(
+        "--overflow", choices=("error", "truncate", "stride"), help="for texts that are too long"
+    )
+    group.add_argument(
+        "--on-error",
+        choices=("raise", "collect"),
+        default="raise",
+        help="collect: an {index, error} object in a failing text's place (raise)",
+    )
+    group.add_argument(
+        "--batch-tokens", type=int, default=16384, metavar="N", help="computed at once (16384)"
+    )
+    add_model_options(parser)
+    parser.set_defaults(run=lambda arguments: _run(arguments, task, keys, options, show))
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of loading a model."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
+    group.add_argument("--dtype", default="float32", help="float32; float16 on a GPU (float32)")
+    group.add_argument("--attention", choices=("expectation", "sampled"), help="config.json's")
+    group.add_argument("--num-hash", type=int, metavar="M", help="hashes of sampled attention")
+    group.add_argument("--seed", type=int, default=0, help="of the hash functions (0)")
+    group.add_argument("--num-threads", type=int, metavar="T", help="CPU threads")
+    group.add_argument("--revision", help="of a hub id")
+    group.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
+
+
+def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `from_pretrained` that were given."""
+    names = [
+        "device",
+        "dtype",
+        "attention",
+        "num_hash",
+        "seed",
+        "num_threads",
+        "revision",
+        "local_files_only",
+    ]
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _run(
+    arguments: argparse.Namespace,
+    task: str,
+    keys: tuple[str, ...],
+    options: tuple[str, ...],
+    show: Callable[[Any], Iterator[str]] | None,
+) -> int:
+    from yosort.tasks import pipeline
+
+    run = pipeline(task, arguments.model, **model_options(arguments))
+    given = {name: getattr(arguments, name) for name in options}
+    if arguments.overflow:
+        given["overflow"] = arguments.overflow
+    inputs = reading.read(arguments, keys)
+    if task == "question-answering":
+        inputs = _with_context(inputs, _context(arguments))
+    if show and arguments.text and arguments.output is None and sys.stdout.isatty():
+        for result in run(inputs, **given):
+            for line in show(result):
+                print(line)
+        return 0
+    writer = writing.open_writer(arguments.output, resume=arguments.resume)
+    skipped = sum(1 for _ in islice(inputs, writer.done))
+    if skipped < writer.done:
+        raise InputError(
+            f"{arguments.output}: holds {writer.done} results, but there are {skipped} inputs"
+        )
+    failures, written = 0, writer.done
+    wants_bar = arguments.output is not None and sys.stderr.isatty()
+    try:
+        for result in run(
+            inputs,
+            **given,
+            batch_tokens=arguments.batch_tokens,
+            on_error=arguments.on_error,
+            progress=wants_bar,
+        ):
+            if isinstance(result, Failure):
+                failures += 1
+                writer.write({"index": skipped + result.index, "error": str(result.error)})
+            else:
+                writer.write(result)
+            written += 1
+    except KeyboardInterrupt:
+        hint = "; --resume goes on" if arguments.output else ""
+        print(f"yosort: interrupted after {written} results{hint}", file=sys.stderr)
+        return 130
+    finally:
+        writer.close()
+    if failures:
+        print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _context(arguments: argparse.Namespace) -> str | None:
+    if arguments.context is not None and arguments.context_file is not None:
+        raise InputError("wanted --context or --context-file, got both")
+    if arguments.context_file is None:
+        return str(arguments.context) if arguments.context is not None else None
+    try:
+        return str(arguments.context_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{arguments.context_file}: cannot be read: {error}") from None
+
+
+def _with_context(inputs: Iterator[Any], context: str | None) -> Iterator[Any]:
+    """Yield questions with their own context, or the one for all."""
+    for value in inputs:
+        if isinstance(value, str):
+            value = {"question": value}
+        if isinstance(value, dict) and "context" not in value:
+            if context is None:
+                raise InputError("wanted a context: --context, --context-file, or in the input")
+            value = {**value, "context": context}
+        yield value
+
+
+def _show_masks(result: Any) -> Iterator[str]:
+    for mask in result if isinstance(result[0], list) else [result]:
+        for answer in mask:
+            yield f"{answer['score']:7.2%}  {answer['token_str'].strip():16} {answer['sequence']}"
+
+
+def _show_labels(result: Any) -> Iterator[str]:
+    for answer in result:
+        yield f"{answer['score']:8.4f}  {answer['label']}"
+
+
+def _show_entities(result: Any) -> Iterator[str]:
+    for entity in result:
+        label = entity.get("entity_group", entity.get("entity"))
+        yield f"{entity['score']:7.2%}  {label:12} {entity['word'].strip()}"
+
+
+def _show_answers(result: Any) -> Iterator[str]:
+    for answer in result if isinstance(result, list) else [result]:
+        yield f"{answer['score']:7.2%}  {answer['answer']}"

@@ -1,0 +1,93 @@
+"""feature-extraction: the hidden states of a text, or one vector of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import InputError
+from yosort.heads import YosoModel
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
+
+POOLING = ("none", "cls", "mean")
+
+
+class FeatureExtractionPipeline(Pipeline):
+    """Embeds texts; without pooling, results are transformers'."""
+
+    model: YosoModel
+    model_class = YosoModel
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        pooling: str = "none",
+        normalize: bool = False,
+        return_tensors: bool = False,
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "error",
+        on_error: str = "raise",
+    ) -> Any:
+        """Embed one text, a list, or any iterable.
+
+        Args:
+            inputs: a text, or several.
+            pooling: "none" for every token, "cls" for the first one, "mean" over all.
+            normalize: divide each vector by its length.
+            return_tensors: numpy float32 arrays instead of nested lists.
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "error" or "truncate" for texts past max_position_embeddings.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
+
+        Returns:
+            Per text: without pooling [1, n, hidden], special tokens included; else [hidden].
+
+        Raises:
+            InputError: an input or option that does not fit.
+        """
+        if pooling not in POOLING:
+            raise InputError(f"pooling: wanted one of {', '.join(POOLING)}, got {pooling!r}")
+        return self.answer(
+            inputs,
+            {"pooling": pooling, "normalize": bool(normalize), "arrays": bool(return_tensors)},
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
+
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        no_stride(options, "feature-extraction")
+        if not isinstance(value, str):
+            raise InputError(f"wanted a text, got {type(value).__name__}")
+        self.encode(item, value, None, options)
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`."""
+        output = self.model(**batch.inputs(), return_dict=True)
+        states = self.model.to_host(output.last_hidden_state)
+        vectors = []
+        for row, length in zip(states, batch.lengths, strict=True):
+            tokens = row[:length]
+            if options["pooling"] == "cls":
+                tokens = tokens[0]
+            elif options["pooling"] == "mean":
+                tokens = tokens.mean(axis=0, dtype=np.float64)
+            if options["normalize"]:
+                norm = np.linalg.norm(tokens.astype(np.float64), axis=-1, keepdims=True)
+                tokens = tokens / np.maximum(norm, 1e-12)
+            # A copy: a view would keep the whole batch alive.
+            vectors.append(np.array(tokens, np.float32))
+        return vectors
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        vectors = item.outputs[0]
+        if options["pooling"] == "none":
+            vectors = vectors[None]
+        return vectors if options["arrays"] else vectors.tolist()

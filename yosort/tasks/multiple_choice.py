@@ -1,0 +1,86 @@
+"""multiple-choice: which of several continuations or answers fits a text best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import InputError
+from yosort.heads import YosoForMultipleChoice
+from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+
+
+class MultipleChoicePipeline(Pipeline):
+    """Ranks choices. transformers has no such pipeline; the result's form is ours."""
+
+    model: YosoForMultipleChoice
+    model_class = YosoForMultipleChoice
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        top_k: int | None = None,
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "error",
+        on_error: str = "raise",
+    ) -> Any:
+        """Rank the choices of one question, a list, or any iterable.
+
+        Args:
+            inputs: a dictionary of `prompt` (a text) and `choices` (two texts or more); or several.
+            top_k: how many choices, best first; None for all.
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "error" or "truncate" for texts past max_position_embeddings.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
+
+        Returns:
+            Per question a list of `{"choice", "index", "score"}`, best first; scores add up to 1
+            over all choices.
+
+        Raises:
+            InputError: an input or option that does not fit.
+        """
+        if top_k is not None:
+            check_count("top_k", top_k)
+        return self.answer(
+            inputs,
+            {"top_k": top_k},
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
+
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        no_stride(options, "multiple-choice")
+        if not isinstance(value, dict) or value.keys() != {"prompt", "choices"}:
+            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise InputError(f"wanted a dictionary of prompt and choices, got {got}")
+        prompt, choices = value["prompt"], value["choices"]
+        texts = [prompt, *choices] if isinstance(choices, (list, tuple)) else [None]
+        if len(texts) < 3 or not all(isinstance(text, str) for text in texts):
+            raise InputError("wanted a prompt that is text and at least two choices that are texts")
+        for choice in choices:
+            self.encode(item, prompt, choice, options)
+        item.kept = list(choices)
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`."""
+        # The head scores each choice by itself: one a question, so that batches may mix questions.
+        inputs = {name: array[:, None] for name, array in batch.inputs().items()}
+        output = self.model(**inputs, return_dict=True)
+        return list(self.model.to_host(output.logits)[:, 0])
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        scores = softmax(np.array(item.outputs))
+        order = np.argsort(-scores, kind="stable").tolist()
+        return [
+            {"choice": item.kept[i], "index": i, "score": float(scores[i])}
+            for i in order[: options["top_k"]]
+        ]

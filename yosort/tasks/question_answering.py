@@ -1,0 +1,219 @@
+"""question-answering: the span of a context that answers a question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.errors import InputError
+from yosort.heads import YosoForQuestionAnswering
+from yosort.tasks.stream import Batch, Item, Pipeline, check_count
+
+
+class QuestionAnsweringPipeline(Pipeline):
+    """Answers from a context; results are those of transformers 5.2's pipeline."""
+
+    model: YosoForQuestionAnswering
+    model_class = YosoForQuestionAnswering
+
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        question: Any = None,
+        context: Any = None,
+        top_k: int = 1,
+        doc_stride: int | None = None,
+        max_answer_len: int = 15,
+        max_seq_len: int | None = None,
+        max_question_len: int | None = None,
+        handle_impossible_answer: bool = False,
+        align_to_words: bool = True,
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "stride",
+        on_error: str = "raise",
+    ) -> Any:
+        """Answer one question, a list, or any iterable.
+
+        Args:
+            inputs: a dictionary of `question` and `context`; or several.
+            question: a question, or several, in place of inputs.
+            context: its context; one for several questions serves them all.
+            top_k: how many answers, best first.
+            doc_stride: tokens by which windows of a long context overlap; None: 128, or half a
+                window.
+            max_answer_len: tokens of an answer, at most.
+            max_seq_len: tokens of a window, question included; None: what the model takes (where
+                transformers says 384).
+            max_question_len: tokens of a question; a longer one is an error. None: no limit.
+            handle_impossible_answer: allow the empty answer.
+            align_to_words: widen an answer to whole words.
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "stride" reads a long context in windows, "truncate" its beginning only,
+                "error" refuses it.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
+
+        Returns:
+            Per question `{"score", "start", "end", "answer"}`, or a list of them if there are
+            several; `start` and `end` count characters of the context.
+
+        Raises:
+            InputError: an input or option that does not fit.
+        """
+        if inputs is None:
+            inputs = _pairs(question, context)
+        elif question is not None or context is not None:
+            raise InputError("wanted inputs, or question and context, got both")
+        window = self.max_tokens if max_seq_len is None else check_count("max_seq_len", max_seq_len)
+        if window > self.max_tokens:
+            raise InputError(f"max_seq_len: wanted at most {self.max_tokens}, got {window}")
+        stride = min(window // 2, 128) if doc_stride is None else doc_stride
+        if not isinstance(stride, int) or not 0 <= stride <= window:
+            raise InputError(f"doc_stride: wanted an integer from 0 to {window}, got {stride!r}")
+        options = {
+            "top_k": check_count("top_k", top_k),
+            "window": window,
+            "stride": stride,
+            "max_answer_len": check_count("max_answer_len", max_answer_len),
+            "max_question_len": max_question_len,
+            "impossible": bool(handle_impossible_answer),
+            "align": bool(align_to_words),
+        }
+        return self.answer(
+            inputs,
+            options,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
+
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        if not isinstance(value, dict) or value.keys() != {"question", "context"}:
+            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise InputError(f"wanted a dictionary of question and context, got {got}")
+        question, context = value["question"], value["context"]
+        for name, text in value.items():
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"{name}: wanted a text that is not empty, got {text!r}")
+        count = len(self.tokenizer.encode(question, add_special_tokens=False).ids)
+        limit = options["max_question_len"]
+        if limit is not None and count > limit:
+            raise InputError(f"question: wanted at most {limit} tokens, got {count}")
+        specials = len(self.tokenizer.encode("", "").ids)
+        room = options["window"] - count - specials
+        if room < 1:
+            raise InputError(
+                f"question: its {count} tokens leave no room in a window of {options['window']}"
+            )
+        encodings = self.encode(
+            item,
+            question,
+            context,
+            options,
+            max_tokens=options["window"],
+            stride=min(options["stride"], room - 1),
+            strategy="only_second",
+        )
+        item.kept = (context, encodings)
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`."""
+        output = self.model(**batch.inputs(), return_dict=True)
+        starts = self.model.to_host(output.start_logits)
+        ends = self.model.to_host(output.end_logits)
+        return [
+            (start[:n], end[:n]) for start, end, n in zip(starts, ends, batch.lengths, strict=True)
+        ]
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        context, encodings = item.kept
+        wanted = options["top_k"]
+        # Candidates that align to the same words become one answer: look at some more.
+        count = 2 * wanted + 10 if options["align"] else wanted
+        answers: dict[str, dict[str, Any]] = {}
+        impossible = 1e6
+        for encoding, (start_logits, end_logits) in zip(encodings, item.outputs, strict=True):
+            inside = np.array([s == 1 for s in encoding.sequence_ids])
+            readable = inside.copy()
+            readable[0] = True  # token 0 stands for "no answer"
+            start, end = (_masked_softmax(x, readable) for x in (start_logits, end_logits))
+            impossible = min(impossible, float(start[0] * end[0]))
+            start[0] = end[0] = 0.0
+            for first, last, score in _best_spans(start, end, count, options["max_answer_len"]):
+                if not (inside[first] and inside[last]):
+                    continue
+                begin, stop = _characters(encoding, first, last, align=options["align"])
+                text = context[begin:stop]
+                found = answers.setdefault(
+                    text.lower(), {"score": 0.0, "start": begin, "end": stop, "answer": text}
+                )
+                found["score"] += score
+        ranked = list(answers.values())
+        if options["impossible"]:
+            ranked.append({"score": impossible, "start": 0, "end": 0, "answer": ""})
+        ranked.sort(key=lambda answer: float(answer["score"]), reverse=True)
+        return ranked[0] if len(ranked[:wanted]) == 1 else ranked[:wanted]
+
+
+def _pairs(question: Any, context: Any) -> Any:
+    """Return question and context arguments as dictionaries."""
+    if question is None or context is None:
+        raise InputError("wanted question and context, or inputs")
+    if isinstance(question, str):
+        return {"question": question, "context": context}
+    questions = list(question)
+    contexts = [context] * len(questions) if isinstance(context, str) else list(context)
+    if len(questions) != len(contexts):
+        raise InputError(
+            f"wanted as many contexts as questions, got {len(contexts)} for {len(questions)}"
+        )
+    return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)]
+
+
+def _masked_softmax(
+    logits: npt.NDArray[Any], readable: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    scores = np.where(readable, logits.astype(np.float64), -np.inf)
+    weights = np.exp(scores - scores.max())
+    return np.asarray(weights / weights.sum())
+
+
+def _best_spans(
+    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], count: int, longest: int
+) -> list[tuple[int, int, float]]:
+    """Return the best spans (first, last, probability) of at most `longest` tokens.
+
+    Only that band of the n x n table of spans is made: [n, longest].
+    """
+    n = len(start)
+    padded = np.concatenate([end, np.zeros(longest - 1)])
+    band = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded, longest)
+    scores = band.reshape(-1)
+    count = min(count, len(scores))
+    chosen = np.argpartition(-scores, count - 1)[:count]
+    chosen = chosen[np.lexsort((chosen, -scores[chosen]))]
+    spans = [(int(i // longest), int(i // longest + i % longest)) for i in chosen]
+    return [
+        (first, last, float(scores[i]))
+        for (first, last), i in zip(spans, chosen, strict=True)
+        if last < n
+    ]
+
+
+def _characters(encoding: Any, first: int, last: int, *, align: bool) -> tuple[int, int]:
+    """Return the characters of the context that a span of tokens covers."""
+    if align:
+        begin_word, end_word = encoding.token_to_word(first), encoding.token_to_word(last)
+        if begin_word is not None and end_word is not None:
+            begin = encoding.word_to_chars(begin_word, 1)
+            stop = encoding.word_to_chars(end_word, 1)
+            if begin is not None and stop is not None:
+                return int(begin[0]), int(stop[1])
+    return int(encoding.offsets[first][0]), int(encoding.offsets[last][1])

@@ -1,0 +1,288 @@
+"""From any number of inputs to as many results, in order: what all pipelines share.
+
+Inputs are read lazily, a window at a time. The rows of a window are sorted by length and cut into
+batches of at most `batch_tokens` tokens; results leave in input order. Memory holds one window.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.errors import ConfigError, InputError, YosortError
+from yosort.pretrained import PretrainedModel
+from yosort.tokenizer import Tokenizer
+
+OVERFLOW = ("error", "truncate", "stride")
+ON_ERROR = ("raise", "collect")
+#: A window holds this many batches' tokens, and at most so many inputs.
+WINDOW_BATCHES, WINDOW_INPUTS = 4, 1024
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in an input's place with on_error="collect".
+
+    Attributes:
+        index: the input's number, from 0.
+        error: what was wrong with it.
+    """
+
+    index: int
+    error: YosortError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence for the model: token ids, and token types of the same length."""
+
+    ids: list[int]
+    type_ids: list[int]
+
+
+@dataclass
+class Item:
+    """One input on its way: its rows, what the task keeps of it, and the rows' outputs."""
+
+    index: int
+    rows: list[Row] = field(default_factory=list)
+    kept: Any = None
+    truncated: bool = False
+    outputs: list[Any] = field(default_factory=list)
+    error: YosortError | None = None
+
+
+class Pipeline(ABC):
+    """A task over a model and its tokenizer.
+
+    Subclasses say how an input becomes rows, what the model answers to a batch of rows, and how an
+    input's result is made of its rows' answers.
+    """
+
+    #: What the task runs on.
+    model_class: ClassVar[type[PretrainedModel]] = PretrainedModel
+
+    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer | None = None) -> None:
+        if not isinstance(model, self.model_class):
+            raise ConfigError(
+                f"model: wanted a {self.model_class.__name__}, got {type(model).__name__}"
+            )
+        found = tokenizer or model.tokenizer
+        if found is None:
+            raise ConfigError("tokenizer: wanted one, for the model was not loaded from a folder")
+        self.model = model
+        self.tokenizer = found
+        self.max_tokens = model.config.max_position_embeddings
+
+    @abstractmethod
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """Tokenize one input into item.rows; raise InputError if it cannot be."""
+
+    @abstractmethod
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """Return the model's answer to each row of a batch, on the host."""
+
+    @abstractmethod
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """Return an input's result."""
+
+    def is_one(self, inputs: Any) -> bool:
+        """Whether this is one input, not several."""
+        return isinstance(inputs, (str, dict))
+
+    def answer(
+        self,
+        inputs: Any,
+        options: dict[str, Any],
+        *,
+        batch_tokens: int,
+        progress: bool,
+        overflow: str,
+        on_error: str,
+    ) -> Any:
+        """Return the result of one input, a list for a list, an iterator for any other iterable."""
+        if not isinstance(batch_tokens, int) or isinstance(batch_tokens, bool) or batch_tokens < 1:
+            raise InputError(f"batch_tokens: wanted an integer of at least 1, got {batch_tokens!r}")
+        for name, value, known in (
+            ("overflow", overflow, OVERFLOW),
+            ("on_error", on_error, ON_ERROR),
+        ):
+            if value not in known:
+                raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
+        options = {**options, "overflow": overflow}
+        if self.is_one(inputs):
+            return next(self._stream([inputs], options, batch_tokens, on_error))
+        try:
+            iterator = iter(inputs)
+        except TypeError:
+            raise InputError(
+                f"inputs: wanted one input or an iterable of them, got {type(inputs).__name__}"
+            ) from None
+        results = self._stream(iterator, options, batch_tokens, on_error)
+        if progress:
+            from tqdm import tqdm
+
+            total = len(inputs) if hasattr(inputs, "__len__") else None
+            results = iter(tqdm(results, total=total, unit=" inputs"))
+        return list(results) if isinstance(inputs, (list, tuple)) else results
+
+    def _stream(
+        self, inputs: Iterable[Any], options: dict[str, Any], batch_tokens: int, on_error: str
+    ) -> Iterator[Any]:
+        window: list[Item] = []
+        tokens = 0
+        for index, value in enumerate(inputs):
+            item = Item(index)
+            try:
+                self.prepare(item, value, options)
+            except YosortError as error:
+                if on_error == "raise":
+                    # What came before is not lost: it leaves first.
+                    yield from self._flush(window, options, batch_tokens, on_error)
+                    raise type(error)(f"inputs[{index}]: {error}") from error
+                item.error = error
+            window.append(item)
+            tokens += sum(len(row.ids) for row in item.rows)
+            if tokens >= WINDOW_BATCHES * batch_tokens or len(window) >= WINDOW_INPUTS:
+                yield from self._flush(window, options, batch_tokens, on_error)
+                window, tokens = [], 0
+        yield from self._flush(window, options, batch_tokens, on_error)
+
+    def _flush(
+        self, window: list[Item], options: dict[str, Any], batch_tokens: int, on_error: str
+    ) -> Iterator[Any]:
+        """Run what is in the window and yield its results in order."""
+        places = [(item, i) for item in window for i in range(len(item.rows))]
+        places.sort(key=lambda place: len(place[0].rows[place[1]].ids), reverse=True)
+        for item in window:
+            item.outputs = [None] * len(item.rows)
+        begin = 0
+        while begin < len(places):
+            end, tokens = begin, 0
+            while end < len(places):
+                tokens += len(places[end][0].rows[places[end][1]].ids)
+                if tokens > batch_tokens and end > begin:
+                    break
+                end += 1
+            self._run_batch(places[begin:end], options, on_error)
+            begin = end
+        for item in window:
+            if item.error is not None:
+                yield Failure(item.index, item.error)
+                continue
+            result = self.finish(item, options)
+            yield mark_truncated(result) if item.truncated else result
+
+    def _run_batch(
+        self, places: list[tuple[Item, int]], options: dict[str, Any], on_error: str
+    ) -> None:
+        try:
+            answers = self.run(Batch([item.rows[i] for item, i in places]), options)
+        except YosortError as error:
+            if on_error == "raise":
+                raise
+            if len(places) == 1:
+                places[0][0].error = error
+                return
+            for place in places:  # one bad row does not take its batch along
+                self._run_batch([place], options, on_error)
+            return
+        for (item, i), output in zip(places, answers, strict=True):
+            item.outputs[i] = output
+
+    def encode(
+        self, item: Item, value: Any, pair: str | None, options: dict[str, Any], **how: Any
+    ) -> list[Any]:
+        """Tokenize a text, or a pair, into item.rows by the `overflow` option.
+
+        Args:
+            item: gets the rows.
+            value: the text, or a list of words.
+            pair: the second text.
+            options: `overflow`: an error, a cut, or windows that overlap by `stride` tokens.
+            how: `max_tokens`, `stride` and `strategy` of windows or cuts.
+
+        Returns:
+            The encoding of each row.
+        """
+        limit = how.get("max_tokens") or self.max_tokens
+        whole = self.tokenizer.encode(value, pair)
+        encodings = [whole]
+        if len(whole.ids) > limit:
+            if options["overflow"] == "error":
+                raise InputError(
+                    f"text too long: wanted at most {limit} tokens, got {len(whole.ids)}; "
+                    "overflow='truncate' cuts it"
+                )
+            stride = how.get("stride", 0) if options["overflow"] == "stride" else 0
+            cut = self.tokenizer.truncating(limit, stride, how.get("strategy", "longest_first"))
+            first = cut.encode(value, pair)
+            encodings = [first]
+            if options["overflow"] == "stride":
+                encodings += list(first.overflowing)
+            else:
+                item.truncated = True
+        for encoding in encodings:
+            types = list(encoding.type_ids)
+            if max(types, default=0) >= self.model.config.type_vocab_size:
+                types = [0] * len(types)
+            item.rows.append(Row(list(encoding.ids), types))
+        return encodings
+
+
+class Batch:
+    """Rows side by side, padded as the model takes them."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.lengths = [len(row.ids) for row in rows]
+        shape = (len(rows), max(self.lengths))
+        self.ids = np.zeros(shape, np.int64)
+        self.mask = np.zeros(shape, np.int64)
+        self.types = np.zeros(shape, np.int64)
+        for i, row in enumerate(rows):
+            n = len(row.ids)
+            self.ids[i, :n], self.mask[i, :n], self.types[i, :n] = row.ids, 1, row.type_ids
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the model's arguments."""
+        return {
+            "input_ids": self.ids,
+            "attention_mask": self.mask,
+            "token_type_ids": self.types,
+        }
+
+
+def mark_truncated(result: Any) -> Any:
+    """Say in a result's dictionaries that the text was cut."""
+    if isinstance(result, dict):
+        return {**result, "truncated": True}
+    if isinstance(result, list) and result and isinstance(result[0], (dict, list)):
+        return [mark_truncated(part) for part in result]
+    return result
+
+
+def no_stride(options: dict[str, Any], task: str) -> None:
+    """Raise InputError if windows are asked of a task that gives one answer a text."""
+    if options["overflow"] == "stride":
+        raise InputError(
+            f"overflow: wanted 'error' or 'truncate' for {task}, which answers once a text"
+        )
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a count of at least 1, or raise InputError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name}: wanted an integer of at least 1, got {value!r}")
+    return value
+
+
+def softmax(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the softmax over the last axis, in float64."""
+    scores = np.asarray(scores, np.float64)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))

@@ -1,0 +1,113 @@
+"""text-classification: a label, or a score for each, of a text or a pair of texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import InputError
+from yosort.heads import YosoForSequenceClassification
+from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+
+FUNCTIONS = ("softmax", "sigmoid", "none")
+#: top_k was not given: then transformers answers with one dictionary, not with a list of them.
+_ONE_DICTIONARY: Any = object()
+
+
+class TextClassificationPipeline(Pipeline):
+    """Classifies texts; results have transformers' keys, order and nesting."""
+
+    model: YosoForSequenceClassification
+    model_class = YosoForSequenceClassification
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        top_k: int | None = _ONE_DICTIONARY,
+        function_to_apply: str | None = None,
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "error",
+        on_error: str = "raise",
+    ) -> Any:
+        """Classify one text, a list, or any iterable.
+
+        Args:
+            inputs: a text, or a dictionary of `text` and `text_pair`; or several.
+            top_k: how many labels, best first; None for all.
+            function_to_apply: "softmax", "sigmoid" or "none"; None: what the config's problem asks
+                for (none for a regression, sigmoid for several labels at once, else softmax).
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "error" or "truncate" for texts past max_position_embeddings.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
+
+        Returns:
+            `{"label", "score"}` a text; for one text a list of that. With top_k, a list a text.
+
+        Raises:
+            InputError: an input or option that does not fit.
+        """
+        one = top_k is _ONE_DICTIONARY
+        if not one and top_k is not None:
+            check_count("top_k", top_k)
+        if function_to_apply is not None and function_to_apply not in FUNCTIONS:
+            wanted = ", ".join(FUNCTIONS)
+            raise InputError(
+                f"function_to_apply: wanted one of {wanted}, got {function_to_apply!r}"
+            )
+        options = {"top_k": top_k, "one": one, "function": function_to_apply or self._usual()}
+        result = self.answer(
+            inputs,
+            options,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
+        return [result] if one and isinstance(inputs, str) else result
+
+    def _usual(self) -> str:
+        config = self.model.config
+        if config.problem_type == "regression":
+            return "none"
+        if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+            return "sigmoid"
+        return "softmax"
+
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        no_stride(options, "text-classification")
+        text, pair = value, None
+        if isinstance(value, dict):
+            extra = sorted(value.keys() - {"text", "text_pair"})
+            if extra or "text" not in value:
+                raise InputError(f"wanted the keys text and text_pair, got {sorted(value)}")
+            text, pair = value["text"], value.get("text_pair")
+        for part in (text, pair):
+            if not isinstance(part, str) and (part is not None or part is text):
+                got = type(part).__name__
+                raise InputError(f"wanted a text, or a dictionary of text and text_pair, got {got}")
+        self.encode(item, text, pair, options)
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`."""
+        output = self.model(**batch.inputs(), return_dict=True)
+        return list(self.model.to_host(output.logits))
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        logits = np.asarray(item.outputs[0], np.float64)
+        scores = {
+            "softmax": lambda: softmax(logits),
+            "sigmoid": lambda: 1 / (1 + np.exp(-logits)),
+            "none": lambda: logits,
+        }[options["function"]]()
+        labels = self.model.config.id2label or {}
+        ranked = [
+            {"label": labels[i], "score": float(scores[i])}
+            for i in np.argsort(-scores, kind="stable").tolist()
+        ]
+        return ranked[0] if options["one"] else ranked[: options["top_k"]]

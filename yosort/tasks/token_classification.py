@@ -1,0 +1,234 @@
+"""token-classification: labels of tokens, of words, or of groups of words (entities)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import InputError
+from yosort.heads import YosoForTokenClassification
+from yosort.tasks.stream import Batch, Item, Pipeline, softmax
+
+STRATEGIES = ("none", "simple", "first", "average", "max")
+#: One token on the way: its label scores, and where it stands.
+Token = dict[str, Any]
+
+
+class TokenClassificationPipeline(Pipeline):
+    """Labels tokens; results have transformers' keys, order and grouping.
+
+    One difference: with "first", "average" and "max" a word is what the tokenizer took for one,
+    where transformers guesses from white space.
+    """
+
+    model: YosoForTokenClassification
+    model_class = YosoForTokenClassification
+
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        aggregation_strategy: str = "none",
+        ignore_labels: list[str] | None = None,
+        stride: int | None = None,
+        is_split_into_words: bool = False,
+        delimiter: str = " ",
+        batch_tokens: int = 16384,
+        progress: bool = False,
+        overflow: str = "error",
+        on_error: str = "raise",
+    ) -> Any:
+        """Label one text, a list, or any iterable.
+
+        Args:
+            inputs: a text, or a list of words with is_split_into_words; or several.
+            aggregation_strategy: "none" labels tokens; "simple" joins neighbours of one label;
+                "first", "average" and "max" label words first, by their first token, the mean of
+                their tokens' scores, or their surest token.
+            ignore_labels: labels to leave out; None for ["O"].
+            stride: tokens by which windows overlap where a text is too long; implies
+                overflow="stride".
+            is_split_into_words: inputs are lists of words.
+            delimiter: what stands between such words in `start` and `end`.
+            batch_tokens: tokens the model gets at once.
+            progress: show a bar.
+            overflow: "error", "truncate" or "stride" for texts past max_position_embeddings.
+            on_error: "raise", or "collect" a `Failure` in the input's place.
+
+        Returns:
+            Per text a list of dictionaries: `entity`, `score`, `index`, `word`, `start`, `end` for
+            tokens; `entity_group`, `score`, `word`, `start`, `end` for groups.
+
+        Raises:
+            InputError: an input or option that does not fit.
+        """
+        if aggregation_strategy not in STRATEGIES:
+            raise InputError(
+                f"aggregation_strategy: wanted one of {', '.join(STRATEGIES)}, "
+                f"got {aggregation_strategy!r}"
+            )
+        if stride is not None:
+            overflow = "stride"
+            if not isinstance(stride, int) or not 0 <= stride < self.max_tokens - 2:
+                raise InputError(
+                    f"stride: wanted an integer from 0 to {self.max_tokens - 3}, got {stride!r}"
+                )
+        if overflow == "stride" and aggregation_strategy == "none":
+            raise InputError(
+                "aggregation_strategy: wanted one that joins tokens, for windows overlap"
+            )
+        one_list = is_split_into_words and isinstance(inputs, (list, tuple)) and len(inputs) > 0
+        if one_list and all(isinstance(word, str) for word in inputs):
+            inputs = {"words": list(inputs)}  # one text, as a list of words
+        options = {
+            "strategy": aggregation_strategy,
+            "ignore": ["O"] if ignore_labels is None else list(ignore_labels),
+            "stride": min(self.max_tokens // 4, 128) if stride is None else stride,
+            "split": is_split_into_words,
+            "delimiter": delimiter,
+        }
+        return self.answer(
+            inputs,
+            options,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            overflow=overflow,
+            on_error=on_error,
+        )
+
+    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+        """See `Pipeline.prepare`."""
+        if isinstance(value, dict) and options["split"]:
+            value = value["words"]
+        words = list(value) if options["split"] and isinstance(value, (list, tuple)) else None
+        if options["split"] and (words is None or not all(isinstance(w, str) for w in words)):
+            raise InputError(f"wanted a list of words, got {type(value).__name__}")
+        if not options["split"] and not isinstance(value, str):
+            raise InputError(f"wanted a text, got {type(value).__name__}")
+        starts, at = [], 0
+        for word in words or []:
+            starts.append(at)
+            at += len(word) + len(options["delimiter"])
+        encodings = self.encode(item, words or value, None, options, stride=options["stride"])
+        text = options["delimiter"].join(words) if words is not None else value
+        item.kept = (text, starts, encodings)
+
+    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+        """See `Pipeline.run`."""
+        output = self.model(**batch.inputs(), return_dict=True)
+        logits = self.model.to_host(output.logits)
+        return [softmax(row[:n]) for row, n in zip(logits, batch.lengths, strict=True)]
+
+    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+        """See `Pipeline.finish`."""
+        text, starts, encodings = item.kept
+        entities: list[dict[str, Any]] = []
+        for encoding, scores in zip(encodings, item.outputs, strict=True):
+            tokens = self._tokens(text, starts, encoding, scores)
+            if options["strategy"] in ("none", "simple"):
+                found = [self._label(token, token["scores"]) for token in tokens]
+            else:
+                found = [self._word(word, options["strategy"]) for word in _words(tokens)]
+            if options["strategy"] != "none":
+                found = self._groups(found)
+            name = "entity" if options["strategy"] == "none" else "entity_group"
+            entities += [entity for entity in found if entity[name] not in options["ignore"]]
+        return _without_overlaps(entities) if len(encodings) > 1 else entities
+
+    def _tokens(self, text: str, starts: list[int], encoding: Any, scores: Any) -> list[Token]:
+        tokens = []
+        unknown = self.tokenizer.special_tokens.get("unk_token")
+        for i, special in enumerate(encoding.special_tokens_mask):
+            if special:
+                continue
+            begin, end = encoding.offsets[i]
+            word = encoding.word_ids[i]
+            if starts and word is not None:
+                begin, end = begin + starts[word], end + starts[word]
+            token = encoding.tokens[i]
+            tokens.append(
+                {
+                    "scores": scores[i],
+                    "index": i,
+                    "word": text[begin:end] if token == unknown else token,
+                    "start": begin,
+                    "end": end,
+                    "word_id": word,
+                }
+            )
+        return tokens
+
+    def _label(self, token: Token, scores: Any) -> dict[str, Any]:
+        best = int(np.argmax(scores))
+        return {
+            "entity": (self.model.config.id2label or {})[best],
+            "score": float(scores[best]),
+            "index": token["index"],
+            "word": token["word"],
+            "start": token["start"],
+            "end": token["end"],
+        }
+
+    def _word(self, tokens: list[Token], strategy: str) -> dict[str, Any]:
+        """Label a word by its tokens."""
+        if strategy == "first":
+            scores = tokens[0]["scores"]
+        elif strategy == "max":
+            scores = max((token["scores"] for token in tokens), key=lambda s: float(np.max(s)))
+        else:
+            scores = np.mean([token["scores"] for token in tokens], axis=0)
+        labelled = self._label(tokens[0], scores)
+        labelled["word"] = self.tokenizer.join([token["word"] for token in tokens])
+        labelled["end"] = tokens[-1]["end"]
+        return labelled
+
+    def _groups(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Join neighbours of one label; "B-" starts a new group."""
+        groups: list[list[dict[str, Any]]] = []
+        for entity in entities:
+            name = entity["entity"]
+            goes_on = groups and not name.startswith("B-")
+            if goes_on and _tag(groups[-1][-1]["entity"]) == _tag(name):
+                groups[-1].append(entity)
+            else:
+                groups.append([entity])
+        return [
+            {
+                "entity_group": group[0]["entity"].split("-", 1)[-1],
+                "score": float(np.mean([entity["score"] for entity in group])),
+                "word": self.tokenizer.join([entity["word"] for entity in group]),
+                "start": group[0]["start"],
+                "end": group[-1]["end"],
+            }
+            for group in groups
+        ]
+
+
+def _tag(name: str) -> str:
+    """Return a label without its "B-" or "I-"."""
+    return name[2:] if name.startswith(("B-", "I-")) else name
+
+
+def _words(tokens: list[Token]) -> list[list[Token]]:
+    words: list[list[Token]] = []
+    for token in tokens:
+        known = token["word_id"] is not None
+        if words and known and words[-1][-1]["word_id"] == token["word_id"]:
+            words[-1].append(token)
+        else:
+            words.append([token])
+    return words
+
+
+def _without_overlaps(entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of entities that windows found twice, keep the longer, or the surer of equal ones."""
+    kept: list[dict[str, Any]] = []
+    for entity in sorted(entities, key=lambda e: int(e["start"])):
+        if not kept or not kept[-1]["start"] <= entity["start"] < kept[-1]["end"]:
+            kept.append(entity)
+            continue
+        longer = (entity["end"] - entity["start"]) - (kept[-1]["end"] - kept[-1]["start"])
+        if longer > 0 or (longer == 0 and entity["score"] > kept[-1]["score"]):
+            kept[-1] = entity
+    return kept
