@@ -153,14 +153,15 @@ def _byte_bpe(folder: Path) -> tokenizers.Tokenizer:
     prefix = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()
-    missing = [token for token in names.values() if backend.token_to_id(token) is None]
+    ids = backend.get_vocab()
+    missing = [token for token in names.values() if token not in ids]
     if missing:
         raise CheckpointError(
             f"{folder / 'vocab.json'}: wanted special tokens {missing}, found none"
         )
-    ends = [(names[role], backend.token_to_id(names[role])) for role in ("eos_token", "bos_token")]
+    begin, end = ((names[role], ids[names[role]]) for role in ("bos_token", "eos_token"))
     backend.post_processor = processors.RobertaProcessing(
-        *ends, trim_offsets=True, add_prefix_space=prefix
+        end, begin, trim_offsets=True, add_prefix_space=prefix
     )
     backend.add_special_tokens(
         [
