@@ -1,145 +1,184 @@
-"""Time the kernels of a layer and whole forwards on a GPU, by CUDA events.
+"""Time the GPU kernels and whole forwards on a real device, beside what its memory allows.
 
-    python benchmarks/gpu.py
+    python benchmarks/gpu.py [--folder CHECKPOINT] [--dtype float32] [--json out.json]
 
-Prints Markdown: medians, each kernel's ratio to copying the bytes that it must move, and, where
-torch with CUDA is installed, the forward's ratio to transformers' eager YOSO-E in turn. Not yet
-run: no GPU was at hand.
+CUDA events around each call, the median of many, after a warm-up. A kernel's floor is the time that
+its bytes take at the bandwidth of a device-to-device copy, measured in the same run; `ratio` is its
+time over that floor. With torch and a CUDA build of it, a plain torch YOSO is timed beside.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
+import statistics
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import yosort
-from yosort.ops.cuda import CudaOps
-from yosort.ops.gpu import find_gpu
-from yosort.ops.interface import HashFunctions, Heads
-from yosort.ops.signs import hash_signs
-
-HIDDEN, HEADS, DIM, CODE = 768, 12, 64, 9
+#: YOSO-base: heads, head_dim, hash_code_len, layers.
+HEADS, DIM, CODE_LEN = 12, 64, 9
 
 
-def median_ms(cupy: Any, calls: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Return each call's median milliseconds on the device; the calls take turns."""
-    for call in calls:
-        call()
+def milliseconds(cupy: Any, call: Callable[[], Any], repeats: int = 30) -> float:
+    """Return the median time of a call on the current stream."""
+    for _ in range(3):
         call()
     times = []
-    for _ in range(rounds):
-        row = []
-        for call in calls:
-            start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-            start.record()
-            call()
-            stop.record()
-            stop.synchronize()
-            row.append(cupy.cuda.get_elapsed_time(start, stop))
-        times.append(row)
-    return [float(t) for t in np.median(times, axis=0)]
+    for _ in range(repeats):
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        call()
+        stop.record()
+        stop.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, stop))
+    return statistics.median(times)
 
 
-def time_parts(cupy: Any, ops: CudaOps, lengths: list[int], rounds: int) -> None:
-    """Print the attention's parts beside a copy of the bytes that each must read and write."""
-    print("\n| n | part | ms | copy of its bytes, ms | ratio |\n|---|---|---|---|---|")
-    for n in lengths:
-        qkv = cupy.asarray(np.random.default_rng(0).standard_normal((n, 3 * HIDDEN), np.float32))
-        query, key, value = (qkv[:, i * HIDDEN : (i + 1) * HIDDEN] for i in range(3))
-        offsets = np.array([0, n])
-        heads = Heads(HEADS, CODE, offsets, offsets)
-        signs = hash_signs(32, CODE, DIM, heads=HEADS, seed=0)
-        codes = ops.hadamard_hash(query, key, signs, 32, CODE)
-        functions = HashFunctions(32, signs=signs)
-        code_bytes, rows = 2 * codes[0].nbytes, 4 * n * HIDDEN
-        parts: list[tuple[str, Callable[[], object], int]] = [
-            (
-                "hadamard_hash, 32",
-                lambda q=query, k=key, s=signs: ops.hadamard_hash(q, k, s, 32, CODE),
-                2 * rows + code_bytes,
-            ),
-            (
-                "lsh_cumulation, 32",
-                lambda c=codes, v=value, h=heads: ops.cumulate(*c, v, h),
-                code_bytes + 2 * rows,
-            ),
-            (
-                "sampled attention, 32",
-                lambda q=query, k=key, v=value, h=heads, f=functions: ops.sampled_attention(
-                    q, k, v, h, f
-                ),
-                4 * rows,
-            ),
-            (
-                "expectation",
-                lambda q=query, k=key, v=value, h=heads: ops.expected_attention(q, k, v, h),
-                4 * rows,
-            ),
-        ]
-        for name, call, nbytes in parts:
-            source = cupy.zeros(nbytes // 8, np.float32)
-            target = cupy.empty_like(source)
-            own, copy = median_ms(
-                cupy, [call, lambda s=source, t=target: cupy.copyto(t, s)], rounds
+def bandwidth(cupy: Any) -> float:
+    """Return bytes a second of a copy of 1 GB, read and written."""
+    source = cupy.zeros(1 << 28, np.float32)
+    target = cupy.empty_like(source)
+    return 2 * source.nbytes / milliseconds(cupy, lambda: cupy.copyto(target, source)) * 1e3
+
+
+def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]]:
+    """Time each kernel on one text of n tokens; bytes are the least that must move."""
+    from yosort.ops.cuda import CudaOps
+    from yosort.ops.interface import HashFunctions, Heads, LayerNorm
+    from yosort.ops.signs import hash_signs
+
+    ops = CudaOps(cupy, dtype=dtype)
+    item, hidden = np.dtype(dtype).itemsize, HEADS * DIM
+    offsets = np.array([0, n])
+    heads = Heads(HEADS, CODE_LEN, offsets, offsets)
+    rng = np.random.default_rng(0)
+    qkv = cupy.asarray(rng.standard_normal((n, 3 * hidden), np.float32).astype(dtype))
+    query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
+    signs = hash_signs(num_hash, CODE_LEN, DIM, heads=HEADS, seed=0)
+    codes = ops.hadamard_hash(query, key, signs, num_hash, CODE_LEN)
+    sums = ops.cumulate(*codes, value, heads)
+    functions = HashFunctions(num_hash, signs=signs)
+    vector = cupy.ones(hidden, np.float32)
+    norm = LayerNorm(vector, vector, 1e-12)
+    rows = cupy.ascontiguousarray(query)
+    all_codes = 2 * 2 * HEADS * num_hash * n
+    weight = cupy.asarray(rng.standard_normal((4 * hidden, hidden), np.float32).astype(dtype))
+    linear_map = (weight, cupy.zeros(4 * hidden, np.float32))
+    cases: list[tuple[str, int, Callable[[], Any]]] = [
+        (
+            "hadamard_hash",
+            2 * n * hidden * item + all_codes,
+            lambda: ops.hadamard_hash(query, key, signs, num_hash, CODE_LEN),
+        ),
+        (
+            "lsh_cumulation",
+            n * hidden * item + all_codes + sums.nbytes,
+            lambda: ops.cumulate(*codes, value, heads),
+        ),
+        (
+            "sampled attention, whole",
+            4 * n * hidden * item,
+            lambda: ops.sampled_attention(query, key, value, heads, functions),
+        ),
+        (
+            "expected attention, whole",
+            4 * n * hidden * item,
+            lambda: ops.expected_attention(query, key, value, heads),
+        ),
+        ("layer norm", 2 * n * hidden * item, lambda: ops.layer_norm(rows, norm)),
+        (
+            "linear 768 to 3072 with gelu",
+            (n * hidden + weight.size + n * 4 * hidden) * item,
+            lambda: ops.linear(rows, linear_map, "gelu"),
+        ),
+    ]
+    return [{"what": name, "bytes": size, "ms": milliseconds(cupy, f)} for name, size, f in cases]
+
+
+def forward(cupy: Any, folder: str, lengths: list[int], dtype: str) -> list[dict[str, Any]]:
+    """Time whole forwards of a checkpoint, batch 1, in both forms of attention."""
+    import yosort
+
+    found = []
+    for attention in ("sampled", "expectation"):
+        model = yosort.load(folder, device="cuda", dtype=dtype, attention=attention)
+        for n in lengths:
+            if n > model.config.max_position_embeddings:
+                continue
+            ids = np.random.default_rng(0).integers(5, model.config.vocab_size, (1, n))
+            found.append(
+                {
+                    "what": f"forward, {attention}",
+                    "n": n,
+                    "ms": milliseconds(cupy, partial(model, ids)),
+                }
             )
-            print(f"| {n:,} | {name} | {own:.3f} | {copy:.3f} | {own / copy:.1f} |", flush=True)
+    return found
 
 
-def time_forwards(cupy: Any, lengths: list[int], rounds: int) -> None:
-    """Print whole forwards of YOSO-base, beside transformers' where torch can run it."""
-    peer = torch_peer() if importlib.util.find_spec("torch") else None
-    print("\n| n | runtime | ms | over the first |\n|---|---|---|---|")
-    config = yosort.YosoConfig(max_position_embeddings=max(4096, *lengths))
-    for n in lengths:
-        ids = np.random.default_rng(n).integers(3, config.vocab_size, (1, n))
-        calls: dict[str, Callable[[], object]] = {}
-        for dtype in ("float32", "float16"):
-            for attention in ("sampled", "expectation"):
-                model = yosort.YosoModel(config, device="cuda", dtype=dtype, attention=attention)
-                calls[f"yosort {attention}, {dtype}"] = lambda m=model, i=ids: m(i)
-        if peer is not None and n <= 4096:
-            calls["transformers eager, float32"] = lambda i=ids: peer(i)
-        times = median_ms(cupy, list(calls.values()), rounds)
-        for name, took in zip(calls, times, strict=True):
-            print(f"| {n:,} | {name} | {took:.2f} | {took / times[0]:.2f} |", flush=True)
-
-
-def torch_peer() -> Callable[[np.ndarray], object] | None:
-    """Return transformers' model on the GPU, or None where torch has no CUDA."""
-    import torch
-    import transformers
-
+def torch_attention(n: int) -> float | None:
+    """Return milliseconds of the expectation in plain torch on the GPU; None without one."""
+    try:
+        import torch
+    except ImportError:
+        return None
     if not torch.cuda.is_available():
         return None
-    # On cupy's stream, so that its events see torch's work.
-    stream = torch.cuda.ExternalStream(0)
-    model = transformers.YosoModel(transformers.YosoConfig()).eval().cuda()
+    query, key, value = torch.randn(3, HEADS, n, DIM, device="cuda").unbind()
+    query, key = (torch.nn.functional.normalize(x, dim=-1) for x in (query, key))
+    times = []
+    for _ in range(13):
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        cosine = torch.clamp(query @ key.transpose(-1, -2), -1, 1)
+        (1 - torch.acos(cosine) / torch.pi) ** CODE_LEN @ value
+        stop.record()
+        stop.synchronize()
+        times.append(start.elapsed_time(stop))
+    return statistics.median(times[3:])
 
-    def call(ids: np.ndarray) -> object:
-        with torch.no_grad(), torch.cuda.stream(stream):
-            return model(torch.from_numpy(ids).cuda())
 
-    return call
-
-
-def main() -> None:
-    """Measure."""
+def main() -> int:
+    """Print a Markdown table, and write the figures where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lengths", nargs="+", type=int, default=[512, 4096, 16384])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folder", help="a checkpoint, for whole forwards")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16"))
+    parser.add_argument("--num-hash", type=int, default=32)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 4096, 16384])
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    from yosort.ops.gpu import find_gpu
+
     cupy, index = find_gpu()
-    ops = CudaOps(cupy, index)
-    properties = cupy.cuda.runtime.getDeviceProperties(index)
-    print(f"{properties['name'].decode()}, CUDA {cupy.cuda.runtime.runtimeGetVersion()}")
-    with ops.running():
-        time_parts(cupy, ops, arguments.lengths, arguments.rounds)
-        time_forwards(cupy, arguments.lengths, arguments.rounds)
+    name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    speed = bandwidth(cupy)
+    print(f"{name}: a copy moves {speed / 1e9:.0f} GB/s\n\n| what | n | ms | floor | ratio |")
+    print("|---|---|---|---|---|")
+    results = []
+    for n in arguments.lengths:
+        for row in kernels(cupy, n, arguments.num_hash, arguments.dtype):
+            floor = row["bytes"] / speed * 1e3
+            results.append({**row, "n": n, "floor_ms": floor})
+            ratio = row["ms"] / floor
+            print(f"| {row['what']} | {n} | {row['ms']:.3f} | {floor:.3f} | {ratio:.1f} |")
+        other = torch_attention(n)
+        if other is not None:
+            results.append({"what": "expectation in plain torch", "n": n, "ms": other})
+            print(f"| expectation in plain torch | {n} | {other:.3f} | | |")
+    if arguments.folder:
+        for row in forward(cupy, arguments.folder, arguments.lengths, arguments.dtype):
+            results.append(row)
+            print(f"| {row['what']} | {row['n']} | {row['ms']:.3f} | | |")
+    if arguments.json:
+        found = {"device": name, "copy_bytes_per_second": speed, "results": results}
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+#: Set to switch fibers as processors without an assembly switch would.
+PORTABLE = ["-DEMU_UCONTEXT"] if os.environ.get("YOSORT_EMULATOR_PORTABLE") else []
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(')
 
 
@@ -35,7 +37,7 @@ def _folder() -> Path:
     """A folder of compiled kernels, named by the emulator's own text and compiler."""
     text = b"".join((HERE / name).read_bytes() for name in ("cuda.h", "runtime.cpp", "build.py"))
     name = compiler() or "none"
-    digest = hashlib.sha256(text + name.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(text + " ".join([name, *PORTABLE]).encode()).hexdigest()[:16]
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir(), f"yosort-emulator-{user}-{digest}")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -47,7 +49,7 @@ def _runtime() -> Path:
     target = _folder() / "runtime.o"
     if not target.exists():
         scratch = target.with_suffix(f".{os.getpid()}.o")
-        options = ["-std=c++17", "-O2", "-g", "-fPIC", "-Wno-psabi"]
+        options = ["-std=c++17", "-O2", "-g", "-fPIC", "-Wno-psabi", *PORTABLE]
         _run(str(compiler()), *options, "-c", str(HERE / "runtime.cpp"), "-o", str(scratch))
         scratch.replace(target)
     return target
@@ -80,6 +82,7 @@ def library(source: str, defines: tuple[str, ...]) -> ctypes.CDLL:
             "-g",
             "-fPIC",
             "-fsanitize=thread",
+            "-fsanitize=bounds,shift,integer-divide-by-zero",
             "-Wno-psabi",
             "-Wno-unknown-pragmas",
             "-Wno-tsan",

@@ -22,10 +22,6 @@ void *emu_dynamic_shared();
 void emu_atomic(void *address, int size);
 }
 
-#define __align__(n) __attribute__((aligned(n)))
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-
 #define threadIdx emu_thread_index
 #define blockIdx emu_block_index
 #define blockDim emu_block_dim
@@ -33,6 +29,7 @@ struct alignas(16) float4 { float x, y, z, w; };
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 /* Not inlined into the unchecked wrapper that calls it. */
 #define __global__ __attribute__((noinline))
 /* Blocks run one after another, so a static array is a block's own; the section tells its range. */

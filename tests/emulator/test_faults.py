@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -76,6 +79,32 @@ FAULTS = {
 }
 
 
+#: Two shared arrays, a shift and a division, each fit to go wrong: correct.
+ARRAYS = """
+extern "C" __global__ void kernel(const float *x, float *out, int n) {
+    __shared__ float first[64], second[4][16], third[64];
+    const int i = threadIdx.x;
+    float own[4];
+    for (int e = 0; e < 4; e++) own[e] = x[i] * e;
+    first[i] = own[i % 4], second[i / 16][i % 16] = own[1], third[i] = 0.0f;
+    __syncthreads();
+    const unsigned bits = 1u << i % 32;
+    out[i] = first[63 - i] + second[3 - i / 16][15 - i % 16] + third[i] + (float)(i / n) * bits;
+}
+"""
+
+#: What no address tells, since the neighbouring array is there -> as in FAULTS.
+ARRAY_FAULTS = {
+    "index past an array, into the next": ("first[63 - i]", "first[64 - i]", "index 64"),
+    "index before an array": ("third[i] + (", "third[i - 1] + (", "index -1"),
+    "inner index past its row": ("[15 - i % 16]", "[16 - i % 16]", "index 16"),
+    "outer index past the last row": ("second[3 - i", "second[4 - i", "index 4"),
+    "index past registers": ("own[i % 4]", "own[i % 5]", "index 4"),
+    "shift by the word's width": ("1u << i % 32", "1u << i", "a shift by [3-6]"),
+    "division by zero": ("(i / n)", "(i / (n - 64))", "division by zero"),
+}
+
+
 def run(code: str, n: int = 64, out_size: int = 64) -> np.ndarray:
     """Launch the kernel on 1 .. n."""
     kernel = fake_cupy.RawModule(code).get_function("kernel")
@@ -97,6 +126,30 @@ def test_planted_faults_are_caught(what: str) -> None:
     assert CORRECT.count(old) == 1
     with pytest.raises(fake_cupy.EmulatorError, match=report):
         run(CORRECT.replace(old, new))
+
+
+def test_arrays_side_by_side_are_correct() -> None:
+    i, x = np.arange(64), np.arange(1, 65, dtype=np.float32)
+    expected = (x * (i % 4))[::-1] + x[::-1]
+    np.testing.assert_array_equal(run(ARRAYS), expected)
+
+
+@pytest.mark.parametrize("what", ARRAY_FAULTS)
+def test_planted_faults_of_arrays_are_caught(what: str) -> None:
+    old, new, report = ARRAY_FAULTS[what]
+    assert ARRAYS.count(old) == 1
+    with pytest.raises(fake_cupy.EmulatorError, match=report):
+        run(ARRAYS.replace(old, new))
+
+
+def test_the_portable_switch_finds_the_same() -> None:
+    """Processors without an assembly switch: the same results and reports."""
+    environment = {**os.environ, "YOSORT_EMULATOR_PORTABLE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    chosen = ["-k", "correct_kernel or planted_faults_are_caught"]
+    done = subprocess.run([*command, *chosen], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(FAULTS) + 3} passed" in done.stdout
 
 
 def test_what_nobody_wrote_is_an_error_on_the_host() -> None:

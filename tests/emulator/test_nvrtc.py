@@ -22,14 +22,14 @@ SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
     ],
     "sign_codes": [{}],
     "lsh_cumulation": [
-        {"TABLES": cuda.TABLES, "SLICE": cuda.SLICE, "BUCKETS": buckets, "FETCHED": cuda.FETCHED}
+        {"TABLES": cuda.TABLES, "SLICE": cuda.SLICE, "BUCKETS": buckets}
         for buckets in (2, 256, cuda.BUCKETS)
     ],
     "normalize_heads": [{}],
     "expected_attention": [
-        {"CODE_LEN": length, "CHUNK": chunk, "DIM_CHUNKS": chunks}
+        {"CODE_LEN": length, "CHUNK": chunk}
         for length in (1, 8, 9, 16)
-        for chunk, chunks in ((8, 1), (16, 1), (32, 1), (64, 1), (64, 2))
+        for chunk in (8, 16, 32, 64)
     ],
     "layer": [
         *({"ACTIVATION": number, "PER_THREAD": 1} for number in ACTIVATION_NUMBERS.values()),

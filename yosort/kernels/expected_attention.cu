@@ -1,36 +1,32 @@
 // YOSO-E: out_i = sum_j (1 - acos(q_i . k_j) / pi)^CODE_LEN v_j, without an n x n array.
 //
-// A block answers ROWS queries of one text and head, for COLUMNS value dims, meeting KEYS keys at a
-// time: scores of the pair of tiles, then their product with the values. Tiles lie in shared memory
-// with the summed axis first, so that a thread reads four numbers at once for sixteen products.
+// A block answers TILE queries of one text and head, for TILE value dims, meeting TILE keys at a
+// time: scores of the pair of tiles, then their product with the values, both from shared memory.
+// Of each product a thread has an EACH x EACH square, fed by two vector loads a step.
 //
-// CODE_LEN: the exponent. CHUNK: dims of q and k in shared memory at once. DIM_CHUNKS: how many of
-// them a head has.
+// CODE_LEN: the exponent. CHUNK: dims of q and k in shared memory at once, at most TILE.
 
-#define ROWS 64
-#define KEYS 32
-#define COLUMNS 64
-#define SIDE 16
-#define THREADS (SIDE * SIDE)  // each with 4 rows, and 2 keys or 4 columns
-#define PAD 4                  // keeps rows on 16 bytes and off each other's banks
+#define TILE 64
+#define EACH 4
+#define SIDE (TILE / EACH)  // SIDE * SIDE threads
 
 __device__ inline float collision(float cosine) {
-    // Rounding can push a cosine past 1, where acos is undefined.
-    const float p = 1.0f - acosf(fminf(fmaxf(cosine, -1.0f), 1.0f)) * 0.318309886f;
+    // Rounding can push a cosine past 1, where acos is undefined. NaN stays NaN, so that an
+    // overflow shows.
+    const float inside = cosine > 1.0f ? 1.0f : cosine < -1.0f ? -1.0f : cosine;
+    const float p = 1.0f - acosf(inside) * 0.318309886f;
     float power = 1.0f;
-#pragma unroll
     for (int i = 0; i < CODE_LEN; i++) power *= p;
     return power;
 }
 
-// to[d][i] = x[first + i][d] * scale, for `count` rows and CHUNK dims; zeros past `end` and `dims`.
-__device__ inline void fetch(float *to, int pitch, const real *x, int64 stride, const float *scale,
-                             int heads, int first, int count, int end, int dims) {
-    for (int i = threadIdx.x; i < count * CHUNK; i += THREADS) {
-        const int row = first + i / CHUNK, d = i % CHUNK;
-        to[d * pitch + i / CHUNK] =
-            row < end && d < dims ? load(x + row * stride + d) * scale[(int64)row * heads] : 0.0f;
-    }
+// square[r][c] += sum_i left[i][EACH * y + r] * right[i][EACH * x + c]. Rows of four floats more
+// than they need keep vector loads aligned and spread their stores over the banks.
+__device__ inline void multiply(float square[EACH][EACH], float left[TILE][TILE + 4],
+                                float right[TILE][TILE + 4], int depth, int x, int y) {
+    for (int i = 0; i < depth; i++)
+        for (int r = 0; r < EACH; r++)
+            for (int c = 0; c < EACH; c++) square[r][c] += left[i][EACH * y + r] * right[i][EACH * x + c];
 }
 
 // grid.x: row blocks of all texts, block_text and block_row say which; grid.y: heads; grid.z: value
@@ -43,65 +39,45 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
                                               const int *block_text, const int *block_row,
                                               const int *query_offsets, const int *offsets, int dim,
                                               int value_dim, float *out) {
-    __shared__ __align__(16) float q[CHUNK][ROWS + PAD], k[CHUNK][KEYS + PAD];
-    __shared__ __align__(16) float weight[KEYS][ROWS + PAD], v[KEYS][COLUMNS];
-    const int x = threadIdx.x % SIDE, y = threadIdx.x / SIDE;
-    const int head = blockIdx.y, heads = gridDim.y, first_column = blockIdx.z * COLUMNS;
+    // Queries, then weights; keys, then values.
+    __shared__ __align__(16) float left[TILE][TILE + 4], right[TILE][TILE + 4];
+    const int thread = threadIdx.x, x = thread % SIDE, y = thread / SIDE;
+    const int head = blockIdx.y, heads = gridDim.y, first_column = blockIdx.z * TILE;
     const int text = block_text[blockIdx.x], first_row = block_row[blockIdx.x];
     const int last_row = query_offsets[text + 1], end = offsets[text + 1];
-    query += head * dim;
-    key += head * dim;
-    value += head * value_dim + first_column;
-    float sum[4][4] = {};
+    float sum[EACH][EACH] = {};
 
-    for (int first_key = offsets[text]; first_key < end; first_key += KEYS) {
-        float score[4][2] = {};
-        for (int chunk = 0; chunk < DIM_CHUNKS; chunk++) {
-            const int at = chunk * CHUNK;
-            // One chunk of queries serves all keys.
-            if (DIM_CHUNKS > 1 || first_key == offsets[text])
-                fetch(q[0], ROWS + PAD, query + at, query_stride, query_scale + head, heads, first_row,
-                      ROWS, last_row, dim - at);
-            fetch(k[0], KEYS + PAD, key + at, key_stride, key_scale + head, heads, first_key, KEYS, end,
-                  dim - at);
-            __syncthreads();
-#pragma unroll 8
-            for (int d = 0; d < CHUNK; d++) {
-                const float4 a = *(const float4 *)&q[d][4 * y];
-                const float2 b = *(const float2 *)&k[d][2 * x];
-                const float rows[4] = {a.x, a.y, a.z, a.w}, keys[2] = {b.x, b.y};
-#pragma unroll
-                for (int r = 0; r < 4; r++)
-#pragma unroll
-                    for (int c = 0; c < 2; c++) score[r][c] += rows[r] * keys[c];
+    for (int first_key = offsets[text]; first_key < end; first_key += TILE) {
+        float score[EACH][EACH] = {};
+        for (int chunk = 0; chunk < dim; chunk += CHUNK) {
+            for (int i = thread; i < TILE * CHUNK; i += blockDim.x) {
+                const int at = i / CHUNK, d = i % CHUNK, row = first_row + at, other = first_key + at;
+                left[d][at] = row < last_row && chunk + d < dim
+                    ? load(query + row * query_stride + head * dim + chunk + d) * query_scale[(int64)row * heads + head]
+                    : 0.0f;
+                right[d][at] = other < end && chunk + d < dim
+                    ? load(key + other * key_stride + head * dim + chunk + d) * key_scale[(int64)other * heads + head]
+                    : 0.0f;
             }
-            if (DIM_CHUNKS > 1) __syncthreads();
+            __syncthreads();
+            multiply(score, left, right, CHUNK, x, y);
+            __syncthreads();
         }
-#pragma unroll
-        for (int r = 0; r < 4; r++)
-#pragma unroll
-            for (int c = 0; c < 2; c++) weight[2 * x + c][4 * y + r] = collision(score[r][c]);
-        for (int i = threadIdx.x; i < KEYS * COLUMNS; i += THREADS) {
-            const int row = first_key + i / COLUMNS, d = i % COLUMNS;
+        for (int r = 0; r < EACH; r++)
+            for (int c = 0; c < EACH; c++) left[EACH * x + c][EACH * y + r] = collision(score[r][c]);
+        for (int i = thread; i < TILE * TILE; i += blockDim.x) {
+            const int at = i / TILE, row = first_key + at, d = first_column + i % TILE;
             // Zeros past the end: a missing key's weight is that of a cosine of 0.
-            const bool there = row < end && first_column + d < value_dim;
-            v[i / COLUMNS][d] = there ? load(value + row * value_stride + d) : 0.0f;
+            right[at][i % TILE] =
+                row < end && d < value_dim ? load(value + row * value_stride + head * value_dim + d) : 0.0f;
         }
         __syncthreads();
-#pragma unroll 8
-        for (int j = 0; j < KEYS; j++) {
-            const float4 a = *(const float4 *)&weight[j][4 * y], b = *(const float4 *)&v[j][4 * x];
-            const float rows[4] = {a.x, a.y, a.z, a.w}, columns[4] = {b.x, b.y, b.z, b.w};
-#pragma unroll
-            for (int r = 0; r < 4; r++)
-#pragma unroll
-                for (int c = 0; c < 4; c++) sum[r][c] += rows[r] * columns[c];
-        }
+        multiply(sum, left, right, TILE, x, y);
         __syncthreads();
     }
-    for (int r = 0; r < 4; r++)
-        for (int c = 0; c < 4; c++) {
-            const int row = first_row + 4 * y + r, d = first_column + 4 * x + c;
+    for (int r = 0; r < EACH; r++)
+        for (int c = 0; c < EACH; c++) {
+            const int row = first_row + EACH * y + r, d = first_column + EACH * x + c;
             if (row < last_row && d < value_dim)
                 out[((int64)row * heads + head) * value_dim + d] = sum[r][c];
         }

@@ -1,39 +1,44 @@
 // The fast hash: H D3 H D2 H D1 x by Walsh-Hadamard transforms, code bits are the signs.
 //
-// LANES neighbouring lanes rotate one token of one head, each with EACH elements in registers: lane
-// l holds elements l * EACH and on. Strides below EACH pair registers, the others pair lanes by a
-// shuffle; heads of up to 64 dims take one lane a token and no shuffle at all. Stages go 1, 2, 4,
-// ... as in ops/reference.py and only add, so the codes are every other backend's, bit for bit.
+// LANES neighbouring lanes rotate one token of one head, each with PER_LANE neighbouring elements
+// in registers: the short strides pair registers, only the few longest pair lanes by a shuffle.
+// Stages go 1, 2, 4, ... as in ops/reference.py and only add, so the codes are the same bits as
+// every other backend's.
 //
-// WIDTH: of the transform, a power of two. CODE_LEN: bits a code.
+// WIDTH: of the transform, a power of two. CODE_LEN: bits a code. Loops that are not over registers
+// stay rolled: copies of them cost more registers than they save steps.
 
-#define LANES (WIDTH <= 64 ? 1 : WIDTH <= 2048 ? WIDTH / 64 : WARP)
-#define EACH (WIDTH / LANES)
+#if WIDTH <= 16
+#define PER_LANE WIDTH
+#elif WIDTH <= 16 * WARP
+#define PER_LANE 16
+#else
+#define PER_LANE (WIDTH / WARP)
+#endif
+#define LANES (WIDTH / PER_LANE)
+// Tokens of a block, and its threads: the launcher's hash_shape says the same.
+#define TOKENS (LANES <= 8 ? 32 : 256 / LANES)
+#define WORDS ((WIDTH + WARP - 1) / WARP)
+#define HALF_WORDS ((WIDTH + 15) / 16)
 #define PER_PART (WIDTH / CODE_LEN)
-#define THREADS (WIDTH <= 2048 ? 128 : WARP)
-#define TOKENS (THREADS / LANES)  // of a block
-#define WORDS ((WIDTH + 31) / 32)
+// Codes wait in shared memory until neighbouring threads can write neighbouring tokens.
+#define STAGED (PER_PART <= 256)
 
-// v = H D v; bit i % 32 of signs[i / 32] flips element i.
+// v = H D v, one lane's part of it; bit i of `signs` flips element i of the whole.
 __device__ inline void rotate(float *v, const unsigned *signs, int lane) {
-#pragma unroll
-    for (int e = 0; e < EACH; e++) {
-        const int i = lane * EACH + e;
-        if (signs[i / 32] >> i % 32 & 1) v[e] = -v[e];
+    for (int e = 0; e < PER_LANE; e++) {
+        const int i = lane * PER_LANE + e;
+        if (signs[i / WARP] >> i % WARP & 1) v[e] = -v[e];
     }
-#pragma unroll
-    for (int stride = 1; stride < EACH; stride *= 2)
-#pragma unroll
-        for (int e = 0; e < EACH; e++)
+    for (int stride = 1; stride < PER_LANE; stride *= 2)
+        for (int e = 0; e < PER_LANE; e++)
             if (!(e & stride)) {
                 const float a = v[e], b = v[e + stride];
                 v[e] = a + b;
                 v[e + stride] = a - b;
             }
-#pragma unroll
     for (int stride = 1; stride < LANES; stride *= 2)
-#pragma unroll
-        for (int e = 0; e < EACH; e++) {
+        for (int e = 0; e < PER_LANE; e++) {
             const float other = __shfl_xor_sync(EVERY_LANE, v[e], stride);
             v[e] = lane & stride ? other - v[e] : v[e] + other;
         }
@@ -46,48 +51,60 @@ extern "C" __global__ void hadamard_hash(const real *query, int64 query_stride, 
                                          int query_blocks, const real *key, int64 key_stride,
                                          int keys, int dim, const unsigned *signs, int parts,
                                          int num_hash, code_t *query_codes, code_t *key_codes) {
-    __shared__ float x[TOKENS][WIDTH + 1];   // the odd width keeps lanes on banks of their own
-    __shared__ unsigned words[TOKENS][WORDS + 1];
+    // 16 bits a word, so that no two lanes share one, and a code never straddles more than two.
+    __shared__ code_t bits[TOKENS][HALF_WORDS + 1];
+#if STAGED
+    __shared__ code_t staged[PER_PART][TOKENS + 2];
+#endif
     const bool is_query = blockIdx.x < query_blocks;
     const int first = (is_query ? blockIdx.x : blockIdx.x - query_blocks) * TOKENS;
     const int rows = is_query ? queries : keys, head = blockIdx.y;
-    const real *from = (is_query ? query : key) + head * dim;
     const int64 stride = is_query ? query_stride : key_stride;
     code_t *codes = (is_query ? query_codes : key_codes) + (int64)head * num_hash * rows;
-
-    for (int i = threadIdx.x; i < TOKENS * WIDTH; i += THREADS) {
-        const int row = first + i / WIDTH, d = i % WIDTH;
-        x[i / WIDTH][d] = row < rows && d < dim ? load(from + row * stride + d) : 0.0f;
+    const int lane = threadIdx.x % LANES, t = threadIdx.x / LANES;
+    const bool there = first + t < rows;
+    const real *row = (is_query ? query : key) + (first + t) * stride + head * dim;
+    float x[PER_LANE];
+    for (int e = 0; e < PER_LANE; e++) {
+        const int d = lane * PER_LANE + e;
+        x[e] = there && d < dim ? load(row + d) : 0.0f;
     }
-    __syncthreads();
 
-    const int token = threadIdx.x / LANES, lane = threadIdx.x % LANES;
     for (int part = 0; part < parts; part++) {
         const unsigned *sign = signs + ((int64)head * 3 * parts + part) * WORDS;
-        float v[EACH];
-#pragma unroll
-        for (int e = 0; e < EACH; e++) v[e] = x[token][lane * EACH + e];
+        const int left = num_hash - part * PER_PART, functions = left < PER_PART ? left : PER_PART;
+        code_t *part_codes = codes + (int64)part * PER_PART * rows + first;
+        float v[PER_LANE];
+        for (int e = 0; e < PER_LANE; e++) v[e] = x[e];
 #pragma unroll 1
         for (int step = 0; step < 3; step++) rotate(v, sign + (int64)step * parts * WORDS, lane);
-        // The signs as words: EACH is under 32 only where one lane holds all.
-#pragma unroll
-        for (int base = 0; base < EACH; base += 32) {
-            unsigned bits = 0;
-#pragma unroll
-            for (int e = base; e < EACH && e < base + 32; e++) bits |= (unsigned)(v[e] > 0.0f) << (e - base);
-            words[token][(lane * EACH + base) / 32] = bits;
+        for (int e = 0; e < PER_LANE; e += 16) {
+            unsigned word = 0;
+            for (int b = 0; b < 16 && b < PER_LANE; b++) word |= (unsigned)(v[e + b] > 0.0f) << b;
+            bits[t][(lane * PER_LANE + e) / 16] = (code_t)word;
         }
         __syncwarp();
-        const int left = num_hash - part * PER_PART, functions = left < PER_PART ? left : PER_PART;
+#pragma unroll 1
         for (int function = lane; function < functions; function += LANES) {
-            // A function's bits may straddle two words.
-            const int at = function * CODE_LEN, word = at / 32, shift = at % 32;
-            unsigned bits = words[token][word] >> shift;
-            if (shift + CODE_LEN > 32) bits |= words[token][word + 1] << (32 - shift);
-            if (first + token < rows)
-                codes[(int64)(part * PER_PART + function) * rows + first + token] =
-                    (code_t)(bits & ((1u << CODE_LEN) - 1));
+            const int at = function * CODE_LEN, shift = at % 16;
+            unsigned code = bits[t][at / 16] >> shift;
+            if (shift + CODE_LEN > 16) code |= (unsigned)bits[t][at / 16 + 1] << (16 - shift);
+            code &= (1u << CODE_LEN) - 1;
+#if STAGED
+            staged[function][t] = (code_t)code;
+#else
+            if (there) part_codes[(int64)function * rows + t] = (code_t)code;
+#endif
         }
-        __syncwarp();  // the next part's words replace these
+#if STAGED
+        __syncthreads();
+#pragma unroll 1
+        for (int i = threadIdx.x; i < functions * TOKENS; i += blockDim.x)
+            if (first + i % TOKENS < rows)
+                part_codes[(int64)(i / TOKENS) * rows + i % TOKENS] = staged[i / TOKENS][i % TOKENS];
+        __syncthreads();
+#else
+        __syncwarp();  // the next part's bits replace these
+#endif
     }
 }

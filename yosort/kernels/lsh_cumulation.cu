@@ -2,56 +2,37 @@
 //
 // A block owns SLICE value dims of one text and head, and a group of hash functions. TABLES of them
 // have their tables in shared memory at once. Each (table, dim) belongs to one thread of the first
-// OWNERS, which adds the keys in order: no two threads write one address, and the sums are the same
-// bits every time. The other threads fetch the next keys meanwhile. Then all read for the queries.
-// Groups write partial sums, which normalize_heads adds in order.
+// warp, which adds the keys in order: no two threads write one address, and the sums are the same
+// bits every time. The other warps meanwhile fetch the next tile of keys, so that nobody waits for
+// global memory. Then all threads read for the queries. Groups write partial sums, which
+// normalize_heads adds in order.
 //
 // TABLES, SLICE, BUCKETS (of a table, a power of two): longer codes take several passes over the
-// keys, each for one range of codes. FETCHED: keys fetched at once.
+// keys, each for one range of codes.
 
 #define PIPELINE 4
-#define OWNERS (TABLES * SLICE)  // whole warps, so that the others run beside them
-#define THREADS 256
+#define TILE 64
 
-struct keys_t {
-    float value[FETCHED][SLICE];
-    unsigned bucket[FETCHED][TABLES];
+#if TABLES * SLICE != WARP
+#error "a warp owns the tables: a lane a table and dim"
+#endif
+
+// Keys first, first + 1, ... of a text, as far as `end`, for one head's slice of dims.
+struct Tile {
+    code_t code[TABLES][TILE];
+    float value[TILE][SLICE];
 };
-
-// Fetch keys first .. first + FETCHED - 1 of a text that ends at `end`, by the threads from `from`
-// on. A key or function that is not there falls into no bucket.
-__device__ inline void fetch(keys_t *to, int from, int first, int end, const code_t *codes, int keys,
-                             int functions, unsigned base, const real *value, int64 stride, int dims) {
-    for (int i = threadIdx.x - from; i < FETCHED * SLICE; i += THREADS - from) {
-        const int j = first + i / SLICE, d = i % SLICE;
-        to->value[i / SLICE][d] = j < end && d < dims ? load(value + j * stride + d) : 0.0f;
-    }
-    // Neighbouring threads on neighbouring keys: codes lie [function][key].
-    for (int i = threadIdx.x - from; i < FETCHED * TABLES; i += THREADS - from) {
-        const int j = first + i % FETCHED, t = i / FETCHED;
-        // Outside the pass's range the difference wraps past BUCKETS.
-        to->bucket[i % FETCHED][t] = j < end && t < functions ? codes[(int64)t * keys + j] - base : BUCKETS;
-    }
-}
 
 // Add PIPELINE keys to one column in order. All buckets are read before any is written, so that
 // the reads overlap; a key whose bucket came earlier among them takes the newer sum.
-__device__ inline void insert(float *column, const keys_t *from, int first, int table, int d) {
-    unsigned bucket[PIPELINE];
+__device__ inline void insert(float *column, const unsigned *bucket, const float *value) {
     float sum[PIPELINE];
-#pragma unroll
+    for (int i = 0; i < PIPELINE; i++) sum[i] = bucket[i] < BUCKETS ? column[bucket[i] * SLICE] : 0.0f;
     for (int i = 0; i < PIPELINE; i++) {
-        bucket[i] = from->bucket[first + i][table];
-        sum[i] = bucket[i] < BUCKETS ? column[bucket[i] * SLICE] : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < PIPELINE; i++) {
-#pragma unroll
         for (int j = 0; j < i; j++)
             if (bucket[j] == bucket[i]) sum[i] = sum[j];
-        sum[i] += from->value[first + i][d];
+        sum[i] += value[i];
     }
-#pragma unroll
     for (int i = 0; i < PIPELINE; i++)
         if (bucket[i] < BUCKETS) column[bucket[i] * SLICE] = sum[i];
 }
@@ -59,55 +40,74 @@ __device__ inline void insert(float *column, const keys_t *from, int first, int 
 // grid.x: texts * slices; grid.y: heads; grid.z: groups of `per_group` hash functions.
 // codes: [heads][num_hash][rows of all texts]. value: [rows] rows of heads * dim, value_stride
 // apart. offsets: [texts + 1]. partial: [groups][queries][heads * dim].
-extern "C" __global__ void lsh_cumulation(const code_t *query_codes, int queries,
-                                          const code_t *key_codes, int keys,
-                                          const real *value, int64 value_stride,
-                                          const int *query_offsets, const int *offsets, int slices,
-                                          int dim, int num_hash, int per_group, int code_len,
-                                          float *partial) {
+extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes, int queries,
+                                          const code_t *__restrict__ key_codes, int keys,
+                                          const real *__restrict__ value, int64 value_stride,
+                                          const int *__restrict__ query_offsets,
+                                          const int *__restrict__ offsets, int slices, int dim,
+                                          int num_hash, int per_group, int code_len,
+                                          float *__restrict__ partial) {
     DYNAMIC_SHARED(tables);  // [TABLES][BUCKETS][SLICE]
-    __shared__ keys_t fetched[2];
+    __shared__ Tile tiles[2];
     const int text = blockIdx.x / slices, head = blockIdx.y, heads = gridDim.y;
     const int first_dim = blockIdx.x % slices * SLICE, thread = threadIdx.x;
-    const int dims = dim - first_dim < SLICE ? dim - first_dim : SLICE;
     const int begin = offsets[text], end = offsets[text + 1];
     const int query_begin = query_offsets[text], query_end = query_offsets[text + 1];
     const int first_hash = blockIdx.z * per_group;
     const int last_hash = first_hash + per_group < num_hash ? first_hash + per_group : num_hash;
-    partial += (int64)blockIdx.z * queries * heads * dim + head * dim + first_dim;
-    value += head * dim + first_dim;
+    const int table = thread / SLICE, column = thread % SLICE;  // of the first warp's lanes
+    partial += (int64)blockIdx.z * queries * heads * dim;
+    query_codes += (int64)head * num_hash * queries;
+    key_codes += (int64)head * num_hash * keys;
 
     for (int hash = first_hash; hash < last_hash; hash += TABLES)
         for (unsigned base = 0; base < 1u << code_len; base += BUCKETS) {
-            const int functions = last_hash - hash < TABLES ? last_hash - hash : TABLES;
-            const code_t *codes = key_codes + ((int64)head * num_hash + hash) * keys;
-            for (int i = thread; i < TABLES * BUCKETS * SLICE; i += THREADS) tables[i] = 0.0f;
-            fetch(&fetched[0], 0, begin, end, codes, keys, functions, base, value, value_stride, dims);
+            // Past the last key a tile holds zeros for some bucket, past the last dim or function
+            // anything that nobody reads.
+            auto fetch = [&](Tile &tile, int first, int worker, int workers) {
+                for (int i = worker; i < TILE * SLICE; i += workers) {
+                    const int key = first + i / SLICE, d = first_dim + i % SLICE;
+                    tile.value[i / SLICE][i % SLICE] =
+                        key < end && d < dim ? load(value + key * value_stride + head * dim + d) : 0.0f;
+                }
+                for (int i = worker; i < TABLES * TILE; i += workers) {
+                    const int key = first + i % TILE, function = hash + i / TILE;
+                    tile.code[i / TILE][i % TILE] =
+                        key < end && function < last_hash ? key_codes[(int64)function * keys + key] : base;
+                }
+            };
+            for (int i = thread; i < TABLES * BUCKETS * SLICE; i += blockDim.x) tables[i] = 0.0f;
+            fetch(tiles[0], begin, thread, blockDim.x);
             __syncthreads();
-            for (int first = begin, turn = 0; first < end; first += FETCHED, turn ^= 1) {
-                if (thread < OWNERS) {
-                    const int table = thread / SLICE, d = thread % SLICE;
-                    float *column = tables + table * BUCKETS * SLICE + d;
-                    for (int i = 0; i < FETCHED; i += PIPELINE)
-                        insert(column, &fetched[turn], i, table, d);
-                } else if (first + FETCHED < end) {
-                    fetch(&fetched[turn ^ 1], OWNERS, first + FETCHED, end, codes, keys, functions,
-                          base, value, value_stride, dims);
+
+            for (int first = begin, now = 0; first < end; first += TILE, now ^= 1) {
+                if (thread >= WARP) {
+                    if (first + TILE < end) fetch(tiles[now ^ 1], first + TILE, thread - WARP, blockDim.x - WARP);
+                } else {
+                    for (int j = 0; j < TILE; j += PIPELINE) {
+                        unsigned bucket[PIPELINE];
+                        float added[PIPELINE];
+                        for (int i = 0; i < PIPELINE; i++) {
+                            // Outside the range the difference wraps past BUCKETS.
+                            bucket[i] = tiles[now].code[table][j + i] - base;
+                            added[i] = tiles[now].value[j + i][column];
+                        }
+                        insert(tables + table * BUCKETS * SLICE + column, bucket, added);
+                    }
                 }
                 __syncthreads();
             }
 
             const bool is_first = hash == first_hash && base == 0;
-            codes = query_codes + ((int64)head * num_hash + hash) * queries;
-            for (int i = thread; i < (query_end - query_begin) * SLICE; i += THREADS) {
-                const int row = query_begin + i / SLICE, d = i % SLICE;
-                if (d >= dims) continue;
-                float *to = partial + (int64)row * heads * dim + d;
+#pragma unroll 4
+            for (int i = query_begin * SLICE + thread; i < query_end * SLICE; i += blockDim.x) {
+                const int row = i / SLICE, dim_in_slice = i % SLICE;
+                if (first_dim + dim_in_slice >= dim) continue;
+                float *to = partial + ((int64)row * heads + head) * dim + first_dim + dim_in_slice;
                 float sum = is_first ? 0.0f : *to;
-#pragma unroll
-                for (int t = 0; t < TABLES; t++) {
-                    const unsigned bucket = t < functions ? codes[(int64)t * queries + row] - base : BUCKETS;
-                    if (bucket < BUCKETS) sum += tables[(t * BUCKETS + bucket) * SLICE + d];
+                for (int t = 0; t < TABLES && hash + t < last_hash; t++) {
+                    const unsigned bucket = query_codes[(int64)(hash + t) * queries + row] - base;
+                    if (bucket < BUCKETS) sum += tables[(t * BUCKETS + bucket) * SLICE + dim_in_slice];
                 }
                 *to = sum;
             }

@@ -26,13 +26,13 @@ from yosort.ops.interface import (
 
 #: Value dims that a block of lsh_cumulation owns, and how many hash functions' tables it holds.
 SLICE, TABLES = 8, 4
-#: Buckets of one table: codes of more bits take several passes.
-BUCKETS = 512
+#: Buckets of one table: codes of more bits take several passes. Turing (7.5) has less memory.
+BUCKETS, TURING_BUCKETS = 512, 256
 #: Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors.
 FULL = 264
-#: Keys that lsh_cumulation fetches at once.
-FETCHED = 64
-#: Query rows and value columns of a block of expected_attention, and dims it holds at once.
+MAX_GROUPS = 8
+#: Projections of the slow hash are computed this many bytes at a time.
+PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
 #: Host arrays (offsets, signs) whose copies on the device are kept.
 RESIDENT = 256
@@ -252,7 +252,7 @@ class CudaOps:
         bits = self._on_device(("signs",), signs, pack_signs)
         query_codes = self.xp.empty((heads, num_hash, len(query)), np.uint16)
         key_codes = self.xp.empty((heads, num_hash, len(key)), np.uint16)
-        threads, tokens = _hash_block(width)
+        tokens, threads = hash_shape(width)
         query_blocks = -(-len(query) // tokens)
         self._launch(
             "hadamard_hash",
@@ -279,22 +279,24 @@ class CudaOps:
     def gaussian_codes(self, x: Array, functions: HashFunctions, hash_code_len: int) -> Array:
         """Hash rows by hyperplanes: codes uint16 [heads, num_hash, rows]."""
         assert functions.projection is not None
-        heads, dim, _ = functions.projection.shape
+        heads, dim, columns = functions.projection.shape
         matrix = self._on_device(("projection",), functions.projection, np.ascontiguousarray)
         rows = x.astype(np.float32, copy=False).reshape(len(x), heads, dim).transpose(1, 0, 2)
-        projected = self.xp.matmul(rows, matrix).transpose(1, 0, 2)
         codes = self.xp.empty((heads, functions.num_hash, len(x)), np.uint16)
-        self._launch(
-            "sign_codes",
-            (-(-codes.size // 256),),
-            256,
-            self.xp.ascontiguousarray(projected),
-            len(x),
-            heads,
-            functions.num_hash,
-            hash_code_len,
-            codes,
-        )
+        at_once = max(1, PROJECTED_BYTES // max(4 * len(x) * columns, 1))
+        for first in range(0, heads, at_once):
+            some = slice(first, first + at_once)
+            self._launch(
+                "sign_codes",
+                (-(-codes[some].size // 256),),
+                256,
+                self.xp.matmul(rows[some], matrix[some]),
+                len(x),
+                len(codes[some]),
+                functions.num_hash,
+                hash_code_len,
+                codes[some],
+            )
         return codes
 
     def cumulate(self, query_codes: Array, key_codes: Array, value: Array, heads: Heads) -> Array:
@@ -302,12 +304,13 @@ class CudaOps:
         num_hash, queries = query_codes.shape[1:]
         dim = value.shape[1] // heads.count
         slices, texts = -(-dim // SLICE), len(heads.offsets) - 1
-        blocks = max(slices * texts * heads.count, 1)
-        # More groups only where the blocks would not fill the device: each group is one more sum.
-        groups = min(-(-FULL // blocks), -(-num_hash // TABLES), 65535)
+        # More groups only where one text's blocks would not fill the device, for each is one more
+        # array of sums. Never by how many texts there are: a text's sums must not depend on others.
+        groups = min(-(-FULL // (slices * heads.count)), -(-num_hash // TABLES), MAX_GROUPS)
         per_group = -(-num_hash // groups)
         groups = -(-num_hash // per_group)
-        buckets = min(BUCKETS, 1 << heads.hash_code_len)
+        limit = TURING_BUCKETS if int(self._device.compute_capability) < 80 else BUCKETS
+        buckets = min(limit, 1 << heads.hash_code_len)
         partial = self.xp.empty((groups, queries, value.shape[1]), np.float32)
         self._launch(
             "lsh_cumulation",
@@ -331,7 +334,6 @@ class CudaOps:
             TABLES=TABLES,
             SLICE=SLICE,
             BUCKETS=buckets,
-            FETCHED=FETCHED,
         )
         return partial
 
@@ -355,7 +357,6 @@ class CudaOps:
             for row in range(begin, end, QUERY_ROWS):
                 texts.append(text)
                 rows.append(row)
-        chunk = min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length())
         sums = self.xp.empty((1, len(query), value.shape[1]), np.float32)
         self._launch(
             "expected_attention",
@@ -377,8 +378,7 @@ class CudaOps:
             value_dim,
             sums,
             CODE_LEN=heads.hash_code_len,
-            CHUNK=chunk,
-            DIM_CHUNKS=-(-dim // chunk),
+            CHUNK=min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length()),
         )
         return sums
 
@@ -415,7 +415,6 @@ class CudaOps:
             scale,
             CODE_LEN=1,
             CHUNK=8,
-            DIM_CHUNKS=1,
         )
         return scale
 
@@ -477,11 +476,11 @@ def pack_signs(signs: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:
     return np.ascontiguousarray(np.packbits(flips, axis=-1, bitorder="little").view("<u4"))
 
 
-def _hash_block(width: int) -> tuple[int, int]:
-    """Return (threads, tokens) of a block of hadamard_hash, as the kernel derives them."""
-    threads = 128 if width <= 2048 else 32
-    lanes = 1 if width <= 64 else min(width // 64, 32)
-    return threads, threads // lanes
+def hash_shape(width: int) -> tuple[int, int]:
+    """Return (tokens, threads) of a block of hadamard_hash: 16 elements a lane where it can."""
+    lanes = 1 if width <= 16 else min(width // 16, 32)
+    tokens = 32 if lanes <= 8 else 256 // lanes
+    return tokens, tokens * lanes
 
 
 def _stride(x: Array) -> int:

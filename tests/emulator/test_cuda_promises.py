@@ -1,0 +1,146 @@
+"""What the GPU backend promises beyond being right: what a result may depend on, and its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from emulator import build, fake_cupy
+from yosort.ops import cuda
+from yosort.ops.cpu import CpuOps
+from yosort.ops.cuda import CudaOps
+from yosort.ops.interface import HashFunctions, Heads
+from yosort.ops.signs import gaussian_projection, hash_signs
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
+
+FORMS = ["expectation", "sampled", "slow hash"]
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> Iterator[None]:
+    """Let a test change the order of threads."""
+    before = fake_cupy.seed
+    yield
+    fake_cupy.seed = before
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def heads_of(lengths: list[int], count: int, code_len: int) -> Heads:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Heads(count, code_len, offsets, offsets)
+
+
+def attend(ops: CudaOps, form: str, qkv: np.ndarray, heads: Heads, num_hash: int = 9) -> np.ndarray:
+    """Attend as a layer does: q, k and v are columns of one array."""
+    width = qkv.shape[1] // 3
+    place = fake_cupy.asarray(qkv)
+    query, key, value = (place[:, i * width : (i + 1) * width] for i in range(3))
+    if form == "expectation":
+        return ops.to_host(ops.expected_attention(query, key, value, heads))
+    dim, length = width // heads.count, heads.hash_code_len
+    if form == "sampled":
+        signs = hash_signs(num_hash, length, dim, heads=heads.count, seed=1)
+        functions = HashFunctions(num_hash, signs=signs)
+    else:
+        matrix = gaussian_projection(num_hash, length, dim, heads=heads.count, seed=1)
+        functions = HashFunctions(num_hash, projection=matrix)
+    return ops.to_host(ops.sampled_attention(query, key, value, heads, functions))
+
+
+@pytest.mark.parametrize("form", ["expectation", "sampled"])
+def test_a_text_does_not_depend_on_its_batch(form: str) -> None:
+    """The same bits alone, in a batch, and in another order of threads.
+
+    Enough texts that a choice of blocks by their number would show.
+    """
+    lengths = [5, 70, 3, 1, 18]
+    qkv = draw(1, sum(lengths), 3 * 2 * 8)
+    heads = heads_of(lengths, 2, 4)
+    together = attend(CudaOps(fake_cupy), form, qkv, heads)
+    for begin, end in zip(heads.offsets[:-1], heads.offsets[1:], strict=True):
+        fake_cupy.seed += 1
+        alone = attend(CudaOps(fake_cupy), form, qkv[begin:end], heads_of([end - begin], 2, 4))
+        np.testing.assert_array_equal(alone, together[begin:end])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_overflow_shows_in_its_text_only(form: str) -> None:
+    qkv = draw(2, 12, 3 * 8)
+    clean = attend(CudaOps(fake_cupy), form, qkv, heads_of([5, 7], 1, 4))
+    qkv[2] = np.nan
+    got = attend(CudaOps(fake_cupy), form, qkv, heads_of([5, 7], 1, 4))
+    np.testing.assert_array_equal(got[5:], clean[5:])
+    if form == "expectation":
+        assert np.isnan(got[:5]).all()
+
+
+def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turing has 64 KB of shared memory a block: codes of 9 bits in two passes, the same sums."""
+    qkv, heads = draw(3, 40, 3 * 16), heads_of([33, 7], 2, 9)
+    wanted = attend(CudaOps(fake_cupy), "sampled", qkv, heads)
+    turing = fake_cupy.cuda.Device(0)
+    turing.compute_capability = "75"
+    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
+    ops = CudaOps(fake_cupy)
+    ops._device = turing
+    np.testing.assert_allclose(attend(ops, "sampled", qkv, heads), wanted, rtol=0, atol=1e-6)
+    with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
+        attend(CudaOps(fake_cupy), "sampled", qkv, heads)
+
+
+def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    qkv, heads = draw(4, 10, 3 * 3 * 4), heads_of([10], 3, 5)
+    matrix = gaussian_projection(7, 5, 4, heads=3, seed=2)
+    functions = HashFunctions(7, projection=matrix)
+    x = fake_cupy.asarray(qkv)[:, :12]
+    whole = CudaOps(fake_cupy).gaussian_codes(x, functions, 5).get()
+    wanted = CpuOps(1)._codes(qkv[:, :12], functions, slice(0, 3), heads.hash_code_len)
+    np.testing.assert_array_equal(whole, wanted)
+    for heads_at_once in (1, 2):
+        monkeypatch.setattr(cuda, "PROJECTED_BYTES", heads_at_once * 4 * 10 * 35)
+        parts = CudaOps(fake_cupy).gaussian_codes(x, functions, 5).get()
+        np.testing.assert_array_equal(parts, whole)
+
+
+def test_every_bucket_may_be_the_same_or_every_one_another() -> None:
+    """All keys in one bucket, runs of equal codes, and all apart."""
+    n, dim, num_hash = 150, 8, 5
+    value = draw(5, n, dim)
+    heads = heads_of([n], 1, 9)
+    for spread in (1, 2, 3, 512):
+        codes = np.random.default_rng(spread).integers(0, spread, (1, num_hash, n))
+        codes = codes.astype(np.uint16)
+        ops = CudaOps(fake_cupy)
+        place = fake_cupy.asarray
+        partial = ops.cumulate(place(codes), place(codes), place(value), heads).get()
+        wanted = np.zeros((n, dim), np.float64)
+        for h in range(num_hash):
+            same = codes[0, h][:, None] == codes[0, h][None]
+            wanted += same @ value.astype(np.float64)
+        error = np.abs(partial.sum(axis=0) - wanted).max() / np.abs(wanted).max()
+        assert error < 1e-6, spread
+
+
+def counted(form: str, n: int) -> dict[str, int]:
+    """Return what a call over one text of n tokens counts, all its kernels together."""
+    fake_cupy.launches.clear()
+    attend(CudaOps(fake_cupy), form, draw(6, n, 3 * 8), heads_of([n], 1, 4), num_hash=4)
+    names = fake_cupy.launches[0][1]
+    return {name: sum(c[name] for _, c in fake_cupy.launches) for name in names}
+
+
+def test_sampled_attention_costs_grow_with_the_length() -> None:
+    """Linear: the same number of tokens more, the same bytes more; and not one atomic.
+
+    To the byte: what does not grow (signs, offsets) cancels in the differences.
+    """
+    small, middle, large = (counted("sampled", n) for n in (128, 256, 384))
+    for name in ("read_bytes", "written_bytes"):
+        assert large[name] - middle[name] == middle[name] - small[name] > 0
+    assert large["atomics"] == counted("expectation", 64)["atomics"] == 0

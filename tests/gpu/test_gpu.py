@@ -1,0 +1,238 @@
+"""On a real GPU, where CuPy finds one: the backend against the CPU's. `pytest -m gpu tests/gpu`.
+
+The emulated tests compute the same comparisons without one; these add what it cannot show: the real
+compiler, cuBLAS, streams, sizes of real texts.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from comparing import flatten, relative_error
+from tolerances import HALF, HALF_MODEL, OP, PARITY
+
+import yosort
+from yosort.ops.cpu import CpuOps
+from yosort.ops.cuda import CudaOps
+from yosort.ops.interface import HashFunctions, Heads
+from yosort.ops.signs import gaussian_projection, hash_signs
+
+cupy = pytest.importorskip("cupy", exc_type=ImportError)
+if not cupy.cuda.is_available():
+    pytest.skip("no CUDA device", allow_module_level=True)
+
+pytestmark = pytest.mark.gpu
+
+#: heads, head_dim, num_hash, hash_code_len, lengths of the texts
+SHAPES = [
+    (12, 64, 32, 9, [4096]),
+    (12, 64, 64, 9, [512, 1, 37, 4096, 9]),
+    (3, 20, 13, 5, [130, 24, 3]),
+    (1, 8, 1, 1, [1]),
+    (2, 128, 130, 16, [300, 1000]),
+    (1, 300, 7, 12, [77]),
+]
+#: Normalised sums of values that cancel have no direction of their own; of the other rows, this.
+ROW = 1e-4
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def case(shape: Any) -> tuple[np.ndarray, Heads]:
+    count, dim, _, length, lengths = shape
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return draw(1, int(offsets[-1]), 3 * count * dim), Heads(count, length, offsets, offsets)
+
+
+def split(qkv: Any) -> tuple[Any, Any, Any]:
+    width = qkv.shape[1] // 3
+    return qkv[:, :width], qkv[:, width : 2 * width], qkv[:, 2 * width :]
+
+
+def functions_of(shape: Any, fast: bool) -> HashFunctions:
+    count, dim, num_hash, length, _ = shape
+    if fast:
+        return HashFunctions(num_hash, signs=hash_signs(num_hash, length, dim, heads=count, seed=3))
+    matrix = gaussian_projection(num_hash, length, dim, heads=count, seed=3)
+    return HashFunctions(num_hash, projection=matrix)
+
+
+def close(got: Any, wanted: np.ndarray, dim: int, bound: float) -> None:
+    """Compare head by head: typical rows within `bound`, all that have a direction within ROW."""
+    difference = np.abs(cupy.asnumpy(got).astype(np.float64) - wanted).reshape(-1, dim).max(axis=1)
+    assert np.isfinite(difference).all()
+    assert np.median(difference) <= bound
+    assert np.quantile(difference, 0.999) <= max(ROW, 10 * bound)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
+    qkv, heads = case(shape)
+    functions = functions_of(shape, fast=True)
+    assert functions.signs is not None
+    query, key, _ = split(cupy.asarray(qkv))
+    gpu, cpu = CudaOps(cupy), CpuOps()
+    got = gpu.hadamard_hash(query, key, functions.signs, functions.num_hash, heads.hash_code_len)
+    for codes, rows in zip(got, split(qkv)[:2], strict=True):
+        wanted = cpu._codes(rows, functions, slice(0, heads.count), heads.hash_code_len)
+        np.testing.assert_array_equal(codes.get(), wanted)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("form", ["expectation", "sampled"])
+def test_attention_is_the_cpus(shape: Any, dtype: str, form: str) -> None:
+    qkv, heads = case(shape)
+    qkv = qkv.astype(dtype)
+    results = []
+    for backend, rows in (
+        (CudaOps(cupy, dtype=dtype), cupy.asarray(qkv)),
+        (CpuOps(), qkv.astype(np.float32)),
+    ):
+        if form == "expectation":
+            out = backend.expected_attention(*split(rows), heads)
+        else:
+            out = backend.sampled_attention(*split(rows), heads, functions_of(shape, fast=True))
+        results.append(out)
+    close(*results, shape[1], OP if dtype == "float32" else HALF)
+
+
+def test_slow_hash_codes_differ_only_within_rounding() -> None:
+    shape = SHAPES[0]
+    qkv, heads = case(shape)
+    functions = functions_of(shape, fast=False)
+    x = split(qkv)[0]
+    got = CudaOps(cupy).gaussian_codes(cupy.asarray(x), functions, heads.hash_code_len).get()
+    wanted = CpuOps()._codes(x, functions, slice(0, heads.count), heads.hash_code_len)
+    assert (got != wanted).mean() < 1e-4
+
+
+@pytest.mark.parametrize("form", ["expectation", "sampled"])
+def test_the_same_bits_every_time_and_in_any_batch(form: str) -> None:
+    shape = SHAPES[1]
+    qkv, heads = case(shape)
+    functions = functions_of(shape, fast=True)
+
+    def run(rows: np.ndarray, where: Heads) -> np.ndarray:
+        ops, arrays = CudaOps(cupy), split(cupy.asarray(rows))
+        if form == "expectation":
+            return np.asarray(ops.expected_attention(*arrays, where).get())
+        return np.asarray(ops.sampled_attention(*arrays, where, functions).get())
+
+    first = run(qkv, heads)
+    for _ in range(5):
+        np.testing.assert_array_equal(run(qkv, heads), first)
+    for begin, end in zip(heads.offsets[:-1], heads.offsets[1:], strict=True):
+        offsets = np.array([0, end - begin])
+        alone = run(qkv[begin:end], Heads(heads.count, heads.hash_code_len, offsets, offsets))
+        np.testing.assert_array_equal(alone, first[begin:end])
+
+
+CONFIG = yosort.YosoConfig(
+    vocab_size=300, hidden_size=96, num_hidden_layers=3, num_attention_heads=4,
+    intermediate_size=160, max_position_embeddings=600, hash_code_len=6, num_hash=16, num_labels=3,
+    conv_window=5,
+)  # fmt: skip
+IDS = np.random.default_rng(0).integers(3, 300, (4, 515))
+MASK = (np.arange(515) < np.array([[515], [1], [300], [77]])).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "YosoModel",
+        "YosoForMaskedLM",
+        "YosoForSequenceClassification",
+        "YosoForTokenClassification",
+        "YosoForQuestionAnswering",
+    ],
+)
+def test_classes_are_the_cpus(name: str) -> None:
+    """In the exact form: a code bit that rounding turns would not say anything."""
+    answers = []
+    for device in ("cuda", "cpu"):
+        model = getattr(yosort, name)(CONFIG, seed=1, device=device, attention="expectation")
+        output = model(IDS, MASK, output_hidden_states=True)
+        answers.append([cupy.asnumpy(a) for a in _arrays(output)])
+    for got, wanted in zip(*answers, strict=True):
+        assert relative_error(got, wanted) <= PARITY
+
+
+def _arrays(output: Any) -> list[Any]:
+    arrays: list[Any] = []
+    for field in output.to_tuple():
+        arrays.extend(field if isinstance(field, tuple) else (field,))
+    return arrays
+
+
+def test_half_precision_is_near() -> None:
+    options: dict[str, Any] = {"seed": 1, "attention": "expectation"}
+    half = yosort.YosoForMaskedLM(CONFIG, device="cuda", dtype="float16", **options)(IDS, MASK)
+    whole = flatten(yosort.YosoForMaskedLM(CONFIG, device="cpu", **options)(IDS, MASK))
+    assert half.logits.dtype == np.float16
+    assert relative_error(half.logits.get(), whole[0]) <= HALF_MODEL
+
+
+def test_streams_and_threads() -> None:
+    """Callers' streams are used, and threads that share a model get their own answers."""
+    model = yosort.YosoForMaskedLM(CONFIG, seed=1, device="cuda", attention="sampled")
+    texts = [IDS[:1, : 50 + 40 * i] for i in range(8)]
+    wanted = [model(ids).logits.get() for ids in texts]
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        got = model(texts[3]).logits
+        stream.synchronize()
+    np.testing.assert_array_equal(got.get(), wanted[3])
+    answers: list[Any] = [None] * 8
+
+    def work(i: int) -> None:
+        with cupy.cuda.Stream(non_blocking=True):
+            for _ in range(5):
+                answers[i] = model(texts[i]).logits.get()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for got, expected in zip(answers, wanted, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.skipif(cupy.cuda.runtime.getDeviceCount() < 2, reason="one device")
+def test_several_devices() -> None:
+    models = [yosort.YosoModel(CONFIG, seed=1, device=f"cuda:{i}") for i in range(2)]
+    first, second = (model(IDS, MASK).last_hidden_state for model in models)
+    assert (first.device.id, second.device.id) == (0, 1)
+    with cupy.cuda.Device(1):
+        other = second.get()
+    assert relative_error(other, first.get()) <= PARITY
+
+
+def test_dlpack_and_errors() -> None:
+    model = yosort.YosoModel(CONFIG, seed=1, device="cuda")
+    out = model(IDS, MASK).last_hidden_state
+    np.testing.assert_array_equal(cupy.from_dlpack(out).get(), out.get())
+    count = cupy.cuda.runtime.getDeviceCount()
+    with pytest.raises(yosort.DeviceError, match=f"cuda:{count}"):
+        yosort.YosoModel(CONFIG, device=f"cuda:{count}")
+
+
+def test_long_texts_stay_linear_in_memory() -> None:
+    """16,384 tokens, 12 heads: no array of n x n, which would be 12.9 GB."""
+    shape = (12, 64, 32, 9, [16384])
+    qkv, heads = case(shape)
+    pool, ops = cupy.get_default_memory_pool(), CudaOps(cupy)
+    arrays = split(cupy.asarray(qkv))
+    for form in ("sampled", "expectation"):
+        pool.free_all_blocks()
+        before = pool.total_bytes()
+        if form == "sampled":
+            ops.sampled_attention(*arrays, heads, functions_of(shape, fast=True))
+        else:
+            ops.expected_attention(*arrays, heads)
+        assert pool.total_bytes() - before < 16 * qkv.nbytes / 3
