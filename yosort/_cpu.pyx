@@ -15,8 +15,6 @@ from yosort._dense cimport PackedLinear
 from yosort._kernels cimport Kernels, ceil_div, ys_kernels
 from yosort._threads cimport ThreadPool, ys_pool_run
 
-from yosort._kernels import aligned
-
 # Tokens that one unit hashes.
 cdef int64_t HASH_ROWS = 256
 # Query rows that one unit of the expectation answers: enough to reuse keys, few enough that their
@@ -82,7 +80,7 @@ def hash_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x,
     job.num_hash, job.hash_code_len = codes.shape[1], hash_code_len
     job.signs, job.codes = &sign_bits[0, 0, 0, 0], &codes[0, 0, 0]
     job.scratch_size = 2 * job.width * 16
-    scratch = aligned(pool.pool.size * job.scratch_size)
+    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, hash_unit, &job, heads * job.blocks)
@@ -127,7 +125,7 @@ def project_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x, Packed
     job.scratch_size = round16(PLAIN_ROWS * job.columns) + round16(
         kernels.table.chunks_size(PLAIN_ROWS, job.dim)
     )
-    scratch = aligned(pool.pool.size * job.scratch_size)
+    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, project_unit, &job, ceil_div(job.rows, PLAIN_ROWS))
@@ -193,7 +191,7 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
     job.value, job.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
     job.out, job.out_stride = &out[0, 0], out.strides[0] // <Py_ssize_t>sizeof(float)
     job.scratch_size = round16(kernels.table.cumulate_scratch(longest_query, longest, hash_code_len))
-    scratch = aligned(pool.pool.size * job.scratch_size)
+    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, cumulate_unit, &job, job.texts * job.heads * job.slices)
@@ -312,9 +310,9 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
             + round16(kernels.table.packed_values(keys, job.value_dim))
         )
     job.unit_offsets, job.packed_offsets = &unit_offsets[0], &packed_offsets[0]
-    packed = aligned(heads * packed_offsets[texts] + 1)
+    packed = pool.workspace.floats(heads * packed_offsets[texts] + 1)
     job.scratch_size = round16(kernels.table.expect_scratch(EXPECT_ROWS, job.dim, job.value_dim))
-    scratch = aligned(pool.pool.size * job.scratch_size)
+    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.packed, job.scratch = &packed[0], &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, pack_unit, &job, texts * heads)

@@ -23,7 +23,7 @@ ACTIVATION_CODES = {
 
 # Rows that one thread carries through a layer: its buffers fit a core's second-level cache, and
 # reading all weights once for so many rows costs less than computing with them.
-cdef int64_t BLOCK_ROWS = 96
+cdef int64_t BLOCK_ROWS = 192
 # Fewer rows than this a thread, and the columns are shared out instead: each weight is then read
 # by one core only.
 cdef int64_t FEW_ROWS = 24
@@ -148,7 +148,7 @@ def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear p
         job.column_blocks = ceil_div(columns, job.column_block)
     units = ceil_div(rows, job.row_block) * job.column_blocks
     job.scratch_size = kernels.table.chunks_size(job.row_block, packed.in_features)
-    scratch = aligned(threads * job.scratch_size + 1)
+    scratch = pool.workspace.floats(threads * job.scratch_size + 1)
     job.scratch = &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, linear_unit, &job, units)
@@ -206,7 +206,7 @@ def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, cons
         job.tail.next, job.tail.next_out = following.map, &next_view[0, 0]
     job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads))
     job.scratch_size = kernels.table.tail_scratch(&job.tail, job.row_block)
-    scratch = aligned(threads * job.scratch_size)
+    scratch = pool.workspace.floats(threads * job.scratch_size)
     job.scratch = &scratch[0]
     with nogil:
         ys_pool_run(&pool.pool, tail_unit, &job, ceil_div(job.rows, job.row_block))

@@ -10,3 +10,4 @@ cdef extern from "simd/pool.h":
 
 cdef class ThreadPool:
     cdef ys_pool pool
+    cdef readonly object workspace

@@ -1,4 +1,8 @@
+from yosort.workspace import Workspace
+
 class ThreadPool:
+    workspace: Workspace
+
     def __init__(self, num_threads: int) -> None: ...
     @property
     def num_threads(self) -> int: ...

@@ -1,5 +1,7 @@
 # cython: language_level=3
-"""A pool of threads for one model; see simd/pool.h for how and why."""
+"""A pool of threads for one model, and the memory it works in; see simd/pool.h for how and why."""
+
+from yosort.workspace import Workspace
 
 
 cdef class ThreadPool:
@@ -10,6 +12,7 @@ cdef class ThreadPool:
             raise ValueError(f"num_threads: wanted at least 1, got {num_threads}")
         if ys_pool_init(&self.pool, num_threads):
             raise MemoryError
+        self.workspace = Workspace()
 
     def __dealloc__(self):
         # Joining needs no GIL: the workers never take it.

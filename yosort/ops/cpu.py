@@ -45,13 +45,15 @@ class CpuOps:
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
+        self.workspace = self.pool.workspace
         self.kernels = Kernels(instruction_set)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """See `Ops.running`."""
         try:
-            yield
+            with self.workspace.lent():
+                yield
         except MemoryError as error:
             raise DeviceError(
                 f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
@@ -100,13 +102,13 @@ class CpuOps:
         self, x: Floats, linear_map: _dense.PackedLinear, activation: str = "linear"
     ) -> Floats:
         """See `Ops.linear`."""
-        out = np.empty((len(x), linear_map.out_features), np.float32)
+        out = self.workspace.empty((len(x), linear_map.out_features))
         _dense.linear(self.kernels, self.pool, x, linear_map, _code(activation), out)
         return out
 
     def layer_norm(self, x: Floats, norm: LayerNorm, residual: Floats | None = None) -> Floats:
         """See `Ops.layer_norm`; `residual` [rows, width] is added first."""
-        out = np.empty_like(x)
+        out = self.workspace.empty(x.shape)
         _dense.layer_norm(
             self.kernels, self.pool, x, residual, norm.scale, norm.shift, norm.eps, out
         )
@@ -124,10 +126,10 @@ class CpuOps:
             middle = self.linear(y, tail.up, tail.activation)
             out = self.layer_norm(self.linear(middle, tail.down), tail.norm2, y)
             return out, None if following is None else self.linear(out, following)
-        out = np.empty((len(x), tail.output.out_features), np.float32)
+        out = self.workspace.empty((len(x), tail.output.out_features))
         after = None
         if following is not None:
-            after = np.empty((len(x), following.out_features), np.float32)
+            after = self.workspace.empty((len(x), following.out_features))
         _dense.layer_tail(
             self.kernels,
             self.pool,
@@ -150,7 +152,7 @@ class CpuOps:
 
     def expected_attention(self, query: Floats, key: Floats, value: Floats, heads: Heads) -> Floats:
         """See `Ops.expected_attention`."""
-        context = np.empty((len(query), value.shape[1]), np.float32)
+        context = self.workspace.empty((len(query), value.shape[1]))
         _cpu.expected_attention(
             self.kernels,
             self.pool,
@@ -170,7 +172,7 @@ class CpuOps:
         self, query: Floats, key: Floats, value: Floats, heads: Heads, functions: HashFunctions
     ) -> Floats:
         """See `Ops.sampled_attention`."""
-        context = np.empty((len(query), value.shape[1]), np.float32)
+        context = self.workspace.empty((len(query), value.shape[1]))
         width = query.shape[1] // heads.count
         per_head = 2 * functions.num_hash * (len(query) + len(key))
         group = max(1, min(heads.count, CODE_BYTES // max(per_head, 1)))
@@ -196,7 +198,7 @@ class CpuOps:
     ) -> npt.NDArray[np.uint16]:
         """Return the codes of some heads' rows [rows, heads * dim]: [heads, num_hash, rows]."""
         count = heads.stop - heads.start
-        codes = np.empty((count, functions.num_hash, len(rows)), np.uint16)
+        codes = self.workspace.empty((count, functions.num_hash, len(rows)), np.uint16)
         if functions.signs is not None:
             bits = sign_bits(functions.signs[heads])
             _cpu.hash_tokens(self.kernels, self.pool, rows, bits, hash_code_len, codes)

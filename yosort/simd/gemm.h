@@ -17,18 +17,16 @@
 #define PANEL (2 * LANES)
 #if LANES == 16
 #  define TILE 12               /* 24 accumulators, 2 of the panel, 1 broadcast: of 32 registers */
-#  define CHUNK 384
 #elif LANES == 8
 #  define TILE 6                /* 12 accumulators of 16 registers */
-#  define CHUNK 384
 #elif defined(__aarch64__)
 #  define TILE 8                /* 16 accumulators of 32 registers */
-#  define CHUNK 384
 #else
 #  define TILE 4
-#  define CHUNK 384
 #endif
+#define CHUNK 256
 #define STRIDE (CHUNK + 16)
+#define STEPS 8                 /* of the depth, unrolled; a multiple of a cache line of any panel */
 
 /* Lay out rows [first, first + count) of weight [out][depth] in panels; missing columns are 0.
  * first is a multiple of PANEL. */
@@ -44,18 +42,27 @@ static void ys_pack_panels(const float *YS_RESTRICT weight, ptrdiff_t first, ptr
     }
 }
 
-/* One tile: `rows` (a constant after inlining) x PANEL sums over `depth`. */
-YS_INLINE void ys_tile(int rows, const float *YS_RESTRICT x, const float *YS_RESTRICT panel,
-                       ptrdiff_t depth, vf (*YS_RESTRICT sum)[2]) {
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set1(0.0f);
-    for (ptrdiff_t k = 0; k < depth; k++) {
-        const vf w0 = vf_load(panel + k * PANEL), w1 = vf_load(panel + k * PANEL + LANES);
-        for (int r = 0; r < rows; r++) {
-            const vf a = vf_set1(x[r * STRIDE + k]);
-            sum[r][0] += a * w0;
-            sum[r][1] += a * w1;
-        }
+YS_INLINE void ys_step(int rows, const float *YS_RESTRICT x, const float *YS_RESTRICT panel,
+                       vf (*YS_RESTRICT sum)[2]) {
+    const vf w0 = vf_load(panel), w1 = vf_load(panel + LANES);
+    for (int r = 0; r < rows; r++) {
+        const vf a = vf_set1(x[r * STRIDE]);
+        sum[r][0] += a * w0;
+        sum[r][1] += a * w1;
     }
+}
+
+/* One tile: `rows` (a constant after inlining) x PANEL sums over `depth`. With every STEPS steps it
+ * asks for `lines` cache lines of `ahead`, its share of the panel that comes next. */
+YS_INLINE void ys_tile(int rows, const float *YS_RESTRICT x, const float *YS_RESTRICT panel,
+                       ptrdiff_t depth, const float *ahead, int lines, vf (*YS_RESTRICT sum)[2]) {
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set1(0.0f);
+    ptrdiff_t k = 0;
+    for (; k + STEPS <= depth; k += STEPS) {
+        for (int i = 0; i < lines; i++) ys_prefetch_later(ahead + k * PANEL + i * CACHE_LINE);
+        for (int i = 0; i < STEPS; i++) ys_step(rows, x + k + i, panel + (k + i) * PANEL, sum);
+    }
+    for (; k < depth; k++) ys_step(rows, x + k, panel + k * PANEL, sum);
 }
 
 /* Where a product goes and what happens to it on the way. */
@@ -90,13 +97,13 @@ YS_INLINE void ys_store_tile(int rows, vf (*sum)[2], const struct ys_epilogue *e
 
 /* One tile of any height: the switch turns the height into a constant. */
 static void ys_tile_of(ptrdiff_t rows, const float *x, const float *panel, ptrdiff_t depth,
-                       const struct ys_epilogue *e, float *out, const float *bias,
-                       ptrdiff_t width) {
+                       const float *ahead, int lines, const struct ys_epilogue *e, float *out,
+                       const float *bias, ptrdiff_t width) {
     vf sum[TILE][2];
     switch (rows) {
 #define YS_CASE(n)                                                \
     case n:                                                       \
-        ys_tile(n, x, panel, depth, sum);                         \
+        ys_tile(n, x, panel, depth, ahead, lines, sum);           \
         ys_store_tile(n, sum, e, out, bias, width);               \
         break;
     YS_CASE(1) YS_CASE(2) YS_CASE(3) YS_CASE(4)
@@ -116,6 +123,8 @@ static void ys_product_chunk(const float *x, ptrdiff_t rows, const float *panels
                              ptrdiff_t full_depth, ptrdiff_t at, ptrdiff_t depth,
                              ptrdiff_t begin, ptrdiff_t end, const struct ys_epilogue *e) {
     const ptrdiff_t tiles = (rows + TILE - 1) / TILE;
+    /* Weights come from far: the tiles of a panel fetch the next one together, a share each. */
+    const int lines = (int)((STEPS * PANEL / CACHE_LINE + tiles - 1) / tiles);
     for (ptrdiff_t column = begin; column < end; column += PANEL) {
         const float *panel = panels + (column * full_depth + at * PANEL);
         const ptrdiff_t width = end - column < PANEL ? end - column : PANEL;
@@ -123,7 +132,8 @@ static void ys_product_chunk(const float *x, ptrdiff_t rows, const float *panels
         for (ptrdiff_t t = 0, row = 0; t < tiles; t++) {
             /* Tiles of nearly equal height: a last one of a single row would waste the panel. */
             const ptrdiff_t height = rows / tiles + (t < rows % tiles);
-            ys_tile_of(height, x + row * STRIDE, panel, depth, e,
+            ys_tile_of(height, x + row * STRIDE, panel, depth,
+                       panel + full_depth * PANEL + t * lines * CACHE_LINE, lines, e,
                        e->out + row * e->stride + (column - begin), bias, width);
             row += height;
         }

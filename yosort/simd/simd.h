@@ -69,11 +69,21 @@ YS_INLINE vf vf_sqrt(vf x) {
 /* Ask for `count` floats of a row that will be read soon. Rows of one head lie a whole hidden state
  * apart, on pages of their own, where no hardware prefetcher follows. AHEAD: rows to be ahead by. */
 #define AHEAD 8
+#define CACHE_LINE 16   /* floats */
 YS_INLINE void ys_prefetch(const float *row, ptrdiff_t count) {
 #if defined(__GNUC__)
-    for (ptrdiff_t i = 0; i < count; i += 16) __builtin_prefetch(row + i);
+    for (ptrdiff_t i = 0; i < count; i += CACHE_LINE) __builtin_prefetch(row + i);
 #else
     (void)row, (void)count;
+#endif
+}
+
+/* Ask for one cache line that will be read after much else: into the second-level cache only. */
+YS_INLINE void ys_prefetch_later(const float *line) {
+#if defined(__GNUC__)
+    __builtin_prefetch(line, 0, 2);
+#else
+    (void)line;
 #endif
 }
 

@@ -1,0 +1,93 @@
+"""Memory that is used again must never be used twice at once, nor be kept when no call runs."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+from yosort.workspace import KEPT, SMALL, Workspace
+
+SHAPE = (SMALL // 4, 3)
+
+
+def address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_memory_of_the_gone_serves_the_next() -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        first = workspace.empty(SHAPE)
+        where = address(first)
+        del first
+        assert address(workspace.empty(SHAPE)) == where
+        codes = workspace.empty((*SHAPE, 2), np.uint16)  # as many bytes
+        assert address(codes) == where
+        assert codes.shape == (*SHAPE, 2)
+        assert codes.dtype == np.uint16
+
+
+@pytest.mark.parametrize("view", [lambda x: x, lambda x: x[5:, 1:], lambda x: x.view("u1").T])
+def test_views_hold_on_to_their_memory(view: object) -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        seen = view(workspace.empty(SHAPE))  # type: ignore[operator]
+        seen[...] = 7
+        for _ in range(3):
+            workspace.empty(SHAPE)[...] = 1
+        assert (seen == 7).all()
+
+
+def test_nothing_is_kept_when_no_call_runs() -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        with workspace.lent():
+            workspace.empty(SHAPE)
+        assert workspace._free
+        answer = workspace.empty((*SHAPE, 2))
+    assert not workspace._free
+    del answer  # the caller's, given up later
+    gc.collect()
+    assert not workspace._free
+    assert not workspace._carriers
+
+
+def test_calls_that_overlap_without_end_keep_a_bounded_number() -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        for more in range(10 * KEPT):
+            workspace.floats(SMALL + more)
+            assert sum(map(len, workspace._free.values())) <= KEPT
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, SMALL])
+def test_arrays_begin_on_cache_lines(count: int) -> None:
+    floats = Workspace().floats(count)
+    assert floats.shape == (count,)
+    assert floats.dtype == np.float32
+    assert count == 0 or address(floats) % 64 == 0
+
+
+def test_threads_share_no_memory() -> None:
+    workspace, wrong = Workspace(), []
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            with workspace.lent():
+                arrays = [workspace.empty(SHAPE) for _ in range(3)]
+                for i, array in enumerate(arrays):
+                    array[...] = 10 * number + i
+                wrong.extend(
+                    i for i, array in enumerate(arrays) if not (array == 10 * number + i).all()
+                )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert not workspace._free
