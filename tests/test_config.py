@@ -70,7 +70,11 @@ def test_is_immutable() -> None:
         ("architectures", "YosoModel", "list"),
         ("id2label", ["a", "b"], "names by label number"),
         ("id2label", {"1": "a", "2": "b"}, "keys 0 to 1"),
+        ("label2id", 3, "label numbers by name"),
+        ("label2id", ["a", "b"], "label numbers by name"),
+        ("label2id", {"a": "b", "c": 1}, "label numbers by name"),
         ("num_labels", 0, "at least 1"),
+        ("num_labels", 10**12, "at most 100000"),
         ("model_type", "bert", "yoso"),
     ],
 )

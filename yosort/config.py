@@ -14,6 +14,7 @@ from yosort.activations import ACTIVATIONS
 from yosort.errors import ConfigError
 
 MAX_LAYERS = 1024
+MAX_LABELS = 100_000
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -147,7 +148,13 @@ class YosoConfig:
     def _set_labels(self) -> None:
         """Make `num_labels`, `id2label` and `label2id` agree, as transformers does: names win."""
         if self.num_labels is not None:
-            _require("num_labels", self.num_labels, "an integer of at least 1", _is_count)
+            _require(
+                "num_labels",
+                self.num_labels,
+                # Each label has a name: a hostile number must not make millions.
+                f"an integer of at least 1 and at most {MAX_LABELS}",
+                lambda v: _is_count(v) and v <= MAX_LABELS,
+            )
         id2label = None if self.id2label is None else _int_keys("id2label", self.id2label)
         if id2label is None or (self.num_labels is not None and len(id2label) != self.num_labels):
             if id2label is not None and self.num_labels is not None and not _generic(id2label):
@@ -161,11 +168,11 @@ class YosoConfig:
             raise ConfigError(
                 f"id2label: wanted the keys 0 to {len(id2label) - 1}, got {sorted(id2label)}"
             )
-        label2id = self.label2id
+        label2id = None if self.label2id is None else _int_values("label2id", self.label2id)
         if label2id is None or len(label2id) != len(id2label):
             label2id = {name: i for i, name in id2label.items()}
         object.__setattr__(self, "id2label", id2label)
-        object.__setattr__(self, "label2id", dict(label2id))
+        object.__setattr__(self, "label2id", label2id)
         object.__setattr__(self, "num_labels", len(id2label))
 
     @property
@@ -183,9 +190,7 @@ class YosoConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:
         """Build a config from the contents of a config.json; unknown fields go to `extra`."""
         if not isinstance(values, Mapping):
-            raise ConfigError(
-                f"config.json: wanted a JSON object of fields, got {type(values).__name__}"
-            )
+            raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
         model_type = values.get("model_type", "yoso")
         if model_type != "yoso":
             raise ConfigError(f'model_type: wanted "yoso", got {model_type!r}')
@@ -235,8 +240,12 @@ class YosoConfig:
         """Write config.json into `folder`, which must exist: whole, or not at all."""
         from yosort.checkpoint.atomic import replace_file
 
-        with replace_file(Path(folder, "config.json")) as file:
-            file.write(self.to_json().encode())
+        path = Path(folder, "config.json")
+        try:
+            with replace_file(path) as file:
+                file.write(self.to_json().encode())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
 _COUNTS = (
@@ -288,6 +297,15 @@ def _int_keys(name: str, mapping: Any) -> dict[int, str]:
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
             f"{name}: wanted an object of names by label number, got {mapping!r}"
+        ) from None
+
+
+def _int_values(name: str, mapping: Any) -> dict[str, int]:
+    try:
+        return {str(k): int(v) for k, v in mapping.items()}
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            f"{name}: wanted an object of label numbers by name, got {mapping!r}"
         ) from None
 
 
