@@ -91,6 +91,9 @@ def read_mask(mask: Any, texts: int, n: int) -> npt.NDArray[np.bool_]:
             f"attention_mask: wanted shape [{texts}, {n}], as the input has, "
             f"got {list(values.shape)}"
         )
-    if values.dtype.kind not in "biuf" or not bool(((values == 0) | (values == 1)).all()):
-        raise InputError("attention_mask: wanted only 0 (padding) and 1 (token)")
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"attention_mask: wanted numbers, got dtype {values.dtype}")
+    other = values[(values != 0) & (values != 1)]
+    if other.size:
+        raise InputError(f"attention_mask: wanted only 0 (padding) and 1 (token), got {other[0]}")
     return np.asarray(values != 0)

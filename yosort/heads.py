@@ -12,6 +12,7 @@ from yosort import losses
 from yosort.batch import PackedBatch
 from yosort.errors import InputError
 from yosort.inputs import ArrayLike, Call, flatten_choices, read_ids, to_numpy
+from yosort.labels import Labels, read_classes, read_targets, read_token_labels
 from yosort.ops.interface import Array, LayerNorm
 from yosort.outputs import (
     BaseModelOutput,
@@ -227,10 +228,15 @@ class YosoForMaskedLM(PretrainedModel):
         logits = ops.linear(x, self._decoder)
         loss = None
         if call.labels is not None:
-            labels = _token_labels(call.labels, batch, None if rows is None else len(x))
-            loss = losses.cross_entropy(ops.xp, logits, labels)
+            loss = losses.cross_entropy(ops.xp, logits, self._labels(call, batch))
         logits = logits if rows is not None else self._unpack(logits, batch)
         return MaskedLMOutput(loss, logits, **states)
+
+    def _labels(self, call: Call, batch: PackedBatch) -> Labels:
+        """Return one label a row of logits: a token's, or a picked token's."""
+        if call.positions is None:
+            return read_token_labels(call.labels, batch)
+        return read_classes("labels", call.labels, len(self._picked(call, batch)))
 
 
 class YosoForSequenceClassification(_LabelledModel):
@@ -259,19 +265,19 @@ class YosoForSequenceClassification(_LabelledModel):
         return SequenceClassifierOutput(loss, logits, **states)
 
     def _loss(self, logits: Array, labels: ArrayLike) -> Array:
-        values, xp = to_numpy("labels", labels), self._ops.xp
-        problem = self.config.problem_type
+        xp, problem = self._ops.xp, self.config.problem_type
         if problem is None:
             if logits.shape[1] == 1:
                 problem = "regression"
             else:
-                whole = values.dtype.kind in "iu"
+                whole = to_numpy("labels", labels).dtype.kind in "iu"
                 problem = "single_label_classification" if whole else "multi_label_classification"
+        if problem == "single_label_classification":
+            return losses.cross_entropy(xp, logits, read_classes("labels", labels, len(logits)))
+        targets = read_targets(labels, logits.shape)
         if problem == "regression":
-            return losses.mean_squared_error(xp, logits, values.astype(np.float64))
-        if problem == "multi_label_classification":
-            return losses.binary_cross_entropy(xp, logits, values.astype(np.float64))
-        return _class_loss(xp, logits, values)
+            return losses.mean_squared_error(xp, logits, targets)
+        return losses.binary_cross_entropy(xp, logits, targets)
 
 
 class YosoForMultipleChoice(_LabelledModel):
@@ -294,8 +300,11 @@ class YosoForMultipleChoice(_LabelledModel):
     ) -> ModelOutput:
         ops = self._ops
         logits = ops.linear(ops.linear(x, self._pre_classifier, "relu"), self._classifier)
-        logits = logits.reshape(-1, call.choices)
-        loss = None if call.labels is None else _class_loss(ops.xp, logits, call.labels)
+        logits = logits.reshape(len(x) // call.choices, call.choices)
+        loss = None
+        if call.labels is not None:
+            labels = read_classes("labels", call.labels, len(logits))
+            loss = losses.cross_entropy(ops.xp, logits, labels)
         return MultipleChoiceModelOutput(loss, logits, **states)
 
 
@@ -313,7 +322,7 @@ class YosoForTokenClassification(_LabelledModel):
         logits = self._ops.linear(x, self._classifier)
         loss = None
         if call.labels is not None:
-            labels = _token_labels(call.labels, batch, None)
+            labels = read_token_labels(call.labels, batch)
             if batch.keep is not None:  # masked tokens are attended to, but never counted
                 labels = np.where(batch.keep != 0, labels, losses.IGNORE)
             loss = losses.cross_entropy(self._ops.xp, logits, labels)
@@ -343,8 +352,8 @@ class YosoForQuestionAnswering(PretrainedModel):
     ) -> Any:
         """Score answer spans.
 
-        `start_positions` and `end_positions`, integers [batch], add the loss; positions past the
-        end do not count. Other arguments are as in `YosoModel`.
+        `start_positions` and `end_positions`, integers [batch], together add the loss; positions
+        past the end do not count. Other arguments are as in `YosoModel`.
         """
         return self._forward(
             Call(
@@ -373,7 +382,12 @@ class YosoForQuestionAnswering(PretrainedModel):
         scores = self._unpack(self._ops.linear(x, self._qa_outputs), batch)
         start, end = scores[..., 0], scores[..., 1]
         loss = None
-        if call.start_positions is not None and call.end_positions is not None:
+        if (call.start_positions is None) != (call.end_positions is None):
+            given = "end_positions" if call.start_positions is None else "start_positions"
+            raise InputError(
+                f"wanted both start_positions and end_positions, or neither; got {given} alone"
+            )
+        if call.start_positions is not None:
             start_loss = self._span_loss(start, "start_positions", call.start_positions, batch)
             end_loss = self._span_loss(end, "end_positions", call.end_positions, batch)
             loss = (start_loss + end_loss) / 2
@@ -383,10 +397,7 @@ class YosoForQuestionAnswering(PretrainedModel):
         self, scores: Array, name: str, positions: ArrayLike, batch: PackedBatch
     ) -> Array:
         texts, n = batch.shape
-        where = read_ids(name, positions).reshape(-1)
-        if len(where) != texts:
-            raise InputError(f"{name}: wanted shape [{texts}], got {list(where.shape)}")
-        where = where.clip(0, n)
+        where = read_classes(name, positions, texts).clip(0, n)
         if not batch.is_dense:
             # Masked tokens are no possible answers: out of the softmax, and wrong as a label.
             inside = np.flatnonzero(where < n)
@@ -402,23 +413,3 @@ class YosoForQuestionAnswering(PretrainedModel):
             xp = self._ops.xp
             scores = xp.where(xp.asarray(held.reshape(texts, n)), scores, -np.inf)
         return losses.cross_entropy(self._ops.xp, scores, where, ignore=n)
-
-
-def _class_loss(xp: Any, logits: Array, labels: ArrayLike) -> Array:
-    """Return the cross-entropy of logits [batch, classes] with one label a row."""
-    classes = read_ids("labels", labels)
-    if classes.size != len(logits):
-        raise InputError(f"labels: wanted shape [{len(logits)}], got {list(classes.shape)}")
-    return losses.cross_entropy(xp, logits, classes.reshape(-1))
-
-
-def _token_labels(labels: ArrayLike, batch: PackedBatch, count: int | None) -> Rows:
-    """Return one label a packed token (or a picked one, of which there are `count`)."""
-    values = read_ids("labels", labels)
-    if count is not None:
-        if values.shape != (count,):
-            raise InputError(f"labels: wanted shape [{count}], got {list(values.shape)}")
-        return values
-    if values.shape != batch.shape:
-        raise InputError(f"labels: wanted shape {list(batch.shape)}, got {list(values.shape)}")
-    return np.asarray(batch.pack(values))

@@ -47,9 +47,10 @@ def to_numpy(name: str, values: ArrayLike) -> npt.NDArray[Any]:
         values = values.get()
     try:
         array = np.asarray(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):
         raise InputError(
-            f"{name}: wanted an array or nested lists of equal lengths: {error}"
+            f"{name}: wanted an array or nested lists of equal lengths, got something else; "
+            "fill up shorter texts, and mark the filling by 0 in attention_mask"
         ) from None
     if array.dtype == object:
         raise InputError(f"{name}: wanted numbers in nested lists of equal lengths")
@@ -63,6 +64,8 @@ def read_ids(name: str, values: ArrayLike, limit: int | None = None) -> npt.NDAr
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name}: wanted integers, got dtype {array.dtype}")
+    if array.dtype == np.uint64 and array.size and array.max() >= 1 << 63:
+        raise InputError(f"{name}: wanted integers below 2 ** 63, got {array.max()}")
     array = array.astype(np.int64)
     if limit is not None:
         check_range(name, array, limit)
@@ -82,7 +85,7 @@ def check_range(name: str, array: npt.NDArray[np.int64], limit: int) -> None:
 def flatten_choices(call: Call) -> Call:
     """Turn inputs [batch, choices, ...] into [batch * choices, ...], the choices noted."""
     changed: dict[str, Any] = {}
-    choices = None
+    outer: tuple[int, ...] | None = None
     for name, axes in (
         ("input_ids", 3),
         ("attention_mask", 3),
@@ -97,11 +100,16 @@ def flatten_choices(call: Call) -> Call:
         if array.ndim != axes:
             wanted = "[batch, choices, n" + (", hidden]" if axes == 4 else "]")
             raise InputError(f"{name}: wanted shape {wanted}, got {list(array.shape)}")
-        if choices is not None and array.shape[1] != choices:
-            raise InputError(f"{name}: wanted {choices} choices, got {array.shape[1]}")
-        choices = array.shape[1]
-        changed[name] = array.reshape(-1, *array.shape[2:])
-    return replace(call, **changed, choices=choices or 1)
+        outer = outer or array.shape[:2]
+        if array.shape[:2] != outer:
+            raise InputError(
+                f"{name}: wanted [batch, choices] to be {list(outer)}, as the other input has, "
+                f"got {list(array.shape[:2])}"
+            )
+        if outer[1] == 0:
+            raise InputError(f"{name}: wanted at least one choice, got shape {list(array.shape)}")
+        changed[name] = array.reshape(outer[0] * outer[1], *array.shape[2:])
+    return replace(call, **changed, choices=1 if outer is None else outer[1])
 
 
 def read_inputs(call: Call, config: YosoConfig, *, padding: str) -> PackedInputs:
@@ -156,12 +164,13 @@ def _check_length(batch: PackedBatch, config: YosoConfig) -> None:
 
 def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) -> npt.NDArray[Any]:
     if grid.ndim == 3:
-        rows = np.ascontiguousarray(batch.pack(grid), np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
+            rows = np.ascontiguousarray(batch.pack(grid), np.float32)
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if bad.size:
             text, token = divmod(int(batch.cells[bad[0]]), batch.shape[1])
             raise InputError(
-                f"inputs_embeds[{text}, {token}]: wanted finite values, got NaN or inf"
+                f"inputs_embeds[{text}, {token}]: wanted finite values in float32, got NaN or inf"
             )
         return rows
     words = batch.pack(grid)

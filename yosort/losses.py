@@ -49,20 +49,13 @@ def cross_entropy(
 
 
 def mean_squared_error(xp: Any, logits: Array, labels: npt.NDArray[np.float64]) -> Array:
-    """Return the mean squared difference of two arrays of the same number of elements."""
-    if logits.size != labels.size:
-        raise InputError(
-            f"labels: wanted {logits.size} values (shape {list(logits.shape)}), "
-            f"got shape {list(labels.shape)}"
-        )
-    difference = logits.reshape(-1).astype(np.float64) - xp.asarray(labels.reshape(-1))
+    """Return the mean squared difference of logits [rows, labels] and labels alike."""
+    difference = logits.astype(np.float64) - xp.asarray(labels)
     return (difference**2).mean().astype(np.float32)
 
 
 def binary_cross_entropy(xp: Any, logits: Array, labels: npt.NDArray[np.float64]) -> Array:
     """Return the mean binary cross-entropy of sigmoid(logits) [rows, classes] with labels alike."""
-    if logits.shape != labels.shape:
-        raise InputError(f"labels: wanted shape {list(logits.shape)}, got {list(labels.shape)}")
     scores, targets = logits.astype(np.float64), xp.asarray(labels)
     # log(1 + exp(x)) - x t, with the exponent's argument kept negative.
     losses = xp.maximum(scores, 0) - scores * targets + xp.log1p(xp.exp(-xp.abs(scores)))
