@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import yosort
-from yosort import ConfigError, DeviceError, InputError, YosoConfig, YosortError
+from yosort import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    InputError,
+    YosoConfig,
+    YosortError,
+)
+from yosort.checkpoint import read_state, write_state
 
 CONFIG = YosoConfig(
     vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -26,6 +36,7 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]])
         ({"input_ids": IDS, "inputs_embeds": IDS}, "got both"),
         ({"input_ids": [1, 2, 3]}, r"input_ids: wanted shape \[batch, n\], got \[3\]"),
         ({"input_ids": [[1, 2], [3]]}, "input_ids: wanted an array or nested lists of equal"),
+        ({"input_ids": np.full((1, 1), 2**64 - 1)}, r"input_ids: wanted integers below 2 \*\* 63"),
         ({"input_ids": [["a", "b"]]}, "input_ids: wanted integers"),
         ({"input_ids": [[1.0, 2.0]]}, "input_ids: wanted integers, got dtype float64"),
         ({"input_ids": [[1, 30]]}, r"input_ids\[0, 1\]: wanted a token id from 0 to 29, got 30"),
@@ -35,8 +46,9 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]])
             {"input_ids": IDS, "attention_mask": [[1, 1, 1]]},
             r"attention_mask: wanted shape \[2, 3\]",
         ),
-        ({"input_ids": IDS, "attention_mask": IDS}, "attention_mask: wanted only 0"),
-        ({"input_ids": IDS, "attention_mask": IDS * np.nan}, "attention_mask: wanted only 0"),
+        ({"input_ids": IDS, "attention_mask": IDS}, r"wanted only 0 \(.*\) and 1 \(.*\), got 2"),
+        ({"input_ids": IDS, "attention_mask": IDS * np.nan}, "attention_mask: .*, got nan"),
+        ({"input_ids": IDS, "attention_mask": [["a"] * 3] * 2}, "attention_mask: wanted numbers"),
         (
             {"input_ids": IDS, "token_type_ids": IDS},
             r"token_type_ids\[0, 0\]: wanted 0 to 0, got 1",
@@ -46,6 +58,7 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]])
         ({"input_ids": IDS, "position_ids": [0, 1, 14]}, r"position_ids\[2\]: wanted 0 to 13"),
         ({"inputs_embeds": np.zeros((1, 2, 15))}, r"inputs_embeds: wanted shape \[batch, n, 16\]"),
         ({"inputs_embeds": np.full((1, 2, 16), np.nan)}, r"inputs_embeds\[0, 0\]: .* NaN"),
+        ({"inputs_embeds": np.full((1, 2, 16), 1e300)}, r"\[0, 0\]: wanted .* in float32"),
         ({"inputs_embeds": np.full((1, 2, 16), 1j)}, "inputs_embeds: wanted numbers"),
         ({"input_ids": IDS, "head_mask": [1, 1, 1]}, r"head_mask: wanted numbers of shape \[2\]"),
         ({"input_ids": IDS, "head_mask": [1, np.inf]}, "head_mask: wanted finite"),
@@ -76,7 +89,8 @@ def test_masked_tokens_may_hold_anything() -> None:
         ({"padding": "none"}, 'padding: wanted "masked" or "attended"'),
         ({"num_hash": 0}, "num_hash: wanted"),
         ({"seed": 1.5}, "seed: wanted"),
-        ({"num_threads": 0}, "num_threads: wanted"),
+        ({"num_threads": 0}, "num_threads: wanted None or an integer from 1 to 4096, got 0"),
+        ({"num_threads": 10**12}, "num_threads: wanted"),
     ],
 )
 def test_options(options: dict[str, Any], message: str) -> None:
@@ -111,7 +125,10 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
         ),
         ("YosoForSequenceClassification", {"labels": [1]}, r"labels: wanted shape \[2\]"),
         ("YosoForSequenceClassification", {"labels": [1, 3]}, "labels: wanted .* to 2, got 3"),
+        ("YosoForSequenceClassification", {"labels": [[1, 2]]}, r"labels: wanted shape \[2\]"),
         ("YosoForSequenceClassification", {"labels": [[0.5], [1.0]]}, r"labels: wanted shape"),
+        ("YosoForSequenceClassification", {"labels": ["a", "b"]}, "labels: wanted numbers, got"),
+        ("YosoForSequenceClassification", {"labels": [[np.nan] * 3] * 2}, "labels: .* NaN or inf"),
         (
             "YosoForSequenceClassification",
             {"attention_mask": [[1, 1, 1], [0, 1, 1]]},
@@ -132,6 +149,13 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
             },
             r"start_positions\[0\]: wanted a token that attention_mask keeps",
         ),
+        (
+            "YosoForQuestionAnswering",
+            {"start_positions": [[0, 1]], "end_positions": [1, 1]},
+            r"start_positions: wanted shape \[2\], got \[1, 2\]",
+        ),
+        ("YosoForQuestionAnswering", {"start_positions": [0, 1]}, "got start_positions alone"),
+        ("YosoForQuestionAnswering", {"end_positions": [0, 1]}, "got end_positions alone"),
         ("YosoForMultipleChoice", {}, r"input_ids: wanted shape \[batch, choices, n\]"),
     ],
 )
@@ -139,3 +163,73 @@ def test_heads(name: str, arguments: dict[str, Any], message: str) -> None:
     model = getattr(yosort, name)(CONFIG, device="cpu")
     with pytest.raises(InputError, match=message):
         model(IDS, **arguments)
+
+
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification"])
+def test_labels_that_are_no_numbers_like_the_logits(problem: str) -> None:
+    config = YosoConfig.from_dict({**CONFIG.to_dict(), "problem_type": problem})
+    model = yosort.YosoForSequenceClassification(config, device="cpu")
+    # Of the right size but the wrong shape: taken as it lies, it would compare the wrong numbers.
+    with pytest.raises(InputError, match=r"labels: wanted shape \[2, 3\], got \[3, 2\]"):
+        model(IDS, labels=np.ones((3, 2)))
+    with pytest.raises(InputError, match="labels: wanted numbers, got dtype complex128"):
+        model(IDS, labels=np.full((2, 3), 1j))
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments", "message"),
+    [
+        ((2, 0, 3), {}, r"input_ids: wanted at least one choice, got shape \[2, 0, 3\]"),
+        ((2, 2, 0), {}, "input_ids: wanted at least one token a text"),
+        ((2, 2, 3), {"attention_mask": np.ones((1, 2, 3))}, r"to be \[2, 2\], .*got \[1, 2\]"),
+        ((2, 2, 3), {"labels": [0, 2]}, "labels: wanted -100 .* 0 to 1, got 2"),
+        ((2, 2, 3), {"labels": [0, 1, 0]}, r"labels: wanted shape \[2\], got \[3\]"),
+    ],
+)
+def test_choices(shape: tuple[int, ...], arguments: dict[str, Any], message: str) -> None:
+    model = yosort.YosoForMultipleChoice(CONFIG, device="cpu")
+    with pytest.raises(InputError, match=message):
+        model(np.ones(shape, int), **arguments)
+
+
+def test_a_config_of_another_type() -> None:
+    with pytest.raises(ConfigError, match="config: wanted a YosoConfig, got dict"):
+        yosort.YosoModel(CONFIG.to_dict())  # type: ignore[arg-type]
+
+
+def test_more_hashes_than_memory_holds() -> None:
+    for call in (
+        lambda: yosort.YosoModel(CONFIG, device="cpu", attention="sampled", num_hash=10**14),
+        lambda: yosort.YosoModel(CONFIG, device="cpu", attention="sampled")(IDS, num_hash=10**14),
+    ):
+        with pytest.raises(DeviceError, match="cpu: out of memory"):
+            call()
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="file: cannot be written"):
+        MODEL.save_pretrained(tmp_path / "file")
+    with pytest.raises(ConfigError, match=r"nowhere.config\.json: cannot be written"):
+        CONFIG.save(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.bool_])
+def test_weights_that_are_not_floating_point(dtype: type, tmp_path: Path) -> None:
+    """Quantised weights, taken as they are, would be another model's."""
+    MODEL.save_pretrained(tmp_path)
+    weights = dict(read_state(tmp_path))
+    name = "yoso.encoder.layer.0.output.dense.weight"
+    weights[name] = np.ones_like(weights[name], dtype)
+    write_state(tmp_path, weights)
+    with pytest.raises(CheckpointError, match=f"wanted weights of the dtypes F64.*got '{name}' in"):
+        yosort.load(tmp_path, device="cpu")
+
+
+def test_a_checkout_without_its_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yosort.ops.cpu", None)
+    with pytest.raises(DeviceError, match=r"lacks its compiled part .*from another folder"):
+        yosort.YosoModel(CONFIG, device="cpu")
+    signs = yosort.ops.hash_signs(1, 4, 8, heads=1, seed=0)
+    with pytest.raises(DeviceError, match="lacks its compiled part"):
+        yosort.ops.fast_hash(np.ones((1, 2, 8)), signs, num_hash=1, hash_code_len=4)

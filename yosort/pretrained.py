@@ -13,11 +13,18 @@ import numpy.typing as npt
 
 from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
 from yosort.batch import PackedBatch
-from yosort.checkpoint import TOKENIZER_FILES, read_state, resolve, to_canonical, write_state
+from yosort.checkpoint import (
+    TOKENIZER_FILES,
+    State,
+    read_state,
+    resolve,
+    to_canonical,
+    write_state,
+)
 from yosort.checkpoint.atomic import replace_file
 from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
-from yosort.errors import ConfigError, InputError
+from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
 from yosort.model import Encoder
 from yosort.ops import get_ops
@@ -66,6 +73,11 @@ class PretrainedModel:
         padding: str = "masked",
         num_threads: int | None = None,
     ) -> None:
+        if not isinstance(config, YosoConfig):
+            raise ConfigError(
+                f"config: wanted a YosoConfig, got {type(config).__name__}; from_dict and "
+                "from_pretrained of YosoConfig make one, a model's from_pretrained loads weights"
+            )
         names = [*base_shapes(config), *head_shapes(config, self.head)]
         state = random_parameters(names, config, self.head, check_seed(seed))
         if config.tie_word_embeddings:
@@ -111,8 +123,8 @@ class PretrainedModel:
         self._parameters = parameters
         self._folder = folder
         self._tokenizer: Tokenizer | None = None
-        self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
         with self._ops.running():
+            self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
             self._encoder = Encoder(config, parameters, self._ops)
             self._prepare_head(parameters)
         release_pages(parameters.values())
@@ -129,11 +141,11 @@ class PretrainedModel:
         seed: int = 0,
         padding: str = "masked",
         num_threads: int | None = None,
-        allow_random_head: bool = False,
         revision: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
         token: str | bool | None = None,
+        allow_random_head: bool = False,
     ) -> Self:
         """Load a checkpoint: a local folder (never touching the network) or a hub id.
 
@@ -146,11 +158,11 @@ class PretrainedModel:
             seed: of the hash functions.
             padding: see above.
             num_threads: see above.
-            allow_random_head: draw the head at random if the checkpoint has none of it.
             revision: branch, tag or commit on the hub.
             local_files_only: take a hub id from the local cache alone.
             cache_dir: the cache, if not the hub library's default.
             token: the hub's access token.
+            allow_random_head: draw the head at random if the checkpoint has none of it.
 
         Raises:
             CheckpointError: weights missing, unexpected, misshapen (all named) or unreadable.
@@ -166,7 +178,7 @@ class PretrainedModel:
         )
         config = YosoConfig.from_pretrained(folder)
         parameters, random = select(
-            to_canonical(read_state(folder)),
+            _read_weights(folder),
             config,
             cls.head,
             where=str(folder),
@@ -189,16 +201,23 @@ class PretrainedModel:
         return model
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json, model.safetensors and the tokenizer; transformers loads the folder."""
+        """Write config.json, model.safetensors and the tokenizer; transformers loads the folder.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
+        """
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        replace(self.config, architectures=(type(self).__name__,)).save(target)
-        write_state(target, stored(self._parameters))
-        if self._folder is not None and self._folder.resolve() != target.resolve():
-            for name in TOKENIZER_FILES:
-                if (self._folder / name).is_file():
-                    with replace_file(target / name) as file:
-                        file.write((self._folder / name).read_bytes())
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            replace(self.config, architectures=(type(self).__name__,)).save(target)
+            write_state(target, stored(self._parameters))
+            if self._folder is not None and self._folder.resolve() != target.resolve():
+                for name in TOKENIZER_FILES:
+                    if (self._folder / name).is_file():
+                        with replace_file(target / name) as file:
+                            file.write((self._folder / name).read_bytes())
+        except OSError as error:
+            raise CheckpointError(f"{target}: cannot be written: {error}") from error
 
     @property
     def device(self) -> str:
@@ -296,6 +315,15 @@ class PretrainedModel:
         cells = batch.shape[0] * batch.shape[1]
         padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
         return padded.reshape(*batch.shape, *x.shape[1:])
+
+
+def _read_weights(folder: Path) -> State:
+    """Read a folder's weights under canonical names."""
+    state = read_state(folder)
+    try:
+        return to_canonical(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
 def first_rows(batch: PackedBatch) -> npt.NDArray[np.int64]:

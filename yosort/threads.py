@@ -11,6 +11,9 @@ from yosort.errors import ConfigError
 #: Read in this order; the second is what BLAS, OpenMP and torch users set already.
 VARIABLES = ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS")
 
+#: More than any machine has use for: a mistyped number must not start a million.
+MAX_THREADS = 4096
+
 
 def resolve_num_threads(num_threads: int | None) -> int:
     """Return a load option's number of threads, or the default for None.
@@ -19,12 +22,14 @@ def resolve_num_threads(num_threads: int | None) -> int:
     this process may run on, limited by a container's CPU quota.
 
     Raises:
-        ConfigError: the option or a variable is not a positive integer.
+        ConfigError: the option or a variable is not an integer from 1 to MAX_THREADS.
     """
     if num_threads is not None:
-        if not isinstance(num_threads, int) or isinstance(num_threads, bool) or num_threads < 1:
+        whole = isinstance(num_threads, int) and not isinstance(num_threads, bool)
+        if not whole or not 1 <= num_threads <= MAX_THREADS:
             raise ConfigError(
-                f"num_threads: wanted None or an integer of at least 1, got {num_threads!r}"
+                f"num_threads: wanted None or an integer from 1 to {MAX_THREADS}, "
+                f"got {num_threads!r}"
             )
         return num_threads
     for name in VARIABLES:
@@ -32,8 +37,10 @@ def resolve_num_threads(num_threads: int | None) -> int:
         if text:
             # OpenMP allows one number a nesting level: "8,2". The outermost is ours.
             first = text.split(",")[0].strip()
-            if not first.isdecimal() or int(first) < 1:
-                raise ConfigError(f"{name}: wanted an integer of at least 1, got {text!r}")
+            if not first.isdecimal() or not 1 <= int(first) <= MAX_THREADS:
+                raise ConfigError(
+                    f"{name}: wanted an integer from 1 to {MAX_THREADS}, got {text!r}"
+                )
             return int(first)
     return max(1, min(_usable_processors(), _quota(Path("/sys/fs/cgroup"))))
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from yosort.checkpoint.stored import Array, State, quote
+from yosort.checkpoint.stored import FLOATS, Array, State, quote
 from yosort.errors import CheckpointError
 
 # The authors' module names -> ours, below the embeddings, below a layer, and at the top.
@@ -119,11 +119,19 @@ def to_canonical(state: Mapping[str, Array]) -> State:
         state: weights by name, as `read_state` returns them.
 
     Raises:
-        CheckpointError: as `canonical_names`.
+        CheckpointError: as `canonical_names`, or a weight is not floating point.
     """
     source = State.of(state)
     names = canonical_names(source).items()
-    return State({to: source.tensor(name) for name, to in names if to is not None})
+    renamed = {to: source.tensor(name) for name, to in names if to is not None}
+    wrong = [name for name, tensor in renamed.items() if tensor.dtype not in FLOATS]
+    if wrong:
+        raise CheckpointError(
+            f"wanted weights of the dtypes {', '.join(FLOATS)}, got "
+            f"{quote(wrong[0])} in {renamed[wrong[0]].dtype} ({len(wrong)} such weights); "
+            "quantised checkpoints are not read"
+        )
+    return State(renamed)
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yosort.errors import ConfigError, DeviceError
@@ -68,9 +71,22 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
         from yosort.ops.plain import PlainOps
 
         return PlainOps()
-    from yosort.ops.cpu import CpuOps
-
+    with _compiled_part():
+        from yosort.ops.cpu import CpuOps
     return CpuOps(num_threads)
+
+
+@contextmanager
+def _compiled_part() -> Iterator[None]:
+    """Say what it means where the compiled part is not: a checkout has but its source."""
+    try:
+        yield
+    except ImportError as error:
+        folder = Path(__file__).parent.parent
+        raise DeviceError(
+            f"{folder} lacks its compiled part ({error}). If this is a checkout that hides the "
+            "installed yosort, run Python from another folder; else install yosort again"
+        ) from error
 
 
 def _is_device(name: str) -> bool:
@@ -210,6 +226,6 @@ def _functions(array: Any) -> Functional | CudaFunctional:
         from yosort.ops.cuda_functional import CudaFunctional
 
         return CudaFunctional(sys.modules["cupy"])
-    from yosort.ops.cpu import Functional
-
+    with _compiled_part():
+        from yosort.ops.cpu import Functional
     return Functional()
