@@ -1,0 +1,92 @@
+"""The signatures that users may rely on: names, order and defaults, as the contract has them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import yosort
+
+REQUIRED = inspect.Parameter.empty
+
+LOADING: dict[str, Any] = {
+    "source": REQUIRED,
+    "device": "auto",
+    "dtype": "float32",
+    "attention": None,
+    "num_hash": None,
+    "seed": 0,
+    "padding": "masked",
+    "num_threads": None,
+    "revision": None,
+    "local_files_only": False,
+    "cache_dir": None,
+    "token": None,
+    "allow_random_head": False,
+}
+INPUTS = (
+    "input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds",
+)  # fmt: skip
+SWITCHES = ("output_attentions", "output_hidden_states", "return_dict", "seed", "num_hash")
+LABELS = {
+    "YosoModel": (),
+    "YosoForMaskedLM": ("labels",),
+    "YosoForSequenceClassification": ("labels",),
+    "YosoForMultipleChoice": ("labels",),
+    "YosoForTokenClassification": ("labels",),
+    "YosoForQuestionAnswering": ("start_positions", "end_positions"),
+}
+
+
+def signature(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's parameters in order, with their defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: p.default for name, p in parameters.items() if name != "self"}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_loading(name: str) -> None:
+    got = signature(getattr(yosort, name).from_pretrained)
+    assert list(got.items()) == list(LOADING.items())
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_calling(name: str) -> None:
+    # Ours alone, and last: the masked language model's choice of positions.
+    extra = ("positions",) if name == "YosoForMaskedLM" else ()
+    got = signature(getattr(yosort, name).__call__)
+    assert list(got) == [*INPUTS, *LABELS[name], *SWITCHES, *extra]
+    assert set(got.values()) == {None}
+
+
+def test_a_model_is_made_from_a_config_and_a_seed() -> None:
+    got = signature(yosort.YosoModel)
+    assert list(got.items())[:2] == [("config", REQUIRED), ("seed", 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "keywords"),
+    [
+        ("hash_signs", ["num_hash", "hash_code_len", "dim"],
+         {"heads": REQUIRED, "seed": REQUIRED}),
+        ("fast_hash", ["x", "signs"],
+         {"num_hash": REQUIRED, "hash_code_len": REQUIRED, "mask": None}),
+        ("gaussian_hash", ["x", "projection"],
+         {"num_hash": REQUIRED, "hash_code_len": REQUIRED}),
+        ("lsh_cumulation", ["query_codes", "key_codes", "value"],
+         {"hash_code_len": REQUIRED, "query_mask": None, "key_mask": None}),
+        ("expected_attention", ["query", "key", "value"],
+         {"hash_code_len": REQUIRED, "query_mask": None, "key_mask": None}),
+    ],
+)  # fmt: skip
+def test_functional_ops(name: str, arrays: list[str], keywords: dict[str, Any]) -> None:
+    parameters = inspect.signature(getattr(yosort.ops, name)).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    named = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if name == "gaussian_hash":  # ours alone: a mask, as the fast hash has one
+        assert named.pop("mask") is None
+    assert positional == arrays
+    assert list(named.items()) == list(keywords.items())
