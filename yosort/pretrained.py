@@ -209,8 +209,11 @@ class PretrainedModel:
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            replace(self.config, architectures=(type(self).__name__,)).save(target)
-            write_state(target, stored(self._parameters))
+            weights = stored(self._parameters)
+            architectures = (type(self).__name__,)
+            extra = {**self.config.extra, **_dtype_fields(self.config, weights)}
+            replace(self.config, architectures=architectures, extra=extra).save(target)
+            write_state(target, weights)
             if self._folder is not None and self._folder.resolve() != target.resolve():
                 for name in TOKENIZER_FILES:
                     if (self._folder / name).is_file():
@@ -315,6 +318,16 @@ class PretrainedModel:
         cells = batch.shape[0] * batch.shape[1]
         padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
         return padded.reshape(*batch.shape, *x.shape[1:])
+
+
+def _dtype_fields(config: YosoConfig, weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
+    """Return config.json's names of the weights' type, where it has any, true of these weights.
+
+    bfloat16 is float32 once read; transformers would round what the file holds to what it says.
+    """
+    types = {array.dtype.name for array in weights.values()}
+    name = types.pop() if len(types) == 1 else "float32"
+    return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}
 
 
 def _read_weights(folder: Path) -> State:

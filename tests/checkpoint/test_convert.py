@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 
+import yosort
 from yosort.checkpoint import convert, read_state, write_state
 from yosort.checkpoint.convert import convert_main, parse_size
 from yosort.config import YosoConfig
@@ -213,6 +214,19 @@ def test_tied_decoder_is_left_out(tmp_path: Path) -> None:
     arrays["cls.predictions.decoder.bias"] = arrays.pop("cls.predictions.bias")
     out = convert(hf_folder(tmp_path / "in", arrays), tmp_path / "out")
     assert check(out, weights()).tie_word_embeddings
+
+
+@pytest.mark.parametrize(
+    ("dtype", "saved"), [("float16", "float16"), ("bfloat16", "float32"), (None, "float32")]
+)
+def test_a_saved_config_names_the_type_that_the_file_holds(
+    tmp_path: Path, dtype: str | None, saved: str
+) -> None:
+    model = yosort.load(convert(hf_folder(tmp_path / "in"), tmp_path / "out", dtype=dtype))
+    model.save_pretrained(tmp_path / "saved")
+    extra = YosoConfig.from_pretrained(tmp_path / "saved").extra
+    assert (extra["dtype"], extra["torch_dtype"]) == (saved, saved)
+    assert {str(a.dtype) for a in read_state(tmp_path / "saved").values()} == {saved}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
