@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from emulator import build, fake_cupy
 from yosort.kernels import launch
+
+#: Seconds for which one test may run a mutant: no test takes a quarter of it.
+MUTANT_SECONDS = 60
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +32,42 @@ def mutant() -> Iterator[None]:
             original = launch.read
             patch.setattr(launch, "read", lambda name: texts.get(name) or original(name))
         yield
+
+
+@pytest.fixture(autouse=True)
+def ending() -> Iterator[None]:
+    """Let a mutant that loops for ever kill the process."""
+    if os.environ.get("YOSORT_MUTANT"):
+        signal.alarm(MUTANT_SECONDS)
+        yield
+        signal.alarm(0)
+    else:
+        yield
+
+
+@pytest.fixture(autouse=True)
+def record(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Note how long a test takes and which kernels it launches: tools/mutate_kernels.py."""
+    path = os.environ.get("YOSORT_RECORD")
+    if not path:
+        yield
+        return
+    launched = set()
+    original = fake_cupy.RawKernel.__call__
+
+    def noting(self: Any, *arguments: Any, **options: Any) -> None:
+        launched.add((launch.SIGNATURES[self.name][0], self.module.defines))
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(fake_cupy.RawKernel, "__call__", noting)
+    begin = time.monotonic()
+    yield
+    seconds = time.monotonic() - begin
+    files = Counter(file for file, _ in launched)
+    with open(path, "a", encoding="utf-8") as out:
+        out.write(
+            json.dumps({"name": request.node.nodeid, "seconds": seconds, "files": files}) + "\n"
+        )
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["in order", "order 1", "order 2"])
