@@ -3,10 +3,10 @@
     python tools/mutate_kernels.py [--file hadamard_hash ...] [--jobs 2] [--list]
 
 In every place of every .cu and .cuh file: a barrier is deleted; a check (the condition of an
-`if` or of `a ? b : c`) and each term of an `and` always hold; a comparison is off by one; plus
-and minus change places; a minus before a value, and a `not`, are dropped; a sum is subtracted
-or overwritten; a limit (fminf, fmaxf, a mask of bits) is dropped. Left alone are comparisons of
-#if lines and the steps of loops, which would not end.
+`if` or of `a ? b : c`) always holds, or never; each term of an `and` is dropped; a comparison
+is off by one; plus and minus change places; a minus before a value, and a `not`, are dropped; a
+sum is subtracted or overwritten; a limit (fminf, fmaxf, a mask of bits) is dropped. Left alone
+are comparisons of #if lines and the steps of loops, which would not end.
 
 First all emulated tests run unharmed and tell which kernels each of them launches. A mutant then
 meets every test that launches a kernel of its file, until one fails. A Markdown table says which.
@@ -17,27 +17,52 @@ status 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "yosort" / "kernels"
 TESTS = [f"tests/emulator/test_cuda_{part}.py" for part in ("ops", "promises", "models")]
 #: Seconds to compile one specialisation: tests that need few of them come first.
-COMPILING = 1.5
+COMPILING = 0.3
 
-#: Mutants that compute the same: (file, the changed line) -> why.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EITHER = "where both sides are equal, both answers are right"
+UNREAD = "fetches zeros past the last tile, which nobody meets"
+GUARDED = "past PER_THREAD the check of the width fails"
+#: Mutants that compute the same: (file, part of the changed line) -> why.
+EQUIVALENT = {
+    ("common.cuh", "return norm <= 1e-12f"): EITHER,
+    ("lsh_cumulation.cu", "for (int j = 0; j <= i; j++)"): "j = i gives a sum to itself",
+    ("lsh_cumulation.cu", "first_hash + per_group <= num_hash"): EITHER,
+    ("lsh_cumulation.cu", "if (true) fetch("): UNREAD,
+    ("lsh_cumulation.cu", "if (first - TILE < end) fetch("): UNREAD,
+    ("lsh_cumulation.cu", "if (first + TILE <= end) fetch("): UNREAD,
+    ("hadamard_hash.cu", "((WIDTH - 15) / 16)"): (
+        "the spare column takes the last word; it is there to spread rows over banks"
+    ),
+    ("hadamard_hash.cu", "left <= PER_PART"): EITHER,
+    ("expected_attention.cu", "cosine >= 1.0f"): EITHER,
+    ("expected_attention.cu", "cosine <= -1.0f"): EITHER,
+    (
+        "expected_attention.cu",
+        "i <= TILE * CHUNK",
+    ): "writes to a padding column, which nobody reads",
+    ("layer.cu", "y >= 10.0f"): EITHER,
+    ("layer.cu", "x <= 0.0f ? 0.0f : x"): EITHER,
+    ("layer.cu", "x >= 20.0f"): "log(1 + exp(20)) is 20 in float32",
+    ("layer.cu", "for (int e = 0; e <= PER_THREAD; e++)"): GUARDED,
+}
 
 
 @dataclass(frozen=True)
@@ -63,10 +88,12 @@ def spots(code: str) -> Iterator[tuple[str, int, int, str]]:
         yield "barrier deleted", *match.span(), ";"
     for match in re.finditer(r"\bif \(", code):
         end = reach(code, match.end(), 1, ")")
-        leaves = re.match(r"\) (?:return|continue)\b", code[end:])
-        yield "check deleted", match.end(), end, "false" if leaves else "true"
+        yield "check holds", match.end(), end, "true"
+        yield "check fails", match.end(), end, "false"
     for match in re.finditer(r" \? ", code):
-        yield "check deleted", reach(code, match.start(), -1, "(=,:;{?"), match.start(), "true"
+        begin = reach(code, match.start(), -1, "(=,:;{?")
+        yield "check holds", begin, match.start(), "true"
+        yield "check fails", begin, match.start(), "false"
     for match in re.finditer(r" && ", code):
         begin = reach(code, match.start(), -1, "(=;{&")
         yield "term dropped", begin, match.end(), ""
@@ -127,24 +154,32 @@ def mutants(file: str) -> Iterator[Mutant]:
         yield Mutant(file, line + 1, what, text.splitlines()[line].strip(), text)
 
 
-def run(tests: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run tests in the order given until one fails."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
+def explained(mutant: Mutant) -> str | None:
+    """Return why a mutant computes the same, if it is listed."""
+    for (file, part), reason in EQUIVALENT.items():
+        if file == mutant.file and part in mutant.after:
+            return reason
+    return None
 
 
-def relevant_tests() -> dict[str, list[str]]:
+def start(tests: list[str], output: Path, **environment: str) -> int:
+    """Run tests in a fork of this process, in the order given until one fails; return its id."""
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(environment)
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    return pid
+
+
+def relevant_tests(folder: Path) -> dict[str, list[str]]:
     """Return the tests that launch a file's kernels, the cheapest first, by file."""
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as record:
-        done = run(TESTS, YOSORT_RECORD=record.name)
-        if done.returncode:
-            raise SystemExit(f"the tests fail without a mutant:\n{done.stdout}")
-        lines = [json.loads(line) for line in Path(record.name).read_text().splitlines()]
+    record, output = folder / "record.jsonl", folder / "output"
+    if os.waitpid(start(TESTS, output, YOSORT_RECORD=str(record)), 0)[1]:
+        raise SystemExit(f"the tests fail without a mutant:\n{output.read_text()}")
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
     found: dict[str, list[tuple[float, str]]] = {}
     for test in lines:
         for file, specialisations in test["files"].items():
@@ -155,25 +190,63 @@ def relevant_tests() -> dict[str, list[str]]:
     return {**tests, "common": sorted(everything, key=lambda name: everything[name])}
 
 
-def judge(tests: dict[str, list[str]], mutant: Mutant) -> str | None:
+def verdict(status: int, output: str) -> str | None:
     """Return what caught a mutant: the failed test and its first words; None if it survived."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-        json.dump({mutant.file: mutant.text}, file)
-        file.flush()
-        done = run(tests[mutant.file.partition(".")[0]], YOSORT_MUTANT=file.name)
-    if done.returncode == 0:
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) \S+::(\w+)(?:\[.*?\])?(?: - (.*))?$", done.stdout, re.M)
-    if done.returncode == -signal.SIGALRM:  # tests/emulator/conftest.py sets the alarm
+    if code == -signal.SIGPROF:  # tests/emulator/conftest.py sets the timer
         return "a test does not end"
+    failed = re.search(r"^(?:FAILED|ERROR) \S+::(\w+)(?:\[.*?\])?(?: - (.*))?$", output, re.M)
     if failed is None:
-        return f"the process dies ({done.returncode})"
-    fault = re.search(r"EmulatorError: [^\n]*", done.stdout)
+        return f"the process dies ({code})"
+    fault = re.search(r"EmulatorError: [^\n]*", output)
     reason = fault[0].partition(": ")[2] if fault else (failed[2] or "")
-    if "RuntimeError" in done.stdout and ": error:" in done.stdout:
+    if "RuntimeError" in output and ": error:" in output:
         reason = "does not compile"
     reason = re.sub(r"\s+", " ", reason)[:90].replace("|", "\\|")
     return f"`{failed[1]}`: {reason}"
+
+
+def judge(mutants: list[Mutant], jobs: int, folder: Path) -> Iterator[str | None]:
+    """Yield every mutant's verdict, in order."""
+    # Forks find all of this imported.
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *TESTS])
+    tests = relevant_tests(folder)
+    running: dict[int, int] = {}
+    verdicts: dict[int, str | None] = {}
+    started = 0
+    for at in range(len(mutants)):
+        while at not in verdicts:
+            while len(running) < jobs and started < len(mutants):
+                mutant, text = mutants[started], folder / f"{started}.json"
+                text.write_text(json.dumps({mutant.file: mutant.text}))
+                stem = mutant.file.partition(".")[0]
+                pid = start(tests[stem], folder / f"{started}.txt", YOSORT_MUTANT=str(text))
+                running[pid] = started
+                started += 1
+            pid, status = os.wait()
+            done = running.pop(pid)
+            verdicts[done] = verdict(status, (folder / f"{done}.txt").read_text(errors="replace"))
+        yield verdicts[at]
+
+
+def report(mutants: list[Mutant], jobs: int) -> int:
+    """Print a row a mutant; return the exit status."""
+    print("| where | mutant | caught by |\n|---|---|---|")
+    survivors = equal = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # what is compiled goes with it
+        for mutant, caught in zip(mutants, judge(mutants, jobs, Path(folder)), strict=True):
+            reason = explained(mutant)
+            if caught is None:
+                survivors += reason is None
+                equal += reason is not None
+                caught = "**survived**" if reason is None else f"computes the same: {reason}"
+            print(f"{mutant.row} {caught} |", flush=True)
+    print(f"\n{len(mutants)} mutants, {equal} compute the same, {survivors} survived.")
+    return 1 if survivors else 0
 
 
 def main() -> int:
@@ -182,36 +255,18 @@ def main() -> int:
     parser.add_argument("--file", nargs="+", help="only these, without the suffix")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
+    parser.add_argument("--match", default="", help="only those whose line of the table has this")
     arguments = parser.parse_args()
     files = {path.stem: path.name for path in sorted(KERNELS.glob("*.cu*"))}
     if arguments.file:
         files = {stem: files[stem] for stem in arguments.file}
-    all_mutants = [mutant for file in files.values() for mutant in mutants(file)]
+    found = [mutant for file in files.values() for mutant in mutants(file)]
+    found = [mutant for mutant in found if arguments.match in mutant.row]
     if arguments.list:
-        print(*(mutant.row for mutant in all_mutants), sep="\n")
+        print(*(mutant.row for mutant in found), sep="\n")
         return 0
-    # What is compiled goes with the end of this.
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TMPDIR"] = folder
-        return report(all_mutants, arguments.jobs)
-
-
-def report(all_mutants: list[Mutant], jobs: int) -> int:
-    """Print a row a mutant; return the exit status."""
-    tests = relevant_tests()
-    print("| where | mutant | caught by |\n|---|---|---|")
-    survivors = equal = 0
-    with ThreadPoolExecutor(jobs) as pool:
-        caught_by = pool.map(partial(judge, tests), all_mutants)
-        for mutant, caught in zip(all_mutants, caught_by, strict=True):
-            reason = EQUIVALENT.get((mutant.file, mutant.after))
-            if caught is None:
-                survivors += reason is None
-                equal += reason is not None
-                caught = "**survived**" if reason is None else f"computes the same: {reason}"
-            print(f"{mutant.row} {caught} |", flush=True)
-    print(f"\n{len(all_mutants)} mutants, {equal} compute the same, {survivors} survived.")
-    return 1 if survivors else 0
+    os.chdir(ROOT)
+    return report(found, arguments.jobs)
 
 
 if __name__ == "__main__":

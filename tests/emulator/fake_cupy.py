@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import types
 from typing import Any
 
 import numpy as np
 
-from emulator import build
+from emulator import build, devices
+from emulator.devices import cuda
 
+__version__ = "0 (emulated)"
 float16, float32, float64 = np.float16, np.float32, np.float64
 int8, int32, int64, uint16, uint32 = np.int8, np.int32, np.int64, np.uint16, np.uint32
 newaxis, pi, inf = None, np.pi, np.inf
@@ -25,8 +28,11 @@ GUARD = 512
 LIMITS = {"threads": 1024, "shared": 48 << 10, "shared_optin": 227 << 10}
 #: Seed of thread orders; 0 is in order. Tests change it, results must not.
 seed = int(os.environ.get("YOSORT_EMULATOR_SEED", "1"))
-#: What the last launch counted, and all launches so far by kernel.
+#: All launches so far: the kernel and what it counted; and where they ran: (device, stream).
 launches: list[tuple[str, dict[str, int]]] = []
+places: list[tuple[int, int]] = []
+#: The emulator runs one launch at a time.
+_running = threading.Lock()
 
 
 class EmulatorError(Exception):
@@ -35,7 +41,7 @@ class EmulatorError(Exception):
 
 class _Allocation:
     def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
+        self.nbytes, self.device = nbytes, devices.current_device()
         self.memory = np.full(nbytes + 2 * GUARD + 256, 0xA5, np.uint8)
         # CuPy's pool gives 512-byte boundaries; here at least those of the widest vector load.
         skip = GUARD + (-(self.memory.ctypes.data + GUARD)) % 256
@@ -60,7 +66,7 @@ class ndarray:
     nbytes = property(lambda self: self._a.nbytes)
     strides = property(lambda self: self._a.strides)
     flags = property(lambda self: self._a.flags)
-    device = property(lambda self: cuda.Device(0))
+    device = property(lambda self: cuda.Device(self._allocation.device))
     T = property(lambda self: _wrap(self._a.T, self))
 
     def __len__(self) -> int:
@@ -270,7 +276,8 @@ class RawKernel:
 
     def __init__(self, module: RawModule, name: str) -> None:
         self.module, self.name = module, name
-        self.library = build.library(module.code, module.defines)
+        with _running:
+            self.library = build.library(module.code, module.defines)
         kinds = ctypes.create_string_buffer(256)
         getattr(self.library, f"emu_kinds_{name}")(kinds)
         text = kinds.value.decode()
@@ -290,7 +297,7 @@ class RawKernel:
         self._check_limits(grid, block, shared_mem)
         regions: list[_Region] = []
         seen: dict[int, _Allocation] = {}
-        pointers = self._arguments(arguments, regions, seen)
+        pointers, _kept = self._arguments(arguments, regions, seen)
         launch = _Launch(
             call=ctypes.cast(getattr(self.library, f"emu_call_{self.name}"), ctypes.c_void_p),
             arguments=ctypes.cast(pointers, ctypes.c_void_p),
@@ -302,9 +309,11 @@ class RawKernel:
         )
         table = (_Region * max(len(regions), 1))(*regions)
         launch.regions = ctypes.cast(table, ctypes.c_void_p)
-        failed = self.library.emu_launch(ctypes.byref(launch))
-        counters = {name: getattr(launch.counters, name) for name in _Counters.names}
-        launches.append((self.name, counters))
+        with _running:
+            failed = self.library.emu_launch(ctypes.byref(launch))
+            counters = {name: getattr(launch.counters, name) for name in _Counters.names}
+            launches.append((self.name, counters))
+            places.append((devices.current_device(), devices.current_stream().ptr))
         if failed:
             line = build.line_of(self.module.code, self.module.defines, launch.fault_pc)
             raise EmulatorError(f"{self.name}: {launch.error.decode()} [{line}]")
@@ -316,12 +325,17 @@ class RawKernel:
             raise EmulatorError(
                 f"{self.name}: wanted {len(self.kinds)} arguments, got {len(arguments)}"
             )
-        self._keep: list[Any] = []
+        kept = []
         pointers = (ctypes.c_void_p * len(arguments))()
         for i, (kind, value) in enumerate(zip(self.kinds, arguments, strict=True)):
             if isinstance(value, ndarray):
                 got, raw = "p8", np.uint64(value._a.__array_interface__["data"][0])
                 allocation = value._allocation
+                if allocation.device != devices.current_device():
+                    raise EmulatorError(
+                        f"{self.name}: argument {i} lies on device {allocation.device}, "
+                        f"the launch is on {devices.current_device()}"
+                    )
                 if id(allocation) not in seen and allocation.nbytes:
                     seen[id(allocation)] = allocation
                     regions.append(
@@ -346,9 +360,9 @@ class RawKernel:
                     f"{self.name}: argument {i}: the kernel takes {kind}, got {got}"
                 )
             held = np.array([raw])
-            self._keep.append(held)
+            kept.append(held)
             pointers[i] = held.ctypes.data
-        return pointers
+        return pointers, kept
 
     def _check_limits(self, grid: Any, block: Any, shared: int) -> None:
         threads = int(np.prod(block))
@@ -370,37 +384,6 @@ class RawKernel:
                 raise EmulatorError(f"{self.name}: no device launches {what}")
 
 
-class _Device:
-    def __init__(self, index: int = 0) -> None:
-        if index >= cuda.runtime.getDeviceCount():
-            raise cuda.runtime.CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
-        self.id = index
-        self.compute_capability = "90"
-        self.mem_info = (1 << 33, 1 << 34)
-
-    def __enter__(self) -> _Device:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def synchronize(self) -> None:
-        """Wait for nothing."""
-
-
-class _Error(RuntimeError):
-    pass
-
-
 def get_default_memory_pool() -> Any:
     """Return a pool that holds nothing back."""
     return types.SimpleNamespace(free_all_blocks=lambda: None)
-
-
-cuda = types.SimpleNamespace(
-    Device=_Device,
-    get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
-    is_available=lambda: True,
-    runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=_Error),
-    memory=types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
-)

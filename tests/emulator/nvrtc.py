@@ -1,4 +1,9 @@
-"""NVRTC without a GPU: the compiler of the nvidia-cuda-nvrtc wheel, through ctypes."""
+"""NVRTC without a GPU: the compiler of the nvidia-cuda-nvrtc wheel, through ctypes.
+
+    PYTHONPATH=tests python -m emulator.nvrtc
+
+prints what every kernel takes of a multiprocessor, as a Markdown table.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,37 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from yosort.kernels.launch import ACTIVATION_NUMBERS, SIGNATURES, source
+from yosort.ops import cuda
+from yosort.ops.signs import hash_dim
+
 #: Turing, Ampere, Orin, Hopper, Blackwell.
 ARCHITECTURES = (75, 80, 87, 90, 120)
+
+#: file -> the specialisations that models ask for
+SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
+    "hadamard_hash": [
+        {"WIDTH": hash_dim(dim, length), "CODE_LEN": length}
+        for dim in (8, 32, 48, 64, 128, 256)
+        for length in (1, 8, 9, 16)
+    ],
+    "sign_codes": [{}],
+    "lsh_cumulation": [
+        {"TABLES": cuda.TABLES, "SLICE": cuda.SLICE, "BUCKETS": buckets}
+        for buckets in (2, 256, cuda.BUCKETS)
+    ],
+    "normalize_heads": [{}],
+    "expected_attention": [
+        {"CODE_LEN": length, "CHUNK": chunk}
+        for length in (1, 8, 9, 16)
+        for chunk in (8, 16, 32, 64)
+    ],
+    "layer": [
+        *({"ACTIVATION": number, "PER_THREAD": 1} for number in ACTIVATION_NUMBERS.values()),
+        *({"ACTIVATION": 0, "PER_THREAD": count} for count in (3, 4, 16)),
+    ],
+    "convolution": [{}],
+}
 
 
 @dataclass(frozen=True)
@@ -74,3 +108,38 @@ def _parse(log: str) -> dict[str, Compiled]:
             int(shared[1]) if shared else 0,
         )
     return kernels
+
+
+def options(defines: dict[str, int], half: bool) -> tuple[str, ...]:
+    """Return what the launcher passes to the compiler."""
+    return ("--std=c++14", *(f"-D{k}={v}" for k, v in defines.items()), *(["-DHALF"] * half))
+
+
+def table() -> str:
+    """Return the largest figures of each kernel over its specialisations and both float types."""
+    head = [
+        "kernel",
+        *(f"sm_{a}" for a in ARCHITECTURES),
+        "spilled bytes",
+        "bytes of shared memory",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for kernel, (file, _) in SIGNATURES.items():
+        found = {
+            architecture: [
+                compile_kernels(source(file), architecture, options(defines, half))[kernel]
+                for defines in SPECIALISATIONS[file]
+                for half in (False, True)
+            ]
+            for architecture in ARCHITECTURES
+        }
+        registers = [str(max(c.registers for c in compiled)) for compiled in found.values()]
+        every = [c for compiled in found.values() for c in compiled]
+        spilled = max(c.spilled_bytes for c in every)
+        shared = max(c.static_shared_bytes for c in every)
+        lines.append(f"| `{kernel}` | {' | '.join(registers)} | {spilled} | {shared:,} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -227,7 +227,7 @@ void complete_warp(unsigned index) {
         ready.push_back(thread);
     }
     w.arrived = 0;
-    w.epoch++;
+    w.epoch += w.op == EMU_SYNC;    /* shuffles and ballots promise no order of memory */
 }
 
 void finish_fiber() {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,59 +98,3 @@ def test_half_precision_is_near(cupy: ModuleType, folders: dict[str, Path]) -> N
     assert got.dtype == np.float16
     wanted = yosort.load(folder, device="cpu", attention="expectation")(IDS, MASK).logits
     assert relative_error(got.get(), wanted) <= HALF_MODEL
-
-
-def test_auto_takes_the_gpu(cupy: ModuleType, folders: dict[str, Path]) -> None:
-    assert yosort.load(folders["YosoModel"]).device == "cuda:0"
-
-
-def load(folder: Path, device: str) -> Any:
-    """Load with a device alone."""
-    return yosort.load(folder, device=device)
-
-
-def test_why_there_is_no_gpu(
-    cupy: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = folders["YosoModel"]
-    with pytest.raises(yosort.DeviceError, match=r"'cuda:3': this machine has 1 CUDA device"):
-        load(folder, "cuda:3")
-    with pytest.raises(yosort.ConfigError, match='wanted "float32" or "float16" on a GPU'):
-        yosort.load(folder, device="cuda", dtype="float64")
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            cupy.cuda, "Device", lambda index: type("D", (), {"compute_capability": "61"})
-        )
-        with pytest.raises(yosort.DeviceError, match=r"wanted compute capability 7.5 .* got 6.1"):
-            load(folder, "cuda")
-
-    def no_driver() -> int:
-        raise cupy.cuda.runtime.CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cupy.cuda.runtime, "getDeviceCount", no_driver)
-        with pytest.raises(yosort.DeviceError, match=r"cudaErrorNoDevice.*NVIDIA driver"):
-            load(folder, "cuda")
-        assert load(folder, "auto").device == "cpu"
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", None)  # as if not installed
-        with pytest.raises(yosort.DeviceError, match=r"pip install 'yosort\[cuda13\]'"):
-            load(folder, "cuda")
-
-
-def test_out_of_memory_names_need_and_free(
-    cupy: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = yosort.load(folders["YosoModel"], device="cuda")
-    before = model(IDS).last_hidden_state.get()
-
-    def full(*_: Any) -> Any:
-        raise cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 1,234 bytes.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cupy, "empty", full)
-        with pytest.raises(
-            yosort.DeviceError, match=r"cuda:0: .*1,234 bytes.* 8192 MB of 16384 MB"
-        ):
-            model(IDS)
-    np.testing.assert_array_equal(model(IDS).last_hidden_state.get(), before)

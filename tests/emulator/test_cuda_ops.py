@@ -35,8 +35,8 @@ SHAPES = [
     (1, 300, 600, 1, [3]),
     (1, 520, 2, 11, [2, 3]),
 ]
-#: A transform of 2,048: codes alone.
-WIDE = (1, 1100, 2, 13, [2, 3])
+#: A transform of 2,048, and more tokens than a block takes of it: codes alone.
+WIDE = (1, 1100, 2, 13, [7, 5])
 
 
 def make_case(shape: Any, seed: int = 0) -> tuple[np.ndarray, Heads]:
@@ -67,6 +67,7 @@ def functions_of(shape: Any, fast: bool) -> HashFunctions:
 @pytest.mark.parametrize("shape", [*SHAPES, WIDE], ids=str)
 def test_codes_are_the_cpus_bit_for_bit(cupy: ModuleType, shape: Any, any_order: None) -> None:
     qkv, heads = make_case(shape)
+    qkv[-1] = 0  # a projection of 0 sets no bit
     functions = functions_of(shape, fast=True)
     assert functions.signs is not None
     gpu = CudaOps(cupy)
@@ -82,6 +83,8 @@ def test_codes_are_the_cpus_bit_for_bit(cupy: ModuleType, shape: Any, any_order:
 @pytest.mark.parametrize("form", ["expectation", "sampled", "sampled, slow hash"])
 def test_attention_is_the_cpus(cupy: ModuleType, shape: Any, form: str) -> None:
     qkv, heads = make_case(shape)
+    if len(qkv) > 3:
+        split(qkv)[0][1] = 0  # a query without a direction
     # The last layer answers some rows only.
     chosen = np.arange(0, len(qkv), 2)
     lengths = [
@@ -152,6 +155,14 @@ def test_linear_and_its_activation(cupy: ModuleType, activation: str) -> None:
     assert relative_error(got.get(), wanted) <= OP
 
 
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_activations_let_nan_through(cupy: ModuleType, activation: str) -> None:
+    gpu = CudaOps(cupy)
+    weight = gpu.linear_map([np.ones((1, 1))], [np.zeros(1)])
+    out = gpu.linear(cupy.asarray(np.full((1, 1), np.nan, np.float32)), weight, activation)
+    assert np.isnan(out.get()).all()
+
+
 @pytest.mark.parametrize("width", [1, 31, 64, 300, 768])
 def test_layer_norm_and_embeddings(cupy: ModuleType, width: int, any_order: None) -> None:
     rng = np.random.default_rng(width)
@@ -174,6 +185,17 @@ def test_layer_norm_and_embeddings(cupy: ModuleType, width: int, any_order: None
         )
     for got, wanted in zip(*results, strict=True):
         assert relative_error(got, wanted) <= OP
+
+
+def test_layer_norm_of_a_large_mean(cupy: ModuleType) -> None:
+    """The mean goes before the squares: their difference would lose what is left."""
+    x = (100 + np.random.default_rng(1).standard_normal((20, 64))).astype(np.float32)
+    gpu = CudaOps(cupy)
+    one, zero = (gpu.parameter(np.full(64, v, np.float32)) for v in (1, 0))
+    got = gpu.layer_norm(cupy.asarray(x), LayerNorm(one, zero, 1e-12)).get()
+    centred = x.astype(np.float64) - x.mean(axis=1, dtype=np.float64, keepdims=True)
+    wanted = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True))
+    assert relative_error(got, wanted) <= OP
 
 
 @pytest.mark.parametrize("following", [False, True])

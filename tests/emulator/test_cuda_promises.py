@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
+from comparing import relative_error
 
 from emulator import build, fake_cupy
+from yosort import ops as functional
 from yosort.ops import cuda
 from yosort.ops.cpu import CpuOps
 from yosort.ops.cuda import CudaOps
@@ -80,6 +83,16 @@ def test_an_overflow_shows_in_its_text_only(form: str) -> None:
         assert np.isnan(got[:5]).all()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_one_values_overflow_takes_its_head_along(form: str) -> None:
+    """As it does on the CPU: a norm that is not a number divides all of the row."""
+    qkv, heads = draw(2, 12, 3 * 2 * 8), heads_of([12], 2, 1)
+    qkv[:, 2 * 16 + 3] = np.nan
+    got = attend(CudaOps(fake_cupy), form, qkv, heads)
+    assert np.isnan(got[:, :8]).all()
+    assert np.isfinite(got[:, 8:]).all()
+
+
 def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turing has 64 KB of shared memory a block: codes of 9 bits in two passes, the same sums."""
     qkv, heads = draw(3, 40, 3 * 16), heads_of([33, 7], 2, 9)
@@ -108,23 +121,34 @@ def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(parts, whole)
 
 
-def test_every_bucket_may_be_the_same_or_every_one_another() -> None:
+def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
+    """Return the sums of one text and head over all hashes, codes [num_hash, n]."""
+    place, ops = fake_cupy.asarray, CudaOps(fake_cupy)
+    heads = heads_of([len(value)], 1, code_len)
+    both = place(codes[None].astype(np.uint16))
+    return ops.cumulate(both, both, place(value), heads).get().sum(axis=0)
+
+
+@pytest.mark.parametrize(
+    ("code_len", "possible"),
+    [
+        (9, [0]),
+        (9, [0, 511]),
+        (9, [7, 8, 9]),
+        (9, list(range(512))),
+        # The first and last of every pass.
+        (11, [0, 511, 512, 1023, 1024, 1535, 1536, 2047]),
+    ],
+    ids=["one", "ends", "neighbours", "any", "passes"],
+)
+def test_every_bucket_may_be_the_same_or_every_one_another(
+    code_len: int, possible: list[int]
+) -> None:
     """All keys in one bucket, runs of equal codes, and all apart."""
-    n, dim, num_hash = 150, 8, 5
-    value = draw(5, n, dim)
-    heads = heads_of([n], 1, 9)
-    for spread in (1, 2, 3, 512):
-        codes = np.random.default_rng(spread).integers(0, spread, (1, num_hash, n))
-        codes = codes.astype(np.uint16)
-        ops = CudaOps(fake_cupy)
-        place = fake_cupy.asarray
-        partial = ops.cumulate(place(codes), place(codes), place(value), heads).get()
-        wanted = np.zeros((n, dim), np.float64)
-        for h in range(num_hash):
-            same = codes[0, h][:, None] == codes[0, h][None]
-            wanted += same @ value.astype(np.float64)
-        error = np.abs(partial.sum(axis=0) - wanted).max() / np.abs(wanted).max()
-        assert error < 1e-6, spread
+    value = draw(5, 150, 8)
+    codes = np.random.default_rng(len(possible)).choice(possible, (5, 150))
+    wanted = sum((row[:, None] == row[None]) @ value.astype(np.float64) for row in codes)
+    assert relative_error(cumulate(codes, value, code_len), wanted) < 1e-6
 
 
 def counted(form: str, n: int) -> dict[str, int]:
@@ -144,3 +168,36 @@ def test_sampled_attention_costs_grow_with_the_length() -> None:
     for name in ("read_bytes", "written_bytes"):
         assert large[name] - middle[name] == middle[name] - small[name] > 0
     assert large["atomics"] == counted("expectation", 64)["atomics"] == 0
+
+
+@pytest.mark.parametrize(("num_hash", "code_len"), [(8, 9), (9, 10), (1, 1)])
+def test_no_round_is_wasted(num_hash: int, code_len: int) -> None:
+    """Barriers of the cumulation: per round and pass, one a tile of keys and two more."""
+    fake_cupy.launches.clear()
+    cumulate(np.zeros((num_hash, 130), int), draw(7, 130, 8), code_len)
+    per_group = -(-num_hash // -(-num_hash // cuda.TABLES))
+    rounds = sum(
+        -(-min(per_group, num_hash - first) // cuda.TABLES)
+        for first in range(0, num_hash, per_group)
+    )
+    passes = max(1, (1 << code_len) // cuda.BUCKETS)
+    assert fake_cupy.launches[-1][1]["barriers"] == rounds * passes * (-(-130 // 64) + 2)
+
+
+def test_no_tile_is_wasted() -> None:
+    """Barriers of the expectation: a pair for each chunk of dims, and a pair a tile of keys."""
+    fake_cupy.launches.clear()
+    attend(CudaOps(fake_cupy), "expectation", draw(8, 128, 3 * 64), heads_of([128], 1, 4))
+    counters = dict(fake_cupy.launches)["expected_attention"]
+    blocks, tiles, chunks = 128 // cuda.QUERY_ROWS, 128 // 64, 64 // cuda.MAX_CHUNK
+    assert counters["barriers"] == blocks * tiles * (2 * chunks + 2)
+
+
+def test_cosines_past_one_are_clamped(cupy: ModuleType) -> None:
+    """Rounding makes them, and acos has no answer there: weights of 1 and of 0, exactly."""
+    query = np.zeros((1, 2, 8), np.float32)
+    query[0, :, 0] = 1.0001, -1.0001
+    value = draw(9, 1, 2, 3)
+    place = fake_cupy.asarray
+    got = functional.expected_attention(place(query), place(query), place(value), hash_code_len=3)
+    np.testing.assert_array_equal(got.get(), value)

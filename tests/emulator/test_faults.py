@@ -171,6 +171,22 @@ def test_blocks_racing_for_an_address_are_caught() -> None:
         kernel((2,), (32,), (fake_cupy.zeros(1, np.int32),))
 
 
+def test_a_shuffle_orders_no_memory() -> None:
+    """A warp's barrier does, as CUDA says."""
+    code = """
+    extern "C" __global__ void kernel(const float *x, float *out, int n) {
+        __shared__ float staged[64];
+        const int i = threadIdx.x;
+        staged[i] = x[i];
+        __syncwarp();
+        out[i] = staged[i ^ 1];
+    }
+    """
+    np.testing.assert_array_equal(run(code), np.arange(1, 65) + np.tile([1, -1], 32))
+    with pytest.raises(fake_cupy.EmulatorError, match="race in shared"):
+        run(code.replace("__syncwarp();", "__shfl_xor_sync(0xffffffffu, i, 1);"))
+
+
 def test_atomics_are_no_race_and_are_counted() -> None:
     code = 'extern "C" __global__ void kernel(int *x) { atomicAdd(x, 1); }'
     kernel = fake_cupy.RawModule(code).get_function("kernel")

@@ -7,36 +7,10 @@ import re
 import pytest
 
 from emulator import nvrtc
-from yosort.kernels.launch import ACTIVATION_NUMBERS, SIGNATURES, source
-from yosort.ops import cuda
-from yosort.ops.signs import hash_dim
+from emulator.nvrtc import SPECIALISATIONS
+from yosort.kernels.launch import SIGNATURES, source
 
 pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc")
-
-#: file -> the specialisations that models ask for
-SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
-    "hadamard_hash": [
-        {"WIDTH": hash_dim(dim, length), "CODE_LEN": length}
-        for dim in (8, 32, 48, 64, 128)
-        for length in (1, 8, 9, 16)
-    ],
-    "sign_codes": [{}],
-    "lsh_cumulation": [
-        {"TABLES": cuda.TABLES, "SLICE": cuda.SLICE, "BUCKETS": buckets}
-        for buckets in (2, 256, cuda.BUCKETS)
-    ],
-    "normalize_heads": [{}],
-    "expected_attention": [
-        {"CODE_LEN": length, "CHUNK": chunk}
-        for length in (1, 8, 9, 16)
-        for chunk in (8, 16, 32, 64)
-    ],
-    "layer": [
-        *({"ACTIVATION": number, "PER_THREAD": 1} for number in ACTIVATION_NUMBERS.values()),
-        *({"ACTIVATION": 0, "PER_THREAD": count} for count in (3, 4, 16)),
-    ],
-    "convolution": [{}],
-}
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
@@ -44,16 +18,22 @@ SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
 @pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
 def test_kernels_compile_without_spills(architecture: int, name: str, half: bool) -> None:
     for defines in SPECIALISATIONS[name]:
-        options = ("--std=c++14", *(f"-D{k}={v}" for k, v in defines.items()))
-        if half:
-            options = (*options, "-DHALF")
-        compiled = nvrtc.compile_kernels(source(name), architecture, options)
+        compiled = nvrtc.compile_kernels(source(name), architecture, nvrtc.options(defines, half))
         assert compiled.keys() == {k for k, (file, _) in SIGNATURES.items() if file == name}
         for kernel, report in compiled.items():
             assert report.spilled_bytes == 0, (kernel, defines)
             # 256 threads must fit with room for two blocks a multiprocessor (64 Ki registers).
             assert report.registers <= 128, (kernel, defines)
             assert report.static_shared_bytes <= 48 << 10, (kernel, defines)
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+def test_wide_heads_do_not_spill(architecture: int) -> None:
+    """Wider than any model's: one block a multiprocessor, but still in registers."""
+    for width in (512, 1024, 2048):
+        options = nvrtc.options({"WIDTH": width, "CODE_LEN": 9}, half=False)
+        compiled = nvrtc.compile_kernels(source("hadamard_hash"), architecture, options)
+        assert compiled["hadamard_hash"].spilled_bytes == 0, width
 
 
 def test_signatures_are_the_sources() -> None:

@@ -34,6 +34,10 @@ __device__ inline float load(const real *p) { return *p; }
 __device__ inline void store(real *p, float x) { *p = x; }
 #endif
 
+// What a vector of this norm is divided by: torch.nn.functional.normalize's max(norm, 1e-12).
+// NaN stays NaN, so that an overflow shows.
+__device__ inline float divisor(float norm) { return norm < 1e-12f ? 1e-12f : norm; }
+
 // The sum over a warp, in a fixed order; every lane gets it.
 __device__ inline float warp_sum(float x) {
     for (int step = WARP / 2; step; step /= 2) x += __shfl_xor_sync(EVERY_LANE, x, step);

@@ -83,7 +83,7 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
         }
 }
 
-// scale[row][head] = 1 / max(|x|, 1e-12): what normalises a head's row. A warp a row and head.
+// scale[row][head]: what normalises a head's row. A warp a row and head.
 extern "C" __global__ void inverse_norms(const real *x, int64 stride, int rows, int heads, int dim,
                                          float *scale) {
     const int64 unit = (int64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
@@ -92,5 +92,5 @@ extern "C" __global__ void inverse_norms(const real *x, int64 stride, int rows, 
     float squares = 0.0f;
     for (int d = threadIdx.x % WARP; d < dim; d += WARP) squares += load(row + d) * load(row + d);
     const float norm = sqrtf(warp_sum(squares));
-    if (threadIdx.x % WARP == 0) scale[unit] = 1.0f / fmaxf(norm, 1e-12f);
+    if (threadIdx.x % WARP == 0) scale[unit] = 1.0f / divisor(norm);
 }

@@ -7,7 +7,9 @@ __device__ inline float activate(float x) {
 #if ACTIVATION == 1  // gelu
     return 0.5f * x * (1.0f + erff(x * 0.70710678f));
 #elif ACTIVATION == 2  // gelu_10
-    return fminf(fmaxf(0.5f * x * (1.0f + erff(x * 0.70710678f)), -10.0f), 10.0f);
+    // Clipped at 10; -10 is never reached. NaN stays NaN.
+    const float y = 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    return y > 10.0f ? 10.0f : y;
 #elif ACTIVATION == 3  // gelu_tanh, as 0.5 (1 + tanh u) = sigmoid(2u)
     return x * sigmoid(1.5957691f * (x + 0.044715f * x * x * x));
 #elif ACTIVATION == 4  // quick_gelu

@@ -7,18 +7,17 @@ extern "C" __global__ void normalize_heads(const float *partial, int groups, int
     const int64 units = (int64)rows * heads, step = units * dim;
     const int lane = threadIdx.x % WARP;
     if (unit >= units) return;  // a whole warp at a time
+    auto total = [&](int d) {
+        float sum = 0.0f;
+        for (int g = 0; g < groups; g++) sum += partial[g * step + unit * dim + d];
+        return sum;
+    };
     float squares = 0.0f;
     for (int d = lane; d < dim; d += WARP) {
-        float sum = 0.0f;
-        for (int g = 0; g < groups; g++) sum += partial[g * step + unit * dim + d];
-        squares += sum * sum * scale * scale;
+        const float scaled = total(d) * scale;
+        squares += scaled * scaled;
     }
-    // torch.nn.functional.normalize divides by max(norm, 1e-12).
     const float norm = sqrtf(warp_sum(squares));
-    const float factor = normalize ? scale / fmaxf(norm, 1e-12f) : scale;
-    for (int d = lane; d < dim; d += WARP) {
-        float sum = 0.0f;
-        for (int g = 0; g < groups; g++) sum += partial[g * step + unit * dim + d];
-        store(out + unit * dim + d, sum * factor);
-    }
+    const float factor = normalize ? scale / divisor(norm) : scale;
+    for (int d = lane; d < dim; d += WARP) store(out + unit * dim + d, total(d) * factor);
 }

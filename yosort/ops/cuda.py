@@ -34,7 +34,7 @@ MAX_GROUPS = 8
 #: Projections of the slow hash are computed this many bytes at a time.
 PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
-#: Host arrays (offsets, signs) whose copies on the device are kept.
+#: Host arrays (offsets, signs) whose copies on the device are kept, all streams together.
 RESIDENT = 256
 
 
@@ -75,7 +75,7 @@ class CudaOps:
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
         placed = self.xp.asarray(np.ascontiguousarray(array))
-        # What is kept serves other streams as well.
+        # Weights serve other streams as well.
         self.xp.cuda.get_current_stream().synchronize()
         return placed
 
@@ -453,8 +453,13 @@ class CudaOps:
         array: npt.NDArray[Any],
         prepare: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
     ) -> Array:
-        """Return a small host array, prepared, on the device: every layer asks for the same."""
-        key = (what, array.shape, array.tobytes())
+        """Return a small host array, prepared, on the device: every layer asks for the same.
+
+        Each stream has its own: CuPy reuses freed memory in a stream's order, and what another
+        stream still reads must not be overwritten.
+        """
+        stream = self.xp.cuda.get_current_stream().ptr
+        key = (stream, what, array.shape, array.tobytes())
         with self._lock:
             if key in self._resident:
                 self._resident.move_to_end(key)

@@ -1,0 +1,213 @@
+"""Who calls, and from where: devices, streams, threads, and machines without a usable GPU."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import yosort
+from emulator import build, devices, fake_cupy
+from yosort.cli import main
+from yosort.ops.gpu import find_gpu
+from yosort.ops.interface import LayerNorm
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
+
+CONFIG = yosort.YosoConfig(
+    vocab_size=50, hidden_size=24, num_hidden_layers=2, num_attention_heads=3,
+    intermediate_size=40, max_position_embeddings=40, hash_code_len=4, num_hash=6,
+)  # fmt: skip
+IDS = np.random.default_rng(0).integers(3, 50, (6, 9))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint."""
+    yosort.YosoModel(CONFIG, seed=1, device="cpu").save_pretrained(tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, device: str, **options: Any) -> Any:
+    """Load with sampled attention."""
+    return yosort.YosoModel.from_pretrained(folder, device=device, attention="sampled", **options)
+
+
+def raising(error: Exception) -> Any:
+    """Return a function that raises."""
+
+    def function(*_: Any) -> Any:
+        raise error
+
+    return function
+
+
+def test_several_devices(cupy: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls in turn: what a model launches runs where its weights are."""
+    monkeypatch.setattr(devices, "count", 2)
+    models = [load(folder, f"cuda:{i}") for i in range(2)]
+    for _ in range(2):
+        outputs = []
+        for i, model in enumerate(models):
+            cupy.places.clear()
+            outputs.append(model(IDS).last_hidden_state)
+            assert {device for device, _ in cupy.places} == {i}
+        assert [out.device.id for out in outputs] == [0, 1]
+        np.testing.assert_array_equal(outputs[0].get(), outputs[1].get())
+    assert devices.current_device() == 0
+    ones = models[0]._ops.parameter(np.ones(24, np.float32))
+    norm = LayerNorm(ones, ones, 1e-12)
+    with pytest.raises(cupy.EmulatorError, match="lies on device 1, the launch is on 0"):
+        models[0]._ops.layer_norm(outputs[1][0], norm)
+
+
+def test_the_callers_stream_is_used(cupy: Any, folder: Path) -> None:
+    """Every launch goes there, and no small array that is kept serves two streams.
+
+    CuPy reuses freed memory in the order of the stream that it was taken on: an array that another
+    stream still reads could be overwritten.
+    """
+    model = load(folder, "cuda")
+    wanted = model(IDS).last_hidden_state.get()
+    resident = dict(model._ops._resident)
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        cupy.places.clear()
+        out = model(IDS).last_hidden_state
+        assert set(cupy.places) == {(0, stream.ptr)}
+    np.testing.assert_array_equal(out.get(), wanted)
+    assert len(model._ops._resident) == 2 * len(resident)
+
+
+def test_threads_share_a_model(cupy: Any, folder: Path) -> None:
+    model = load(folder, "cuda")
+    texts = [IDS[i : i + 1, : 3 + i] for i in range(6)]
+    wanted = [load(folder, "cuda")(ids).last_hidden_state.get() for ids in texts]
+    answers: dict[tuple[int, int], np.ndarray] = {}
+
+    def work(i: int) -> None:
+        with cupy.cuda.Stream(non_blocking=True):
+            for turn in range(3):
+                answers[i, turn] = model(texts[i]).last_hidden_state.get()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 3 * len(texts)
+    for (i, _), got in answers.items():
+        np.testing.assert_array_equal(got, wanted[i])
+
+
+def test_auto_takes_the_gpu(cupy: Any, folder: Path) -> None:
+    model = load(folder, "auto")
+    assert model.device == "cuda:0"
+    assert type(model(IDS).last_hidden_state) is cupy.ndarray
+
+
+def test_what_no_gpu_has(cupy: Any, folder: Path) -> None:
+    with pytest.raises(yosort.DeviceError, match=r"'cuda:3': this machine has 1 CUDA device"):
+        load(folder, "cuda:3")
+    with pytest.raises(yosort.ConfigError, match='wanted "float32" or "float16" on a GPU'):
+        load(folder, "cuda", dtype="float64")
+
+
+def test_out_of_memory_names_need_and_free(
+    cupy: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(folder, "cuda")
+    before = model(IDS).last_hidden_state.get()
+    error = cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 1,234 bytes.")
+    with monkeypatch.context() as patch:
+        patch.setattr(cupy, "empty", raising(error))
+        with pytest.raises(
+            yosort.DeviceError, match=r"cuda:0: .*1,234 bytes.* 8192 MB of 16384 MB"
+        ):
+            model(IDS)
+    np.testing.assert_array_equal(model(IDS).last_hidden_state.get(), before)
+
+
+NO_GPU: dict[str, tuple[str, Any, str]] = {
+    # what is wrong: (where in cupy, what is there, what the error says)
+    "no driver": (
+        "cuda.runtime.getDeviceCount",
+        raising(devices.CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")),
+        r"cudaErrorNoDevice.*wanted an NVIDIA driver",
+    ),
+    "driver older than the wheel": (
+        "cuda.runtime.getDeviceCount",
+        raising(devices.CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version")),
+        r"cudaErrorInsufficientDriver.*as new as the cupy wheel.*yosort\[cuda12\]",
+    ),
+    "no device": ("cuda.runtime.getDeviceCount", lambda: 0, "this machine has 0 CUDA device"),
+    "too old": (
+        "cuda.Device",
+        lambda index: type("D", (), {"compute_capability": "61"}),
+        "wanted compute capability 7.5 or newer, got 6.1",
+    ),
+    "no compiler": (
+        "cuda.nvrtc.getVersion",
+        raising(RuntimeError("CuPy failed to load libnvrtc.so.12: OSError")),
+        r"libnvrtc.so.12.*`pip install 'yosort\[cuda13\]'`",
+    ),
+    "no cuBLAS": (
+        "cuda.get_cublas_handle",
+        raising(ImportError('Failure finding "libcublasLt.so.13"')),
+        r"libcublasLt.so.13.*`pip install 'yosort\[cuda13\]'`",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NO_GPU)
+def test_why_there_is_no_gpu(
+    cupy: Any,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    """The same words from a model and from the doctor; "auto" takes the CPU."""
+    place, value, message = NO_GPU[what]
+    monkeypatch.setattr(f"emulator.fake_cupy.{place}", value)
+    with pytest.raises(yosort.DeviceError, match=f"device='cuda': .*{message}"):
+        load(folder, "cuda")
+    assert load(folder, "auto").device == "cpu"
+    assert main(["doctor"]) == 0
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("GPU"))
+    assert "none usable" in line
+    assert message.partition(".*")[0].replace("\\", "") in line
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (None, r"cupy is not installed; `pip install 'yosort\[cuda13\]'`"),
+        (ImportError("libcublas.so.12: cannot open"), r"its wheel for another CUDA.*libcublas"),
+        (OSError("libcuda.so.1: cannot open"), r"its wheel for another CUDA.*libcuda"),
+    ],
+    ids=["missing", "import error", "library missing"],
+)
+def test_a_cupy_that_does_not_load(
+    error: Exception | None, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    if error is None:
+        monkeypatch.setitem(sys.modules, "cupy", None)
+    else:
+        text = f"raise {type(error).__name__}({str(error)!r})"
+        (tmp_path / "cupy.py").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(yosort.DeviceError, match=message):
+        find_gpu()
+
+
+def test_the_doctor_finds_the_gpu(cupy: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    assert f"cupy                  {fake_cupy.__version__}" in report
+    assert "cuda:0, compute capability 9.0" in report
+    assert "8,192 of 16,384 MB free" in report
