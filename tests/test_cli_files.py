@@ -157,6 +157,103 @@ def test_failures_are_collected_with_their_number(
     assert "inputs[1]: text too long" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
+def test_a_failure_keeps_its_row(
+    models: dict[str, Path], tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "embed" if suffix == "npy" else "classify"
+    source, output = tmp_path / "in.txt", tmp_path / f"out.{suffix}"
+    source.write_text("word " * 300 + "\nshort\n\nlast\n", encoding="utf-8")
+    arguments = ["--input", source, "--output", output, "--on-error", "collect"]
+    assert run(models, command, *arguments) == 1
+    error = capsys.readouterr().err
+    assert "1 of 3 inputs failed" in error
+    assert "skipped 1 empty lines; the first is" in error
+    if suffix == "npy":
+        assert np.isnan(np.load(output)).all(axis=1).tolist() == [True, False, False]
+    elif suffix == "csv":
+        rows = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8"))))
+        assert ["at most 64 tokens" in row["error"] for row in rows] == [True, False, False]
+        assert [bool(row["label"]) for row in rows] == [False, True, True]
+    else:
+        results = lines(output.read_text(encoding="utf-8"))
+        assert [isinstance(result, dict) and "error" in result for result in results] == [
+            True, False, False
+        ]  # fmt: skip
+    # A resumed run numbers failures on from where the file ends.
+    source.write_text(source.read_text(encoding="utf-8") + "word " * 300, encoding="utf-8")
+    assert run(models, command, *arguments, "--resume") == 1
+    if suffix == "jsonl":
+        assert lines(output.read_text(encoding="utf-8"))[-1]["index"] == 3  # type: ignore[index]
+
+
+def test_several_files_and_standard_input_are_read_in_order(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first, last = tmp_path / "a.txt", tmp_path / "b.jsonl"
+    first.write_text(TEXTS[0], encoding="utf-8")
+    last.write_text(json.dumps({"text": TEXTS[2]}), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(TEXTS[1]))
+    assert run(models, "classify", "--input", first, "-", last) == 0
+    got = capsys.readouterr().out
+    assert run(models, "classify", *TEXTS[:3]) == 0
+    assert capsys.readouterr().out == got
+
+
+def test_words_are_read_from_lists_or_lines(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "w.jsonl"
+    source.write_text(
+        '["A", "dog"]\n{"words": ["A", "dog"]}\n{"text": "A dog"}\n', encoding="utf-8"
+    )
+    arguments = ["--is-split-into-words", "--ignore-labels"]
+    assert run(models, "ner", "--input", source, *arguments) == 0
+    one, two, three = lines(capsys.readouterr().out)
+    assert one == two == three != []
+
+
+def test_a_cut_text_is_said_so(
+    models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.npy"
+    source.write_text("short\n" + ("word " * 300 + "\n") * 2, encoding="utf-8")
+    arguments = ["--input", source, "--output", output, "--overflow", "truncate"]
+    assert run(models, "embed", *arguments) == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "inputs[1]: cut to 64 tokens", "2 inputs were cut"
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="interrupts by signal")
+def test_ctrl_c_says_how_far_it_got_and_resume_goes_on(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("\n".join(TEXTS * 3000) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "yosort", "classify", "--model", str(models["classify"])]
+    command += ["--input", str(source), "--output", str(output), "--batch-tokens", "200"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size > 10_000):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    written = lines(output.read_text(encoding="utf-8"))
+    assert 0 < len(written) < len(TEXTS) * 3000
+    assert error.strip() == (
+        f"yosort: interrupted after {len(written)} results in {output}; --resume goes on"
+    )
+    assert subprocess.run([*command, "--resume"], cwd=tmp_path, check=False).returncode == 0
+    whole = lines(output.read_text(encoding="utf-8"))
+    assert len(whole) == len(TEXTS) * 3000
+    assert whole[: len(written)] == written
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -165,6 +262,15 @@ def test_failures_are_collected_with_their_number(
         (["classify", "text", "--resume"], "--resume: wanted --output"),
         (["classify", "text", "--output", "exists.jsonl"], "--resume continues it"),
         (["embed", "text", "--output", "new.npy", "--pooling", "none"], "--pooling cls or mean"),
+        (["embed", "text", "--output", "new.csv"], "results are vectors"),
+        (["embed", "text", "--output", "new.npz"], "in .jsonl, .csv or .npy"),
+        (["ner", "text", "--output", "new.csv"], "any number of entities"),
+        (["classify", "text", "--output", "new.csv", "--top-k", "2"], "wanted --top-k 1"),
+        (["classify", "text", "--output", "new.npy"], "results are no vectors"),
+        (["classify", "text", "--output", "exists.csv", "--resume"], "wanted a first line label"),
+        (["classify", "text", "--output", "none/x.jsonl"], "cannot be written: No such file"),
+        (["classify", "--input", "bytes.txt"], "bytes.txt: wanted text in UTF-8"),
+        (["classify", "--input", "."], ".: cannot be read: Is a directory"),
         (["embed", "text", "--output", "exists.npy", "--resume"], "cannot be continued"),
         (["qa", "Who?"], "wanted a context"),
         (["classify", "--input", "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
@@ -181,6 +287,8 @@ def test_errors_say_what_to_do(
     Path("exists.jsonl").write_text('{"other": 1}\n', encoding="utf-8")
     Path("bad.jsonl").write_text('"fine"\n{"text"\n', encoding="utf-8")
     Path("exists.npy").write_bytes(b"not numpy")
+    Path("exists.csv").write_text("other\n1\n", encoding="utf-8")
+    Path("bytes.txt").write_bytes(b"caf\xe9\n")
     assert run(models, *arguments) == 1  # type: ignore[arg-type]
     error = capsys.readouterr().err
     assert error.startswith("yosort: error: ")

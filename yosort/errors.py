@@ -23,4 +23,5 @@ class InputError(YosortError, ValueError):
 
 def one_line(error: Exception) -> str:
     """Return an error's message on one line, as a command line prints it."""
-    return "; ".join(line.strip() for line in str(error).splitlines())
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line).replace(":;", ":")

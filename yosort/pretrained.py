@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,6 +37,7 @@ from yosort.weights import base_shapes, head_shapes, random_parameters, select, 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_log = logging.getLogger("yosort")
 PADDING = ("masked", "attended")
 
 
@@ -162,7 +164,8 @@ class PretrainedModel:
             local_files_only: take a hub id from the local cache alone.
             cache_dir: the cache, if not the hub library's default.
             token: the hub's access token.
-            allow_random_head: draw the head at random if the checkpoint has none of it.
+            allow_random_head: draw the head at random if the checkpoint has none of it, and log a
+                warning: its answers mean nothing until it is trained.
 
         Raises:
             CheckpointError: weights missing, unexpected, misshapen (all named) or unreadable.
@@ -185,6 +188,11 @@ class PretrainedModel:
             allow_random_head=allow_random_head,
         )
         parameters.update(random_parameters(random, config, cls.head, check_seed(seed)))
+        if random:
+            _log.warning(
+                "%s has no %s head: %d weights drawn at random; answers mean nothing until trained",
+                folder.name, cls.head, len(random),
+            )  # fmt: skip
         model = cls.__new__(cls)
         model._set_up(
             config,

@@ -57,7 +57,9 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CheckpointError(
-                f"{folder}: wanted tokenizer.json, or vocab.json and merges.txt, found neither"
+                f"{folder}: wanted tokenizer.json, or vocab.json and merges.txt, found neither; "
+                "transformers' AutoTokenizer writes a tokenizer.json: from_pretrained, then "
+                "save_pretrained"
             ) from None
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
@@ -66,11 +68,20 @@ class Tokenizer:
     def encode(
         self, text: str | list[str], pair: str | None = None, *, add_special_tokens: bool = True
     ) -> tokenizers.Encoding:
-        """Tokenize a text, a pair of texts, or a list of words."""
+        """Tokenize a text, a pair of texts, or a list of words.
+
+        Raises:
+            InputError: a text that is no Unicode, as bytes read in a wrong encoding leave it.
+        """
         words = not isinstance(text, str)
-        return self.backend.encode(
-            text, pair, is_pretokenized=words, add_special_tokens=add_special_tokens
-        )
+        try:
+            return self.backend.encode(
+                text, pair, is_pretokenized=words, add_special_tokens=add_special_tokens
+            )
+        except TypeError:
+            raise InputError(
+                "wanted Unicode text, got one with lone surrogates: was it read as UTF-8?"
+            ) from None
 
     def truncating(self, max_tokens: int, stride: int, strategy: str) -> Tokenizer:
         """Return a copy that cuts at max_tokens; its encodings' `overflowing` are the rest.

@@ -175,7 +175,7 @@ def _report(
     if bare and any(name in own for name in missing):
         hint = (
             "\nThe checkpoint has no such head. Load it into the class that its config names, "
-            "or pass allow_random_head=True to draw the head at random."
+            "or pass allow_random_head=True (--allow-random-head) to draw the head at random."
         )
     raise CheckpointError(
         f"{where}: {len(lines)} weights do not fit the model that config.json describes:\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,16 +16,17 @@ from yosort.errors import YosortError, one_line
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 for a failure, 2 for wrong usage."""
     arguments = build_parser().parse_args(argv)
+    logging.basicConfig(format="yosort: %(message)s")
     try:
         return int(arguments.run(arguments) or 0)
-    except YosortError as error:
-        if arguments.debug:
-            raise
-        print(f"yosort: error: {one_line(error)}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # The reader went away (`| head`): stop quietly, as other filters do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (YosortError, OSError) as error:
+        if arguments.debug:
+            raise
+        print(f"yosort: error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("yosort: interrupted", file=sys.stderr)

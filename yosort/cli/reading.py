@@ -16,26 +16,29 @@ FORMATS = ("lines", "jsonl", "csv")
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
-def add_arguments(parser: argparse.ArgumentParser, fields: str) -> None:
-    """Add the options of reading; `fields` says which keys or columns matter."""
+def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> None:
+    """Add the options of reading; `keys` are the JSON keys or CSV columns that the task takes."""
     group = parser.add_argument_group("input")
-    group.add_argument("--input", type=Path, metavar="FILE", help="read texts from a file")
     group.add_argument(
-        "--format", choices=FORMATS, help="of the input; by the file's suffix, else lines"
+        "--input", nargs="+", metavar="FILE", help="read texts from files; - is standard input"
+    )
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="of the input; else by the file's suffix (.jsonl, .csv), else lines",
     )
     group.add_argument(
         "--field",
-        default="text",
         metavar="NAME",
-        help=f"which key or column holds the text (text); also read: {fields}",
+        help=f"the JSON key or CSV column that holds the text; else {' and '.join(keys)}",
     )
 
 
 def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Any]:
-    """Yield the texts of the arguments, the file or standard input.
+    """Yield the texts of the arguments, the files or standard input.
 
     A line is a text. A JSON line is a text, or an object from which `keys` are taken; a CSV row
-    likewise. An object with --field alone yields its text.
+    likewise. An object with --field yields that field alone.
 
     Raises:
         InputError: what is not there or not of the format, with the line's number.
@@ -45,19 +48,54 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Any]:
             raise InputError("wanted texts as arguments or --input, got both")
         yield from arguments.text
         return
-    kind = arguments.format
-    if arguments.input is None:
-        yield from _parse(sys.stdin, kind or "lines", "standard input", arguments.field, keys)
-        return
-    kind = kind or _BY_SUFFIX.get(arguments.input.suffix.lower(), "lines")
+    skipped = _Skipped()
+    for name in arguments.input or ["-"]:
+        yield from _read_file(name, arguments.format, arguments.field, keys, skipped)
+    if skipped.count:
+        where = f"the first is {skipped.first}"
+        print(f"yosort: skipped {skipped.count} empty lines; {where}", file=sys.stderr)
+
+
+class _Skipped:
+    """Lines without a text: they get no result, so that line numbers shift; hence the message."""
+
+    count = 0
+    first = ""
+
+    def add(self, where: str) -> None:
+        self.count += 1
+        self.first = self.first or where
+
+
+def _read_file(
+    name: str, kind: str | None, field: str | None, keys: tuple[str, ...], skipped: _Skipped
+) -> Iterator[Any]:
+    label = "standard input" if name == "-" else name
+    kind = kind or _BY_SUFFIX.get(Path(name).suffix.lower(), "lines")
     try:
-        with arguments.input.open(encoding="utf-8-sig", newline="") as file:
-            yield from _parse(file, kind, str(arguments.input), arguments.field, keys)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{arguments.input}: cannot be read: {error}") from None
+        if name == "-":
+            if sys.stdin.isatty():
+                print("yosort: reading lines from the keyboard; Ctrl-D ends", file=sys.stderr)
+            yield from _parse(sys.stdin, kind, label, field, keys, skipped)
+            return
+        with Path(name).open(encoding="utf-8-sig", newline="") as file:
+            yield from _parse(file, kind, label, field, keys, skipped)
+    except UnicodeDecodeError:
+        raise InputError(f"{label}: wanted text in UTF-8, got other bytes") from None
+    except csv.Error as error:
+        raise InputError(f"{label}: not CSV: {error}") from None
+    except OSError as error:
+        raise InputError(f"{label}: cannot be read: {error.strerror}") from None
 
 
-def _parse(file: TextIO, kind: str, name: str, field: str, keys: tuple[str, ...]) -> Iterator[Any]:
+def _parse(
+    file: TextIO,
+    kind: str,
+    name: str,
+    field: str | None,
+    keys: tuple[str, ...],
+    skipped: _Skipped,
+) -> Iterator[Any]:
     if kind == "csv":
         rows = csv.DictReader(file)
         for row in rows:
@@ -65,26 +103,30 @@ def _parse(file: TextIO, kind: str, name: str, field: str, keys: tuple[str, ...]
         return
     for number, line in enumerate(file, 1):
         text = line.rstrip("\r\n")
+        where = f"{name}, line {number}"
         if not text.strip():
+            skipped.add(where)
             continue
         if kind == "lines":
             yield text
             continue
         try:
             value = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{name}, line {number}: not JSON: {error}") from None
-        where = f"{name}, line {number}"
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
         yield _pick(value, where, field, keys) if isinstance(value, dict) else value
 
 
-def _pick(row: dict[str, Any], where: str, field: str, keys: tuple[str, ...]) -> Any:
+def _pick(row: dict[str, Any], where: str, field: str | None, keys: tuple[str, ...]) -> Any:
     """Return the text of an object, or those of the task's keys that it has."""
-    if field != "text" or not keys:
+    names = ", ".join(sorted(map(str, row)))
+    if field is not None:
         if field not in row:
-            raise InputError(f"{where}: wanted a field {field!r}, got {sorted(map(str, row))}")
+            raise InputError(f"{where}: wanted a field {field!r}, got {names}")
         return row[field]
     found = {key: row[key] for key in keys if row.get(key) is not None}
     if not found:
-        raise InputError(f"{where}: wanted {' and '.join(keys)}, got {sorted(map(str, row))}")
+        raise InputError(
+            f"{where}: wanted {' and '.join(keys)}, got {names}; --field names another"
+        )
     return found["text"] if found.keys() == {"text"} else found

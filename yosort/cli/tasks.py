@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         'yosort fill-mask "Paris is the <mask> of France."',
     )
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="answers a mask (5)")
-    fill.add_argument("--targets", nargs="+", metavar="WORD", help="choose among these words")
+    fill.add_argument(
+        "--targets", nargs="+", metavar="WORD", help="choose among these words; write them last"
+    )
     _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), _show_masks)
 
     classify = _command(
@@ -36,7 +39,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     classify.add_argument("--top-k", type=int, default=1, metavar="K", help="labels a text (1)")
     classify.add_argument(
-        "--function-to-apply", choices=("softmax", "sigmoid", "none"), help="config.json's"
+        "--function-to-apply",
+        choices=("softmax", "sigmoid", "none"),
+        help="scores to probabilities; else what config.json says",
     )
     keys = ("text", "text_pair")
     _finish(classify, "text-classification", keys, ("top_k", "function_to_apply"), _show_labels)
@@ -52,12 +57,17 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "--aggregation-strategy",
         choices=("none", "simple", "first", "average", "max"),
         default="simple",
-        help="how tokens become entities (simple)",
+        help="none: tokens; simple: neighbours of one label; the others label words first (simple)",
     )
     ner.add_argument("--ignore-labels", nargs="*", metavar="LABEL", help="leave these out (O)")
     ner.add_argument("--stride", type=int, metavar="N", help="overlap of a long text's windows")
-    aggregation = ("aggregation_strategy", "ignore_labels", "stride")
-    _finish(ner, "token-classification", ("text",), aggregation, _show_entities)
+    ner.add_argument(
+        "--is-split-into-words",
+        action="store_true",
+        help="texts are words: JSON lists under `words`, or lines cut at white space",
+    )
+    tagging = ("aggregation_strategy", "ignore_labels", "stride", "is_split_into_words")
+    _finish(ner, "token-classification", ("text", "words"), tagging, _show_entities)
 
     qa = _command(
         commands,
@@ -70,11 +80,18 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     qa.add_argument("--context-file", type=Path, metavar="FILE", help="the same, from a file")
     qa.add_argument("--top-k", type=int, default=1, metavar="K", help="answers a question (1)")
     qa.add_argument("--max-answer-len", type=int, default=15, metavar="N", help="tokens (15)")
-    qa.add_argument("--doc-stride", type=int, metavar="N", help="overlap of windows")
+    qa.add_argument("--doc-stride", type=int, metavar="N", help="tokens windows overlap by")
     qa.add_argument("--max-seq-len", type=int, metavar="N", help="tokens of a window")
+    qa.add_argument("--max-question-len", type=int, metavar="N", help="refuse longer ones")
     qa.add_argument("--handle-impossible-answer", action="store_true", help="may answer nothing")
-    limits = ("max_answer_len", "doc_stride", "max_seq_len")
-    answering = ("top_k", *limits, "handle_impossible_answer")
+    qa.add_argument(
+        "--no-align-to-words",
+        dest="align_to_words",
+        action="store_false",
+        help="answers may begin and end within words",
+    )
+    limits = ("max_answer_len", "doc_stride", "max_seq_len", "max_question_len")
+    answering = ("top_k", *limits, "handle_impossible_answer", "align_to_words")
     _finish(qa, "question-answering", ("question", "context"), answering, _show_answers)
 
     embed = _command(
@@ -98,7 +115,8 @@ def _command(
         name,
         parents=[common],
         help=what,
-        description=f"{what[0].upper()}{what[1:]}; one JSON line a text.",
+        description=f"{what[0].upper()}{what[1:]}. Writes a JSON line for each, in their order; "
+        "on a terminal, texts given as arguments are answered in plain lines.",
         epilog=f"example: {example}",
     )
     noun = "questions" if name == "qa" else "texts"
@@ -116,38 +134,47 @@ def _finish(
     show: Callable[[Any], Iterator[str]] | None,
 ) -> None:
     """Add what all tasks share, and say how to run this one."""
-    reading.add_arguments(parser, ", ".join(keys))
+    reading.add_arguments(parser, keys)
     group = parser.add_argument_group("output")
     group.add_argument("--output", type=Path, metavar="FILE", help=".jsonl, .csv or .npy")
     group.add_argument("--resume", action="store_true", help="continue an interrupted --output")
     group.add_argument(
-        "--overflow", choices=("error", "truncate", "stride"), help="for texts that are too long"
+        "--overflow",
+        choices=("error", "truncate", "stride"),
+        help="texts that are too long: refuse, cut, or (ner, qa) read in windows",
     )
     group.add_argument(
         "--on-error",
         choices=("raise", "collect"),
         default="raise",
-        help="collect: an {index, error} object in a failing text's place (raise)",
+        help="a failing text ends the run, or leaves {index, error} in its place (raise)",
     )
     group.add_argument(
         "--batch-tokens", type=int, default=16384, metavar="N", help="computed at once (16384)"
     )
-    add_model_options(parser)
+    add_model_options(parser).add_argument(
+        "--allow-random-head",
+        action="store_true",
+        help="try a task that the checkpoint has no head for; answers mean nothing",
+    )
     parser.set_defaults(run=lambda arguments: _run(arguments, task, keys, options, show))
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of loading a model."""
+def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of loading a model, and return their group."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
     group.add_argument("--dtype", default="float32", help="float32; float16 on a GPU (float32)")
-    group.add_argument("--attention", choices=("expectation", "sampled"), help="config.json's")
+    group.add_argument(
+        "--attention", choices=("expectation", "sampled"), help="else what config.json says"
+    )
     group.add_argument("--num-hash", type=int, metavar="M", help="hashes of sampled attention")
     group.add_argument("--seed", type=int, default=0, help="of the hash functions (0)")
     group.add_argument("--num-threads", type=int, metavar="T", help="CPU threads")
     group.add_argument("--revision", help="of a hub id")
     group.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
+    return group
 
 
 def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -174,49 +201,80 @@ def _run(
 ) -> int:
     from yosort.tasks import pipeline
 
-    run = pipeline(task, arguments.model, **model_options(arguments))
+    run = pipeline(
+        task,
+        arguments.model,
+        **model_options(arguments),
+        allow_random_head=arguments.allow_random_head,
+    )
     given = {name: getattr(arguments, name) for name in options}
     if arguments.overflow:
         given["overflow"] = arguments.overflow
     inputs = reading.read(arguments, keys)
     if task == "question-answering":
         inputs = _with_context(inputs, _context(arguments))
+    elif given.get("is_split_into_words"):
+        inputs = (value.split() if isinstance(value, str) else value for value in inputs)
+    writer: writing.Writer
     if show and arguments.text and arguments.output is None and sys.stdout.isatty():
-        for result in run(inputs, **given):
-            for line in show(result):
-                print(line)
-        return 0
-    writer = writing.open_writer(arguments.output, resume=arguments.resume)
+        writer = writing.Screen(show)
+    else:
+        fields, width = _forms(arguments, task, run.model.config.hidden_size)
+        writer = writing.open_writer(
+            arguments.output, resume=arguments.resume, fields=fields, width=width
+        )
     skipped = sum(1 for _ in islice(inputs, writer.done))
     if skipped < writer.done:
         raise InputError(
             f"{arguments.output}: holds {writer.done} results, but there are {skipped} inputs"
         )
     failures, written = 0, writer.done
-    wants_bar = arguments.output is not None and sys.stderr.isatty()
     try:
         for result in run(
             inputs,
             **given,
             batch_tokens=arguments.batch_tokens,
             on_error=arguments.on_error,
-            progress=wants_bar,
+            progress=arguments.output is not None and sys.stderr.isatty(),
         ):
             if isinstance(result, Failure):
                 failures += 1
-                writer.write({"index": skipped + result.index, "error": str(result.error)})
-            else:
-                writer.write(result)
+                result = replace(result, index=skipped + result.index)
+            writer.write(result)
             written += 1
     except KeyboardInterrupt:
-        hint = "; --resume goes on" if arguments.output else ""
+        hint = f" in {arguments.output}; --resume goes on" if arguments.output else ""
         print(f"yosort: interrupted after {written} results{hint}", file=sys.stderr)
         return 130
+    except InputError:
+        if arguments.output and written:
+            print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
+        raise
     finally:
         writer.close()
     if failures:
         print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _forms(
+    arguments: argparse.Namespace, task: str, hidden_size: int
+) -> tuple[tuple[str, ...] | str, int | str]:
+    """Return a .csv's columns and a .npy's width, or why the results fit into neither."""
+    vectors = "results are vectors"
+    if task == "feature-extraction":
+        pooled = arguments.pooling != "none"
+        return vectors, hidden_size if pooled else "wanted --pooling cls or mean, a row a text,"
+    columns = {
+        "fill-mask": ("score", "token", "token_str", "sequence"),
+        "text-classification": ("label", "score"),
+        "question-answering": ("score", "start", "end", "answer"),
+    }
+    fields: tuple[str, ...] | str = "a text has any number of entities: no rows"
+    if task in columns:
+        one = arguments.top_k == 1
+        fields = columns[task] if one else "wanted --top-k 1, a row a text,"
+    return fields, "results are no vectors"
 
 
 def _context(arguments: argparse.Namespace) -> str | None:
@@ -237,7 +295,10 @@ def _with_context(inputs: Iterator[Any], context: str | None) -> Iterator[Any]:
             value = {"question": value}
         if isinstance(value, dict) and "context" not in value:
             if context is None:
-                raise InputError("wanted a context: --context, --context-file, or in the input")
+                raise InputError(
+                    "wanted a context: --context TEXT, --context-file FILE, or an --input with "
+                    "question and context"
+                )
             value = {**value, "context": context}
         yield value
 

@@ -1,4 +1,7 @@
-"""Where a command's results go: JSON lines, CSV or .npy, so that an interrupted run can go on."""
+"""Where a command's results go: JSON lines, CSV or .npy, so that an interrupted run can go on.
+
+Whatever the form, the n-th result in the file is that of the n-th input: --resume counts on it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 from yosort.errors import InputError
+from yosort.tasks.stream import Failure
+
+#: Columns of a CSV file beside the task's own.
+EXTRA_FIELDS = ("truncated", "error")
 
 
 class Writer(Protocol):
@@ -25,7 +33,7 @@ class Writer(Protocol):
     done: int
 
     def write(self, result: Any) -> None:
-        """Add a result; it is whole in the file when this returns, or not there."""
+        """Add a result or a Failure; it is whole in the file when this returns, or not there."""
         ...
 
     def close(self) -> None:
@@ -33,30 +41,67 @@ class Writer(Protocol):
         ...
 
 
-def open_writer(path: Path | None, *, resume: bool) -> Writer:
+def open_writer(
+    path: Path | None, *, resume: bool, fields: tuple[str, ...] | str, width: int | str
+) -> Writer:
     """Return the writer of a path by its suffix; None: JSON lines on standard output.
 
+    Args:
+        path: ends in .jsonl, .csv or .npy.
+        resume: continue the file if it is there.
+        fields: a result's keys, the columns of a .csv; or why results do not fit into one.
+        width: a result's length, the columns of a .npy; or why results do not fit into one.
+
     Raises:
-        InputError: the file exists and resume is off, or cannot be opened or continued.
+        InputError: the file exists and resume is off, or cannot be opened or continued, or results
+            do not fit its form.
     """
     if path is None:
         if resume:
             raise InputError("--resume: wanted --output FILE to continue")
-        return _Lines(sys.stdout.buffer, 0, as_csv=False)
+        return _Lines(sys.stdout.buffer, 0)
+    suffix = path.suffix.lower()
+    if suffix not in (".jsonl", ".ndjson", ".csv", ".npy"):
+        raise InputError(f"--output: wanted a name in .jsonl, .csv or .npy, got {str(path)!r}")
+    for ending, form in ((".csv", fields), (".npy", width)):
+        if suffix == ending and isinstance(form, str):
+            raise InputError(f"--output: {form} for {ending}; .jsonl takes every result")
     if path.exists() and not resume:
         raise InputError(f"{path}: exists already; --resume continues it")
-    suffix = path.suffix.lower()
     try:
         file = path.open("r+b" if path.exists() else "w+b")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error}") from None
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     try:
         if suffix == ".npy":
-            return _Npy(file, path)
-        return _Lines(file, _whole_lines(file), as_csv=suffix == ".csv")
+            return _Npy(file, path, int(width))
+        lines = _whole_lines(file)
+        return _Csv(file, path, lines, tuple(fields)) if suffix == ".csv" else _Lines(file, lines)
     except InputError:
         file.close()
         raise
+
+
+class Screen:
+    """Shows results to a reader, a few lines each."""
+
+    done = 0
+
+    def __init__(self, show: Callable[[Any], Iterator[str]]) -> None:
+        self._show = show
+
+    def write(self, result: Any) -> None:
+        """See `Writer.write`."""
+        lines = [f"  error  {result.error}"] if isinstance(result, Failure) else self._show(result)
+        shown = False
+        for line in lines:
+            print(line, flush=True)
+            shown = True
+        if not shown:
+            print("  nothing found", flush=True)
+
+    def close(self) -> None:
+        """See `Writer.close`."""
 
 
 def _whole_lines(file: BinaryIO) -> int:
@@ -76,15 +121,9 @@ def _whole_lines(file: BinaryIO) -> int:
 class _Lines:
     """A line a result; written whole, so that a reader or a crash never sees half of one."""
 
-    def __init__(self, file: Any, lines: int, *, as_csv: bool) -> None:
-        self._file, self._csv = file, as_csv
-        self._fields: list[str] = []
-        self.done = lines
-        if as_csv and lines:
-            file.seek(0)
-            self._fields = next(csv.reader([file.readline().decode("utf-8")]))
-            file.seek(0, os.SEEK_END)
-            self.done = lines - 1
+    def __init__(self, file: Any, done: int) -> None:
+        self._file = file
+        self.done = done
 
     def write(self, result: Any) -> None:
         """See `Writer.write`."""
@@ -92,24 +131,9 @@ class _Lines:
         self._file.flush()
 
     def _line(self, result: Any) -> str:
-        if not self._csv:
-            return json.dumps(result, ensure_ascii=False) + "\n"
-        # A list of answers has no columns: its best one stands for it.
-        row = result[0] if isinstance(result, list) and result else result
-        if not isinstance(row, dict):
-            raise InputError("--output: wanted .jsonl for results that are not one row each")
-        text = io.StringIO()
-        writer = csv.DictWriter(
-            text, self._fields or list(row), extrasaction="ignore", lineterminator="\n"
-        )
-        if not self._fields:
-            self._fields = list(row)
-            writer.writeheader()
-        # A line break inside a value would break the count that --resume relies on.
-        writer.writerow(
-            {k: v.replace("\n", " ") if isinstance(v, str) else v for k, v in row.items()}
-        )
-        return text.getvalue()
+        if isinstance(result, Failure):
+            result = {"index": result.index, "error": str(result.error)}
+        return json.dumps(result, ensure_ascii=False) + "\n"
 
     def close(self) -> None:
         """See `Writer.close`."""
@@ -118,16 +142,48 @@ class _Lines:
             self._file.close()
 
 
+class _Csv(_Lines):
+    """A row a result, under a header that all files of a task share."""
+
+    def __init__(self, file: Any, path: Path, lines: int, fields: tuple[str, ...]) -> None:
+        super().__init__(file, max(0, lines - 1))
+        self._fields = (*fields, *EXTRA_FIELDS)
+        header = self._row(self._fields).encode("utf-8")
+        if not lines:
+            file.write(header)
+            return
+        file.seek(0)
+        if file.readline() != header:
+            raise InputError(f"{path}: cannot be continued: wanted a first line {header.decode()}")
+        file.seek(0, os.SEEK_END)
+
+    def _line(self, result: Any) -> str:
+        if isinstance(result, Failure):
+            return self._row(["" for _ in self._fields[:-1]] + [str(result.error)])
+        answers = result if isinstance(result, list) else [result]
+        if len(answers) != 1 or not isinstance(answers[0], dict):
+            raise InputError(f"--output: got {len(answers)} answers, a .csv has a row; use .jsonl")
+        return self._row([answers[0].get(name, "") for name in self._fields])
+
+    @staticmethod
+    def _row(cells: Any) -> str:
+        text = io.StringIO()
+        # A line break inside a value would break the count that --resume relies on.
+        csv.writer(text, lineterminator="\n").writerow(
+            [c.replace("\n", " ").replace("\r", " ") if isinstance(c, str) else c for c in cells]
+        )
+        return text.getvalue()
+
+
 class _Npy:
-    """Rows of one float32 array. The header has a fixed size and tells how many rows are whole:
-    it is rewritten after them, so that the file can be loaded at any moment.
+    """Rows of one float32 array; a failure is a row of NaN. The header has a fixed size and tells
+    how many rows are whole: it is rewritten after them, so that the file loads at any moment.
     """
 
     HEADER = 128
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
-        self._width: int | None = None
+    def __init__(self, file: BinaryIO, path: Path, width: int) -> None:
+        self._file, self._width = file, width
         self.done = 0
         if path.stat().st_size:
             try:
@@ -136,15 +192,18 @@ class _Npy:
                 raise InputError(f"{path}: cannot be continued: {error}") from None
             if array.ndim != 2 or array.dtype != np.float32 or array.offset != self.HEADER:
                 raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
-            self.done, self._width = array.shape
+            if array.shape[1] != width and len(array):
+                raise InputError(
+                    f"{path}: cannot be continued: its rows are {array.shape[1]} wide, "
+                    f"this model's {width}"
+                )
+            self.done = len(array)
         self._count = self.done
 
     def write(self, result: Any) -> None:
         """See `Writer.write`."""
-        row = np.asarray(result, "<f4")
-        if row.ndim != 1:
-            raise InputError("--output: wanted --pooling cls or mean for .npy, a row a text")
-        self._width = self._width or len(row)
+        failed = isinstance(result, Failure)
+        row = np.full(self._width, np.nan, "<f4") if failed else np.asarray(result, "<f4")
         self._file.seek(self.HEADER + self._count * self._width * 4)
         self._file.write(row.tobytes())
         self._count += 1
@@ -152,7 +211,7 @@ class _Npy:
             self._write_header()
 
     def _write_header(self) -> None:
-        shape = (self._count, self._width or 0)
+        shape = (self._count, self._width)
         text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
         body = text.ljust(self.HEADER - 11) + "\n"
         self._file.flush()

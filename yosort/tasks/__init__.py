@@ -40,7 +40,8 @@ def pipeline(
     Args:
         task: "fill-mask", "text-classification", "token-classification", "question-answering",
             "multiple-choice" or "feature-extraction".
-        model: a folder, a hub id, or a loaded model; None for the bundled one.
+        model: a folder, a hub id, or a loaded model; None for the bundled one, which knows
+            fill-mask and feature-extraction, and other tasks with `allow_random_head=True` only.
         tokenizer: None for the model's own.
         options: of `from_pretrained`, where the model is not loaded yet.
 
@@ -51,10 +52,11 @@ def pipeline(
     if task not in TASKS:
         raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got {task!r}")
     if model is None:
-        if task not in BUNDLED_TASKS:
+        if task not in BUNDLED_TASKS and not options.get("allow_random_head"):
             raise ConfigError(
-                f"model: wanted one for {task}; the bundled model is a masked language model, for "
-                f"{' and '.join(BUNDLED_TASKS)}"
+                f"model: wanted one for {task}: a folder or hub id of a fine-tuned checkpoint; the "
+                f"bundled model knows {' and '.join(BUNDLED_TASKS)} (allow_random_head=True puts "
+                "an untrained head on it, to try things out)"
             )
         model = bundled_model()
     module, name = TASKS[task]

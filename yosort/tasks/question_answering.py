@@ -40,8 +40,9 @@ class QuestionAnsweringPipeline(Pipeline):
 
         Args:
             inputs: a dictionary of `question` and `context`; or several.
-            question: a question, or several, in place of inputs.
-            context: its context; one for several questions serves them all.
+            question: a question, or several, in place of inputs; one for several contexts is put
+                to them all.
+            context: its context, or several; one for several questions serves them all.
             top_k: how many answers, best first.
             doc_stride: tokens by which windows of a long context overlap; None: 128, or half a
                 window.
@@ -83,7 +84,7 @@ class QuestionAnsweringPipeline(Pipeline):
             "impossible": bool(handle_impossible_answer),
             "align": bool(align_to_words),
         }
-        return self.answer(
+        result = self.answer(
             inputs,
             options,
             batch_tokens=batch_tokens,
@@ -91,6 +92,8 @@ class QuestionAnsweringPipeline(Pipeline):
             overflow=overflow,
             on_error=on_error,
         )
+        # A list of one question gives its answer unwrapped, as in transformers.
+        return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
@@ -166,10 +169,10 @@ def _pairs(question: Any, context: Any) -> Any:
     """Return question and context arguments as dictionaries."""
     if question is None or context is None:
         raise InputError("wanted question and context, or inputs")
-    if isinstance(question, str):
+    if isinstance(question, str) and isinstance(context, str):
         return {"question": question, "context": context}
-    questions = list(question)
-    contexts = [context] * len(questions) if isinstance(context, str) else list(context)
+    contexts = [context] * len(question) if isinstance(context, str) else list(context)
+    questions = [question] * len(contexts) if isinstance(question, str) else list(question)
     if len(questions) != len(contexts):
         raise InputError(
             f"wanted as many contexts as questions, got {len(contexts)} for {len(questions)}"

@@ -6,6 +6,7 @@ batches of at most `batch_tokens` tokens; results leave in input order. Memory h
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from yosort.errors import ConfigError, InputError, YosortError
 from yosort.pretrained import PretrainedModel
 from yosort.tokenizer import Tokenizer
 
+_log = logging.getLogger("yosort")
 OVERFLOW = ("error", "truncate", "stride")
 ON_ERROR = ("raise", "collect")
 #: A window holds this many batches' tokens, and at most so many inputs.
@@ -116,7 +118,8 @@ class Pipeline(ABC):
                 raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
         options = {**options, "overflow": overflow}
         if self.is_one(inputs):
-            return next(self._stream([inputs], options, batch_tokens, on_error))
+            (result,) = self._stream([inputs], options, batch_tokens, on_error)
+            return result
         try:
             iterator = iter(inputs)
         except TypeError:
@@ -135,7 +138,7 @@ class Pipeline(ABC):
         self, inputs: Iterable[Any], options: dict[str, Any], batch_tokens: int, on_error: str
     ) -> Iterator[Any]:
         window: list[Item] = []
-        tokens = 0
+        tokens = cut = 0
         for index, value in enumerate(inputs):
             item = Item(index)
             try:
@@ -146,12 +149,18 @@ class Pipeline(ABC):
                     yield from self._flush(window, options, batch_tokens, on_error)
                     raise type(error)(f"inputs[{index}]: {error}") from error
                 item.error = error
+            if item.truncated:
+                cut += 1
+                if cut == 1:
+                    _log.warning("inputs[%d]: cut to %d tokens", index, self.max_tokens)
             window.append(item)
             tokens += sum(len(row.ids) for row in item.rows)
             if tokens >= WINDOW_BATCHES * batch_tokens or len(window) >= WINDOW_INPUTS:
                 yield from self._flush(window, options, batch_tokens, on_error)
                 window, tokens = [], 0
         yield from self._flush(window, options, batch_tokens, on_error)
+        if cut > 1:
+            _log.warning("%d inputs were cut", cut)
 
     def _flush(
         self, window: list[Item], options: dict[str, Any], batch_tokens: int, on_error: str
