@@ -32,13 +32,22 @@ class Tokenizer:
     Attributes:
         backend: the `tokenizers.Tokenizer` underneath.
         special_tokens: content by role ("mask_token", "pad_token", ...), as the files say.
+        token_types: whether the model is given the token types of a pair; not where
+            tokenizer_config.json's `model_input_names` leaves them out.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, special_tokens: dict[str, str]) -> None:
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        special_tokens: dict[str, str],
+        *,
+        token_types: bool = True,
+    ) -> None:
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
         self.special_tokens = special_tokens
+        self.token_types = token_types
         self._truncating: dict[tuple[int, int, str], Tokenizer] = {}
 
     @classmethod
@@ -48,10 +57,12 @@ class Tokenizer:
         Raises:
             CheckpointError: the folder holds neither, or one that cannot be read.
         """
+        names = _read_json(Path(folder, "tokenizer_config.json")).get("model_input_names")
+        token_types = not isinstance(names, list) or "token_type_ids" in names
         path = Path(folder, "tokenizer.json")
         if not path.exists() and Path(folder, "vocab.json").exists():
             backend = _byte_bpe(Path(folder))
-            return cls(backend, _special_tokens(Path(folder), backend))
+            return cls(backend, _special_tokens(Path(folder), backend), token_types=token_types)
         try:
             # One call for the text: tokenizers reports a missing file and a broken one alike.
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
@@ -63,7 +74,7 @@ class Tokenizer:
             ) from None
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-        return cls(backend, _special_tokens(Path(folder), backend))
+        return cls(backend, _special_tokens(Path(folder), backend), token_types=token_types)
 
     def encode(
         self, text: str | list[str], pair: str | None = None, *, add_special_tokens: bool = True

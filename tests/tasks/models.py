@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 import yosort
 from yosort.tasks import bundled_model
@@ -16,6 +19,50 @@ TEXTS = [
     "Café naïve 😀 emoji and c\u0327ombining marks stay whole",
 ]
 ENTITIES = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-LOC", 4: "I-LOC"}
+
+
+def save_word_piece(folder: Path, *, token_types: bool = True) -> None:
+    """Write a small WordPiece tokenizer with stored padding and truncation, as BERT's has."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=special, show_progress=False)
+    lines = [
+        "the quick brown fox jumps over the lazy dog",
+        "Paris is the capital of France",
+        "(;!,)",
+    ]
+    backend.train_from_iterator(lines * 3, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    backend.enable_padding(length=32)
+    backend.enable_truncation(8)
+    folder.mkdir(exist_ok=True)
+    backend.save(str(folder / "tokenizer.json"))
+    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    config = {
+        **dict(zip(roles, special, strict=True)),
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 64,
+        "model_input_names": [
+            "input_ids",
+            *(["token_type_ids"] if token_types else []),
+            "attention_mask",
+        ],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def make_word_piece(folder: Path, name: str, *, token_types: bool = True, **fields: Any) -> Path:
+    """Save a model like `make`, with two token types and a WordPiece tokenizer."""
+    make(folder, name, **{"vocab_size": 120, "pad_token_id": 0, "type_vocab_size": 2, **fields})
+    (folder / "special_tokens_map.json").unlink()
+    save_word_piece(folder, token_types=token_types)
+    return folder
 
 
 def make(folder: Path, name: str, **fields: Any) -> Path:

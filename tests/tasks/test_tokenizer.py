@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import models, pre_tokenizers, processors, trainers
 
 import yosort
+from tasks.models import make, make_word_piece, save_word_piece
 from yosort.tasks import bundled_model
 from yosort.tokenizer import Tokenizer
 
@@ -44,29 +45,9 @@ def test_a_broken_vocabulary_is_named(byte_bpe: Path) -> None:
         Tokenizer.from_pretrained(byte_bpe)
 
 
-def bert(folder: Path) -> Path:
-    """Write a small WordPiece tokenizer with stored padding and truncation, as BERT's has."""
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(special_tokens=special, show_progress=False)
-    backend.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 3, trainer)
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    backend.enable_padding(length=32)
-    backend.enable_truncation(8)
-    backend.save(str(folder / "tokenizer.json"))
-    names = {"mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
-    return folder
-
-
 def test_stored_padding_and_truncation_are_off(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_pretrained(bert(tmp_path))
+    save_word_piece(tmp_path)
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
     encoding = tokenizer.encode("the quick brown fox jumps over the lazy dog")
     assert len(encoding.ids) > 8
     assert tokenizer.id_of("pad_token") not in encoding.ids
@@ -75,15 +56,45 @@ def test_stored_padding_and_truncation_are_off(tmp_path: Path) -> None:
 
 
 def test_the_wrong_mask_token_is_named(tmp_path: Path) -> None:
-    config = yosort.YosoConfig(
-        vocab_size=100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=32,
-    )  # fmt: skip
-    yosort.YosoForMaskedLM(config).save_pretrained(tmp_path)
-    fill = yosort.pipeline("fill-mask", bert(tmp_path))
+    fill = yosort.pipeline("fill-mask", make_word_piece(tmp_path, "YosoForMaskedLM"))
     assert len(fill("the [MASK] fox")) == 5
     with pytest.raises(yosort.InputError, match=r"mask token is \[MASK\], not <mask>"):
         fill("the <mask> fox")
+
+
+def test_special_tokens_are_those_of_the_files(tmp_path: Path) -> None:
+    """Roles come from the config files, whatever the tokens are called."""
+    save_word_piece(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # An AddedToken's form, and a role for a token of another name.
+    config["mask_token"] = {"content": "fox", "lstrip": False}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert tokenizer.special_tokens["mask_token"] == "fox"
+    assert tokenizer.id_of("mask_token") == tokenizer.token_id("fox")
+    config["mask_token"] = "[NOT THERE]"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(yosort.InputError, match="no mask_token"):
+        Tokenizer.from_pretrained(tmp_path).id_of("mask_token")
+
+
+def test_texts_that_are_no_unicode_are_refused() -> None:
+    tokenizer = Tokenizer.from_pretrained(bundled_model())
+    with pytest.raises(yosort.InputError, match="lone surrogates"):
+        tokenizer.encode("caf\udce9")
+
+
+def test_offsets_count_characters() -> None:
+    """Also where a character is several bytes, code points, or tokens."""
+    tokenizer = Tokenizer.from_pretrained(bundled_model())
+    text = "a 😀 c\u0327a 👩\u200d👧 dog"
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    begin, end = encoding.offsets[-1]
+    assert text[begin:end].strip() == "dog"
+    spans = {text[a:b] for a, b in encoding.offsets}
+    assert "😀" in spans
+    assert max(end for _, end in encoding.offsets) == len(text)
 
 
 def test_a_unigram_tokenizer_of_alberts_kind(tmp_path: Path) -> None:
@@ -94,7 +105,20 @@ def test_a_unigram_tokenizer_of_alberts_kind(tmp_path: Path) -> None:
         unk_token="<unk>", show_progress=False,
     )  # fmt: skip
     backend.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 5, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    make(tmp_path, "YosoForMaskedLM", vocab_size=60, pad_token_id=0, type_vocab_size=2)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / name).unlink()
     backend.save(str(tmp_path / "tokenizer.json"))
     tokenizer = Tokenizer.from_pretrained(tmp_path)
     assert tokenizer.special_tokens["mask_token"] == "[MASK]"
-    assert len(tokenizer.encode("the quick fox").ids) > 2
+    assert tokenizer.encode("the quick fox").ids[0] == tokenizer.token_id("[CLS]")
+    fill = yosort.pipeline("fill-mask", tmp_path)
+    answers = fill("the [MASK] fox", targets=["e", "q"])
+    assert {answer["token_str"] for answer in answers} == {"e", "q"}
+    with pytest.raises(yosort.InputError, match=r"mask token is \[MASK\], not <mask>"):
+        fill("the <mask> fox")

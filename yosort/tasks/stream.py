@@ -238,7 +238,8 @@ class Pipeline(ABC):
                 item.truncated = True
         for encoding in encodings:
             types = list(encoding.type_ids)
-            if max(types, default=0) >= self.model.config.type_vocab_size:
+            known = self.model.config.type_vocab_size
+            if not self.tokenizer.token_types or max(types, default=0) >= known:
                 types = [0] * len(types)
             item.rows.append(Row(list(encoding.ids), types))
         return encodings
