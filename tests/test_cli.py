@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,43 @@ def test_errors_are_one_line_and_status_1(
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(yosort.InputError):
         main(["fill-mask", "no mask here", "--debug"])
+
+
+def test_completion_by_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab", reason="shtab is not installed")
+    with pytest.raises(SystemExit) as stop:
+        main(["--print-completion", "bash"])
+    assert stop.value.code == 0
+    script = tmp_path / "yosort.bash"
+    script.write_text(capsys.readouterr().out, encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main(["--print-completion", "dosh"])
+    assert stop.value.code == 2
+    assert "wanted one of bash" in capsys.readouterr().err
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash to complete in")
+    for words, wanted in [
+        (["yosort", "fi"], "fill-mask"),
+        (["yosort", "qa", "--max-an"], "--max-answer-len"),
+        (["yosort", "ner", "--aggregation-strategy", "av"], "average"),
+    ]:
+        asked = (
+            f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+            f"_shtab_yosort yosort {words[-1]} {words[-2]}; echo ${{COMPREPLY[@]}}"
+        )
+        found = subprocess.run([bash, "-c", asked], capture_output=True, text=True, check=True)
+        assert wanted in found.stdout.split()
+
+
+def test_completion_without_its_library_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["--print-completion", "bash"])
+    assert stop.value.code == 1
+    assert "pip install 'yosort[completion]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["fill-mask", "--no-such-option"]])

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from yosort import __version__
-from yosort.cli import doctor, inspecting, tasks, timing
+from yosort.cli import completion, doctor, inspecting, tasks, timing
 from yosort.errors import YosortError, one_line
 
 
@@ -34,11 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the whole command line; `shtab yosort.cli.build_parser` makes shells complete it."""
+    """Return the whole command line."""
     parser = argparse.ArgumentParser(
-        prog="yosort", description="Torch-free inference for YOSO transformers."
+        prog="yosort",
+        description="Torch-free inference for YOSO transformers.",
+        epilog='try: yosort fill-mask "Paris is the <mask> of France."',
     )
     parser.add_argument("--version", action="version", version=f"yosort {__version__}")
+    completion.add_argument(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show a traceback on errors")
