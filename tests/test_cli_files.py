@@ -300,17 +300,25 @@ def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFi
     facts = json.loads(capsys.readouterr().out)
     assert facts["class"] == "YosoForTokenClassification"
     assert facts["labels"].startswith("O, B-PER")
+    assert facts["memory, 64 tokens"] == "about 1 MB more"
     assert main(["info"]) == 0
-    assert "float16" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "float16" in shown
+    assert "yosort fill-mask" in shown
+    assert "LABEL_0" not in shown
     arguments = ["bench", "--lengths", "8", "16", "--rounds", "1", "--model"]
     assert main([*arguments, str(models["embed"])]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert len(table) == 3
-    assert "expectation" in table[0]
+    assert len(table) == 4
+    assert "threads" in table[0]
+    assert "expectation" in table[1]
+    assert main([*arguments[:2], "9999", *arguments[3:], str(models["embed"])]) == 1
+    assert "--lengths: wanted 1 to 64" in capsys.readouterr().err
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
     assert "instruction sets" in report
     assert "GPU" in report
+    assert "the bundled model loads and answers" in report
 
 
 @pytest.mark.parametrize(

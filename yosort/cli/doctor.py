@@ -7,10 +7,17 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from typing import Any
 
 from yosort import __version__
-from yosort.errors import DeviceError
+from yosort.errors import DeviceError, YosortError, one_line
+
+#: Optional packages, and what brings them and what for.
+_EXTRAS = {
+    "huggingface_hub": "`pip install 'yosort[hub]'` loads models by hub id",
+    "shtab": "`pip install 'yosort[completion]'` completes commands in shells",
+}
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -19,7 +26,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "doctor",
         parents=[common],
         help="say what this machine offers, and what would fix what is missing",
-        description="Report processor features, threads, libraries, CUDA and CuPy.",
+        description="Report processor features, threads, libraries, CUDA and CuPy, and let the "
+        "bundled model answer.",
+        epilog="example: yosort doctor",
     )
     parser.set_defaults(run=run)
 
@@ -40,7 +49,7 @@ def report() -> list[tuple[str, str]]:
         ("yosort", __version__),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
     ]
-    for name in ("numpy", "safetensors", "tokenizers", "tqdm", "huggingface_hub"):
+    for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
     kernels = Kernels(None)
     found.append(
@@ -52,8 +61,9 @@ def report() -> list[tuple[str, str]]:
     for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS"):
         if variable in os.environ:
             found.append((f"  {variable}", os.environ[variable]))
-    found.append(("BLAS", "numpy's is not used by the CPU backend"))
+    found.append(("BLAS", f"numpy has {_blas()}; the CPU backend has its own kernels"))
     found += _gpu()
+    found.append(("self-test", _self_test()))
     return found
 
 
@@ -61,8 +71,33 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        hint = "; `pip install 'yosort[hub]'` loads models by hub id" if "hub" in name else ""
-        return f"not installed{hint}"
+        hint = _EXTRAS.get(name)
+        return f"not installed; {hint}" if hint else "not installed"
+
+
+def _blas() -> str:
+    import numpy as np
+
+    try:
+        blas: Any = np.show_config(mode="dicts")
+        return " ".join(str(blas["Build Dependencies"]["blas"][key]) for key in ("name", "version"))
+    except (TypeError, KeyError):  # before numpy 1.25
+        return "one that it does not name"
+
+
+def _self_test() -> str:
+    """Let the bundled model answer; report its first answer and the time from loading on."""
+    from yosort.tasks import pipeline
+
+    start = time.perf_counter()
+    try:
+        answer = pipeline("fill-mask", device="cpu")("Paris is the <mask> of France.", top_k=1)
+    except YosortError as error:
+        return f"FAILED: {one_line(error)}; reinstall yosort"
+    seconds = time.perf_counter() - start
+    return (
+        f"the bundled model loads and answers {answer[0]['token_str'].strip()!r} in {seconds:.2f} s"
+    )
 
 
 def _gpu() -> list[tuple[str, str]]:

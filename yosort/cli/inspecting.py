@@ -13,6 +13,16 @@ from yosort.errors import CheckpointError
 from yosort.tokenizer import Tokenizer
 
 LENGTHS = (512, 4096, 16384)
+#: What each class answers on the command line; every one of them embeds, too.
+COMMANDS = {
+    "YosoForMaskedLM": "yosort fill-mask, yosort embed",
+    "YosoForSequenceClassification": "yosort classify, yosort embed",
+    "YosoForTokenClassification": "yosort ner, yosort embed",
+    "YosoForQuestionAnswering": "yosort qa, yosort embed",
+    "YosoForMultipleChoice": 'yosort.pipeline("multiple-choice") in Python, yosort embed',
+    "YosoModel": "yosort embed",
+}
+_LABELLED = ("YosoForSequenceClassification", "YosoForTokenClassification")
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -26,6 +36,8 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("model", nargs="?", help="a folder or hub id; the bundled one by default")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--revision", help="of a hub id")
+    parser.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
     parser.set_defaults(run=run)
 
 
@@ -33,7 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known."""
     from yosort.tasks import bundled_model
 
-    facts = collect(arguments.model or bundled_model())
+    facts = collect(
+        arguments.model or bundled_model(),
+        revision=arguments.revision,
+        local_files_only=arguments.local_files_only,
+    )
     if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
         return 0
@@ -43,33 +59,47 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def collect(source: Any) -> dict[str, Any]:
-    """Return the facts of a checkpoint, in the order to show them."""
-    folder = resolve(source)
+def collect(source: Any, **hub: Any) -> dict[str, Any]:
+    """Return the facts of a checkpoint, in the order to show them.
+
+    Args:
+        source: a folder or a hub id.
+        hub: options of the hub, as `from_pretrained` takes them.
+    """
+    folder = resolve(source, **hub)
     config = YosoConfig.from_pretrained(folder)
     state = read_state(folder)
     count = sum(array.size for array in state.values())
     dtypes = Counter({str(a.dtype): 0 for a in state.values()})
     for array in state.values():
         dtypes[str(array.dtype)] += array.size
+    names = config.architectures or ()
+    labels = list((config.id2label or {}).values())
+    more = f", ... ({len(labels)})" if len(labels) > 8 else ""
     mode = "expectation" if config.use_expectation else f"sampled, {config.num_hash} hashes"
     kind = "fast (Hadamard)" if config.use_fast_hash else "slow (Gaussian)"
     facts: dict[str, Any] = {
         "folder": str(folder),
-        "class": ", ".join(config.architectures or ()) or "not named",
+        "class": ", ".join(names) or "not named",
+        "answers": "; ".join(COMMANDS[name] for name in names if name in COMMANDS) or "unknown",
         "layers": f"{config.num_hidden_layers}, {config.hidden_size} wide, "
         f"{config.num_attention_heads} heads of {config.head_dim}",
-        "positions": config.max_position_embeddings,
-        "vocabulary": config.vocab_size,
-        "labels": ", ".join(list((config.id2label or {}).values())[:8]),
+        "positions": f"{config.max_position_embeddings:,}",
+        "vocabulary": f"{config.vocab_size:,}",
+        "labels": ", ".join(labels[:8]) + more,
         "parameters": f"{count:,}",
         "stored as": ", ".join(f"{name} ({n / count:.0%})" for name, n in dtypes.items()),
         "attention": f"{mode}; {config.hash_code_len}-bit codes, {kind} hash"
         + (f"; convolution of {config.conv_window}" if config.conv_window else ""),
     }
-    for n in LENGTHS:
-        if n <= config.max_position_embeddings:
-            facts[f"memory, {n:,} tokens"] = f"about {_working_bytes(config, n) / 2**20:,.0f} MB"
+    if not any(name in _LABELLED for name in names):
+        del facts["labels"]
+    facts["memory, weights"] = f"about {count * 4 / 2**20:,.0f} MB as float32"
+    longest = config.max_position_embeddings
+    for n in (*(n for n in LENGTHS if n < longest), longest):
+        # Half a megabyte is the least that is worth telling apart.
+        size = max(1, round(_working_bytes(config, n) / 2**20))
+        facts[f"memory, {n:,} tokens"] = f"about {size:,} MB more"
     try:
         tokenizer = Tokenizer.from_pretrained(folder)
         special = ", ".join(dict.fromkeys(tokenizer.special_tokens.values()))

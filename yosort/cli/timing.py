@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from yosort.heads import YosoModel
     from yosort.tasks import bundled_model
+    from yosort.threads import resolve_num_threads
 
     if arguments.rounds < 1:
         raise InputError(f"--rounds: wanted at least 1, got {arguments.rounds}")
@@ -42,8 +43,19 @@ def run(arguments: argparse.Namespace) -> int:
     models = {mode: YosoModel.from_pretrained(source, attention=mode, **options) for mode in modes}
     config = models[modes[0]].config
     longest = config.max_position_embeddings
-    lengths = arguments.lengths or [n for n in (128, 512, 1024, 2048, 4096) if n <= longest]
-    print(f"{'tokens':>8}  " + "  ".join(f"{mode:>14}" for mode in modes) + "   tokens/s")
+    usual = [n for n in (128, 512, 1024, 2048, 4096) if n <= longest] or [longest]
+    lengths = arguments.lengths or usual
+    for n in lengths:
+        if not 1 <= n <= longest:
+            raise InputError(f"--lengths: wanted 1 to {longest}, the model's positions, got {n}")
+    first = models[modes[0]]
+    threads = resolve_num_threads(arguments.num_threads)
+    where = f"{first.device}, {threads} threads" if first.device == "cpu" else first.device
+    print(
+        f"{source}: {first.num_parameters():,} weights, {first.dtype} on {where}; "
+        f"medians of {arguments.rounds}, one text at a time"
+    )
+    print(f"{'tokens':>8}" + "".join(f"{mode:>16}{'tokens/s':>12}" for mode in modes))
     for n in lengths:
         ids = np.random.default_rng(n).integers(3, config.vocab_size, (1, n))
         times: dict[str, list[float]] = {mode: [] for mode in modes}
@@ -54,6 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
                 if round_:  # the first one warms up
                     times[mode].append(time.perf_counter() - start)
         medians = [statistics.median(times[mode]) for mode in modes]
-        cells = "  ".join(f"{seconds * 1e3:11.1f} ms" for seconds in medians)
-        print(f"{n:8,}  {cells}   {n / min(medians):,.0f}", flush=True)
+        cells = [f"{seconds * 1e3:13,.1f} ms{n / seconds:12,.0f}" for seconds in medians]
+        print(f"{n:8,}" + "".join(cells), flush=True)
     return 0
