@@ -1,0 +1,96 @@
+"""Every code block of the README and of the pages, run in order as a reader would.
+
+Blocks of a page share a folder, and Python blocks their variables. A `text` block after a block is
+its output. Two kinds are not run: `pip install`, of which the extras are checked (the gate runs the
+README's), and what follows a block that imports torch or transformers, where they are missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+LANGUAGES = {"python", "sh", "text"}
+FRAMEWORKS = re.compile(r"^(import|from) (torch|transformers)\b", re.M)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def run_shell(code: str, folder: Path) -> str:
+    if code.startswith("pip install"):
+        named = re.findall(r"\.\[(\w+)\]", code)
+        extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{name} = \[", extras, re.M) for name in named)
+        return ""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{code}\n{done.stderr}"
+    return done.stdout
+
+
+def run_python(code: str, names: dict[str, Any]) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code, "<block>", "exec"), names)
+    return printed.getvalue()
+
+
+def run_page(page: Path, folder: Path, *, frameworks: bool) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
+    for language, code in blocks(page):
+        assert language in LANGUAGES, f"a block of {language or 'nothing'} cannot be checked"
+        if FRAMEWORKS.search(code) and not frameworks:
+            return
+        if language == "text":
+            assert printed.strip() == code.strip()
+        elif language == "sh":
+            printed = run_shell(code, folder)
+        else:
+            printed = run_python(code, names)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_page(page, tmp_path, frameworks=False)
+
+
+TRAINING = [p for p in PAGES if any(FRAMEWORKS.search(code) for _, code in blocks(p))]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("page", TRAINING, ids=name_of)
+def test_training_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    run_page(page, tmp_path, frameworks=True)
+
+
+def test_the_pages_are_found() -> None:
+    assert len(PAGES) > 10
+    assert len(TRAINING) == 6
+    assert sum(len(blocks(page)) for page in PAGES) > 60
