@@ -123,6 +123,12 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
             {"positions": [[1, 2]], "attention_mask": [[1, 1, 1], [1, 1, 0]]},
             "positions: wanted tokens that attention_mask keeps",
         ),
+        ("YosoForQuestionAnswering", {"positions": [[0, 3]]}, r"within \[2, 3\], got \(0, 3\)"),
+        (
+            "YosoForQuestionAnswering",
+            {"positions": [[0, 1]], "start_positions": [0, 1], "end_positions": [0, 1]},
+            "positions: wanted none beside labels",
+        ),
         ("YosoForSequenceClassification", {"labels": [1]}, r"labels: wanted shape \[2\]"),
         ("YosoForSequenceClassification", {"labels": [1, 3]}, "labels: wanted .* to 2, got 3"),
         ("YosoForSequenceClassification", {"labels": [[1, 2]]}, r"labels: wanted shape \[2\]"),

@@ -194,36 +194,15 @@ class YosoForMaskedLM(PretrainedModel):
         )
         self._decoder = self._linear("cls.predictions.decoder")
 
-    def _picked(self, call: Call, batch: PackedBatch) -> Rows:
-        """Return the packed row of each of `positions`, in the order asked."""
-        pairs = read_ids("positions", call.positions)
-        if pairs.ndim != 2 or pairs.shape[1] != 2:
-            raise InputError(f"positions: wanted shape [k, 2], got {list(pairs.shape)}")
-        texts, n = batch.shape
-        outside = np.flatnonzero(((pairs < 0) | (pairs >= [texts, n])).any(axis=1))
-        if outside.size:
-            raise InputError(
-                f"positions: wanted (text, token) within [{texts}, {n}], "
-                f"got {tuple(pairs[outside[0]].tolist())}"
-            )
-        rows = batch.rows_of(pairs[:, 0] * n + pairs[:, 1])
-        masked = np.flatnonzero(rows < 0)
-        if masked.size:
-            raise InputError(
-                f"positions: wanted tokens that attention_mask keeps, "
-                f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
-            )
-        return rows
-
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
-        return None if call.positions is None else np.unique(self._picked(call, batch))
+        return None if call.positions is None else np.unique(_picked(call, batch))
 
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
     ) -> ModelOutput:
         ops = self._ops
         if rows is not None:
-            x = ops.take(x, np.searchsorted(rows, self._picked(call, batch)))
+            x = ops.take(x, np.searchsorted(rows, _picked(call, batch)))
         x = ops.layer_norm(ops.linear(x, self._dense, self.config.hidden_act), self._norm)
         logits = ops.linear(x, self._decoder)
         loss = None
@@ -236,7 +215,7 @@ class YosoForMaskedLM(PretrainedModel):
         """Return one label a row of logits: a token's, or a picked token's."""
         if call.positions is None:
             return read_token_labels(call.labels, batch)
-        return read_classes("labels", call.labels, len(self._picked(call, batch)))
+        return read_classes("labels", call.labels, len(_picked(call, batch)))
 
 
 class YosoForSequenceClassification(_LabelledModel):
@@ -349,11 +328,13 @@ class YosoForQuestionAnswering(PretrainedModel):
         return_dict: bool | None = None,
         seed: int | None = None,
         num_hash: int | None = None,
+        positions: ArrayLike = None,
     ) -> Any:
         """Score answer spans.
 
         `start_positions` and `end_positions`, integers [batch], together add the loss; positions
-        past the end do not count. Other arguments are as in `YosoModel`.
+        past the end do not count. `positions`, integers [k, 2], pairs (text, token): score these
+        tokens only; the others' scores come back as zeros. Other arguments are as in `YosoModel`.
         """
         return self._forward(
             Call(
@@ -365,6 +346,7 @@ class YosoForQuestionAnswering(PretrainedModel):
                 inputs_embeds=inputs_embeds,
                 start_positions=start_positions,
                 end_positions=end_positions,
+                positions=positions,
                 output_attentions=output_attentions,
                 output_hidden_states=output_hidden_states,
                 return_dict=return_dict,
@@ -376,10 +358,22 @@ class YosoForQuestionAnswering(PretrainedModel):
     def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
         self._qa_outputs = self._linear("qa_outputs")
 
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
+        if call.positions is None:
+            return None
+        if call.start_positions is not None or call.end_positions is not None:
+            raise InputError("positions: wanted none beside labels, for the loss reads every token")
+        return np.unique(_picked(call, batch))
+
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
     ) -> ModelOutput:
-        scores = self._unpack(self._ops.linear(x, self._qa_outputs), batch)
+        scores = self._ops.linear(x, self._qa_outputs)
+        if rows is None:
+            scores = self._unpack(scores, batch)
+        else:
+            texts, n = batch.shape
+            scores = self._ops.put(scores, batch.cells[rows], texts * n).reshape(texts, n, 2)
         start, end = scores[..., 0], scores[..., 1]
         loss = None
         if (call.start_positions is None) != (call.end_positions is None):
@@ -413,3 +407,25 @@ class YosoForQuestionAnswering(PretrainedModel):
             xp = self._ops.xp
             scores = xp.where(xp.asarray(held.reshape(texts, n)), scores, -np.inf)
         return losses.cross_entropy(self._ops.xp, scores, where, ignore=n)
+
+
+def _picked(call: Call, batch: PackedBatch) -> Rows:
+    """Return the packed row of each of `positions`, in the order asked."""
+    pairs = read_ids("positions", call.positions)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise InputError(f"positions: wanted shape [k, 2], got {list(pairs.shape)}")
+    texts, n = batch.shape
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= [texts, n])).any(axis=1))
+    if outside.size:
+        raise InputError(
+            f"positions: wanted (text, token) within [{texts}, {n}], "
+            f"got {tuple(pairs[outside[0]].tolist())}"
+        )
+    rows = batch.rows_of(pairs[:, 0] * n + pairs[:, 1])
+    masked = np.flatnonzero(rows < 0)
+    if masked.size:
+        raise InputError(
+            f"positions: wanted tokens that attention_mask keeps, "
+            f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
+        )
+    return rows

@@ -120,6 +120,24 @@ def test_picked_positions_give_the_same_scores(mode: str) -> None:
     assert relative_error(picked, wanted) < BATCHING
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_answer_spans_are_scored_where_asked_and_zero_elsewhere(mode: str, hidden: bool) -> None:
+    model: Any = yosort.YosoForQuestionAnswering(CONFIG, device="cpu", attention=mode)
+    ids, mask = pad([[1, 2, 3, 4], [5, 6], list(range(30))], 30)
+    whole = model(ids, mask)
+    places = [(2, 29), (0, 1), (1, 0), (2, 0)]
+    picked = model(ids, mask, positions=places, output_hidden_states=hidden)
+    asked = np.zeros(ids.shape, bool)
+    asked[tuple(np.transpose(places))] = True
+    for name in ("start_logits", "end_logits"):
+        got, wanted = picked[name], whole[name]
+        assert got.shape == wanted.shape
+        assert relative_error(got[asked], wanted[asked]) < BATCHING
+        assert not got[~asked].any()
+        assert wanted[~asked & (mask == 1)].all()
+
+
 def test_a_saved_model_answers_alike(tmp_path: Path) -> None:
     model = MODELS["sampled"]
     model.save_pretrained(tmp_path / "m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,11 @@ class QuestionAnsweringPipeline(Pipeline):
             stride=min(options["stride"], room - 1),
             strategy="only_second",
         )
+        # Only the context may answer, and token 0 stands for "no answer".
+        item.rows = [
+            replace(row, scored=(0, *np.flatnonzero([s == 1 for s in e.sequence_ids]).tolist()))
+            for row, e in zip(item.rows, encodings, strict=True)
+        ]
         item.kept = (context, encodings)
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:

@@ -41,10 +41,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence for the model: token ids, and token types of the same length."""
+    """One sequence for the model: token ids, and token types of the same length.
+
+    `scored` are the tokens whose scores the task reads, where that is not all of them.
+    """
 
     ids: list[int]
     type_ids: list[int]
+    scored: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -250,6 +254,7 @@ class Batch:
 
     def __init__(self, rows: list[Row]) -> None:
         self.lengths = [len(row.ids) for row in rows]
+        self._scored = [row.scored for row in rows]
         shape = (len(rows), max(self.lengths))
         self.ids = np.zeros(shape, np.int64)
         self.mask = np.zeros(shape, np.int64)
@@ -260,11 +265,20 @@ class Batch:
 
     def inputs(self) -> dict[str, Any]:
         """Return the model's arguments."""
-        return {
+        inputs: dict[str, Any] = {
             "input_ids": self.ids,
             "attention_mask": self.mask,
             "token_type_ids": self.types,
         }
+        if any(scored is not None for scored in self._scored):
+            inputs["positions"] = np.array(
+                [
+                    (text, token)
+                    for text, scored in enumerate(self._scored)
+                    for token in scored or ()
+                ]
+            )
+        return inputs
 
 
 def mark_truncated(result: Any) -> Any:
