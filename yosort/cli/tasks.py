@@ -201,6 +201,7 @@ def _run(
 ) -> int:
     from yosort.tasks import pipeline
 
+    context = _context(arguments) if task == "question-answering" else None
     run = pipeline(
         task,
         arguments.model,
@@ -212,7 +213,7 @@ def _run(
         given["overflow"] = arguments.overflow
     inputs = reading.read(arguments, keys)
     if task == "question-answering":
-        inputs = _with_context(inputs, _context(arguments))
+        inputs = _with_context(inputs, context)
     elif given.get("is_split_into_words"):
         inputs = (value.split() if isinstance(value, str) else value for value in inputs)
     writer: writing.Writer
@@ -284,8 +285,12 @@ def _context(arguments: argparse.Namespace) -> str | None:
         return str(arguments.context) if arguments.context is not None else None
     try:
         return str(arguments.context_file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{arguments.context_file}: cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{arguments.context_file}: wanted text in UTF-8, got other bytes"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{arguments.context_file}: cannot be read: {error.strerror}") from None
 
 
 def _with_context(inputs: Iterator[Any], context: str | None) -> Iterator[Any]:

@@ -81,7 +81,9 @@ class QuestionAnsweringPipeline(Pipeline):
             "window": window,
             "stride": stride,
             "max_answer_len": check_count("max_answer_len", max_answer_len),
-            "max_question_len": max_question_len,
+            "max_question_len": None
+            if max_question_len is None
+            else check_count("max_question_len", max_question_len),
             "impossible": bool(handle_impossible_answer),
             "align": bool(align_to_words),
         }
@@ -175,6 +177,9 @@ def _pairs(question: Any, context: Any) -> Any:
     """Return question and context arguments as dictionaries."""
     if question is None or context is None:
         raise InputError("wanted question and context, or inputs")
+    for name, value in (("question", question), ("context", context)):
+        if not isinstance(value, (str, list, tuple)):
+            raise InputError(f"{name}: wanted a text or a list of them, got {type(value).__name__}")
     if isinstance(question, str) and isinstance(context, str):
         return {"question": question, "context": context}
     contexts = [context] * len(question) if isinstance(context, str) else list(context)

@@ -1,0 +1,73 @@
+"""What the question-answering pipeline refuses, and what it says of texts too long for a window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import yosort
+from tasks.models import make
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A question-answering pipeline."""
+    folder = make(tmp_path_factory.mktemp("q"), "YosoForQuestionAnswering")
+    return yosort.pipeline("question-answering", folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"question": "Who?"}, "wanted question and context, or inputs"),
+        ({"question": 3, "context": "a"}, "question: wanted a text or a list of them, got int"),
+        ({"question": "Who?", "context": {"a": "b"}}, "context: wanted a text or a list"),
+        ({"question": ["a", "b"], "context": ["c"]}, "as many contexts as questions, got 1 for 2"),
+        ({"question": "", "context": "a"}, "question: wanted a text that is not empty"),
+        ({"question": "a", "context": " "}, "context: wanted a text that is not empty"),
+        ({"inputs": "Who?"}, "wanted a dictionary of question and context, got str"),
+        ({"inputs": {"question": "a"}}, r"got \['question'\]"),
+        ({"inputs": {}, "question": "a"}, "got both"),
+        ({"question": "a", "context": "b", "top_k": 0}, "top_k: wanted"),
+        ({"question": "a", "context": "b", "max_answer_len": 0}, "max_answer_len: wanted"),
+        ({"question": "a", "context": "b", "max_seq_len": 65}, "max_seq_len: wanted at most 64"),
+        ({"question": "a", "context": "b", "max_question_len": "x"}, "max_question_len: wanted"),
+        ({"question": "a b c", "context": "b", "max_question_len": 2}, "at most 2 tokens, got 3"),
+        ({"question": "a", "context": "b", "doc_stride": -1}, "doc_stride: wanted"),
+        ({"question": "a b c", "context": "d", "max_seq_len": 6}, "no room in a window of 6"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named(answer: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(yosort.InputError, match=message):
+        answer(**arguments)
+
+
+def test_a_long_context_is_read_whole_refused_or_cut_and_said_so(answer: Any) -> None:
+    # Numbered, for equal answers become one.
+    context = " ".join(f"word{i}" for i in range(200))
+    arguments = {"question": "Who?", "context": context}
+    whole = answer(**arguments, top_k=200, max_answer_len=3)
+    assert max(found["end"] for found in whole) > len(context) - 100
+    assert "truncated" not in whole[0]
+    cut = answer(**arguments, top_k=200, max_answer_len=3, overflow="truncate")
+    assert max(found["end"] for found in cut) < 300
+    assert all(found["truncated"] for found in cut)
+    with pytest.raises(yosort.InputError, match="wanted at most 64 tokens"):
+        answer(**arguments, overflow="error")
+
+
+def test_only_the_context_is_scored(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = type(answer.model).__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs["positions"].tolist())
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(answer.model), "__call__", call)
+    answer(question="Who is it?", context="A dog barks.")
+    ids = answer.tokenizer.encode("Who is it?", "A dog barks.")
+    context = [i for i, part in enumerate(ids.sequence_ids) if part == 1]
+    assert seen == [[[0, i] for i in (0, *context)]]
