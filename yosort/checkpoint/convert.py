@@ -312,9 +312,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-shard-size", type=_size_argument, metavar="SIZE", help="such as 200MB"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a model folder")
-    parser.add_argument("--num-attention-heads", type=int, metavar="N")
-    parser.add_argument("--hash-code-len", type=int, metavar="N")
-    parser.add_argument("--num-hash", type=int, metavar="N")
+    for name in ("--num-attention-heads", "--hash-code-len", "--num-hash"):
+        parser.add_argument(
+            name, type=int, metavar="N", help="where no config says it: weights do not tell"
+        )
     parser.add_argument("--revision", help="of a hub id: a branch, tag or commit")
     parser.add_argument("--local-files-only", action="store_true", help="do not use the network")
 

@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="turn a checkpoint into a folder that yosort and transformers load",
         description="Convert a checkpoint (safetensors, pytorch_model.bin, or the authors' own) "
         "into a folder with config.json, model.safetensors and the tokenizer.",
+        epilog="example: yosort convert pytorch_model.bin OUT --config config.json",
     )
     from yosort.checkpoint.convert import add_arguments, run
 

@@ -1,0 +1,73 @@
+"""Words and entities: where yosort goes by the tokenizer, and transformers guesses."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+import yosort
+from tasks.models import ENTITIES, make
+
+LABELS = {"num_labels": 5, "id2label": ENTITIES, "label2id": {v: k for k, v in ENTITIES.items()}}
+#: Punctuation is a word of its own to the tokenizer, though no space stands before it.
+TEXT = "Moses, Aaron-and-Miriam; went up! (unfathomably) far"
+
+
+@pytest.fixture(scope="module")
+def tag(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A token-classification pipeline."""
+    folder = make(tmp_path_factory.mktemp("t"), "YosoForTokenClassification", **LABELS)
+    return yosort.pipeline("token-classification", folder)
+
+
+def test_a_word_is_what_the_tokenizer_took_for_one(tag: Any) -> None:
+    encoding = tag.tokenizer.encode(TEXT)
+    tokens = {t["index"]: t for t in tag(TEXT, ignore_labels=[])}
+    words = [
+        list(group)
+        for word, group in groupby(range(len(encoding.ids)), key=lambda i: encoding.word_ids[i])
+        if word is not None
+    ]
+    assert any(len(word) > 1 for word in words)
+    # "first" gives a word the label of its first token; neighbours of a label are joined.
+    wanted: list[dict[str, Any]] = []
+    for word in words:
+        label = tokens[word[0]]["entity"]
+        kind = label.split("-")[-1]
+        if wanted and wanted[-1]["entity_group"] == kind and not label.startswith("B-"):
+            wanted[-1]["end"] = encoding.offsets[word[-1]][1]
+            continue
+        begin, end = encoding.offsets[word[0]][0], encoding.offsets[word[-1]][1]
+        wanted.append({"entity_group": kind, "start": begin, "end": end})
+    got = tag(TEXT, aggregation_strategy="first", ignore_labels=[])
+    assert [{k: e[k] for k in ("entity_group", "start", "end")} for e in got] == wanted
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (TEXT, {"aggregation_strategy": "mean"}, "aggregation_strategy: wanted one of none"),
+        (TEXT, {"stride": 62, "aggregation_strategy": "simple"}, "stride: wanted an integer"),
+        (TEXT, {"stride": 4}, "wanted one that joins tokens"),
+        (3, {}, "wanted one input or an iterable"),
+        ([3], {}, r"inputs\[0\]: wanted a text, got int"),
+        (["a", 3], {"is_split_into_words": True}, r"wanted a list of words, got str"),
+        ("word " * 99, {}, "wanted at most 64 tokens"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named(
+    tag: Any, inputs: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(yosort.InputError, match=message):
+        tag(inputs, **options)
+
+
+def test_a_cut_text_without_entities_is_said_so_too(
+    tag: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = [*ENTITIES.values(), "PER", "LOC"]
+    assert tag("word " * 99, overflow="truncate", ignore_labels=every) == []
+    assert "inputs[0]: cut to 64 tokens" in caplog.text
