@@ -185,6 +185,9 @@ def test_a_failure_keeps_its_row(
     assert run(models, command, *arguments, "--resume") == 1
     if suffix == "jsonl":
         assert lines(output.read_text(encoding="utf-8"))[-1]["index"] == 3  # type: ignore[index]
+    source.write_text(source.read_text(encoding="utf-8") + "\n" + "word " * 300, encoding="utf-8")
+    assert run(models, command, *arguments[:4], "--resume") == 1
+    assert "inputs[4]: text too long" in capsys.readouterr().err
 
 
 def test_several_files_and_standard_input_are_read_in_order(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -229,6 +228,7 @@ def _run(
         raise InputError(
             f"{arguments.output}: holds {writer.done} results, but there are {skipped} inputs"
         )
+    run.first_index = skipped
     failures, written = 0, writer.done
     try:
         for result in run(
@@ -240,7 +240,6 @@ def _run(
         ):
             if isinstance(result, Failure):
                 failures += 1
-                result = replace(result, index=skipped + result.index)
             writer.write(result)
             written += 1
     except KeyboardInterrupt:

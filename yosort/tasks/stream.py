@@ -72,6 +72,8 @@ class Pipeline(ABC):
 
     #: What the task runs on.
     model_class: ClassVar[type[PretrainedModel]] = PretrainedModel
+    #: The number that messages give the first input: where a run goes on from an earlier one.
+    first_index: int = 0
 
     def __init__(self, model: PretrainedModel, tokenizer: Tokenizer | None = None) -> None:
         if not isinstance(model, self.model_class):
@@ -143,7 +145,7 @@ class Pipeline(ABC):
     ) -> Iterator[Any]:
         window: list[Item] = []
         tokens = cut = 0
-        for index, value in enumerate(inputs):
+        for index, value in enumerate(inputs, self.first_index):
             item = Item(index)
             try:
                 self.prepare(item, value, options)
