@@ -119,22 +119,36 @@ def test_resume_continues_a_cut_off_file(
             assert part.read_text(encoding="utf-8").splitlines()[0] == data.decode().splitlines()[0]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
-def test_a_killed_run_leaves_whole_results(models: dict[str, Path], tmp_path: Path) -> None:
-    source, output = tmp_path / "in.txt", tmp_path / "out.npy"
-    source.write_text("\n".join(TEXTS * 4000) + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "yosort", "embed", "--model", str(models["embed"])]
-    command += ["--input", str(source), "--output", str(output), "--batch-tokens", "200"]
-    process = subprocess.Popen(command, cwd=tmp_path)
-    deadline = time.monotonic() + 60
+def start_and_stop(command: list[str], output: Path, signal_number: int) -> tuple[int, str]:
+    """Run a command over more lines than come, and signal it when it has written some results.
+
+    Returns:
+        Its exit status, and what it wrote to stderr.
+    """
+    process = subprocess.Popen(
+        command, cwd=output.parent, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    process.stdin.write("\n".join(TEXTS * 600) + "\n")
+    process.stdin.flush()  # and stays open: the command waits for more
+    deadline = time.monotonic() + 120
     while not (output.exists() and output.stat().st_size > 10_000):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(signal_number)
+    error = process.communicate(timeout=120)[1]
+    return process.returncode, error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+def test_a_killed_run_leaves_whole_results(models: dict[str, Path], tmp_path: Path) -> None:
+    output = tmp_path / "out.npy"
+    command = [sys.executable, "-m", "yosort", "embed", "--model", str(models["embed"])]
+    command += ["--output", str(output), "--batch-tokens", "200"]
+    assert start_and_stop(command, output, signal.SIGKILL)[0] == -signal.SIGKILL
     found = np.load(output)
-    assert 0 < len(found) < len(TEXTS) * 4000
+    assert 0 < len(found) < len(TEXTS) * 600
     assert np.isfinite(found).all()
 
 
@@ -234,26 +248,20 @@ def test_ctrl_c_says_how_far_it_got_and_resume_goes_on(
     models: dict[str, Path], tmp_path: Path
 ) -> None:
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
-    source.write_text("\n".join(TEXTS * 3000) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "yosort", "classify", "--model", str(models["classify"])]
-    command += ["--input", str(source), "--output", str(output), "--batch-tokens", "200"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (output.exists() and output.stat().st_size > 10_000):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    command += ["--output", str(output), "--batch-tokens", "200"]
+    status, error = start_and_stop(command, output, signal.SIGINT)
+    assert status == 130
     written = lines(output.read_text(encoding="utf-8"))
-    assert 0 < len(written) < len(TEXTS) * 3000
+    assert 0 < len(written) < len(TEXTS) * 600
     assert error.strip() == (
         f"yosort: interrupted after {len(written)} results in {output}; --resume goes on"
     )
-    assert subprocess.run([*command, "--resume"], cwd=tmp_path, check=False).returncode == 0
+    source.write_text("\n".join(TEXTS * 600) + "\n", encoding="utf-8")
+    resumed = [*command, "--input", str(source), "--resume"]
+    assert subprocess.run(resumed, cwd=tmp_path, check=False).returncode == 0
     whole = lines(output.read_text(encoding="utf-8"))
-    assert len(whole) == len(TEXTS) * 3000
+    assert len(whole) == len(TEXTS) * 600
     assert whole[: len(written)] == written
 
 
