@@ -55,8 +55,8 @@ def test_loading(name: str) -> None:
 
 @pytest.mark.parametrize("name", LABELS)
 def test_calling(name: str) -> None:
-    # Ours alone, and last: the masked language model's choice of positions.
-    extra = ("positions",) if name == "YosoForMaskedLM" else ()
+    # Ours alone, and last: the tokens to score.
+    extra = ("positions",) if name in ("YosoForMaskedLM", "YosoForQuestionAnswering") else ()
     got = signature(getattr(yosort, name).__call__)
     assert list(got) == [*INPUTS, *LABELS[name], *SWITCHES, *extra]
     assert set(got.values()) == {None}

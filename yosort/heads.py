@@ -11,7 +11,7 @@ import numpy.typing as npt
 from yosort import losses
 from yosort.batch import PackedBatch
 from yosort.errors import InputError
-from yosort.inputs import ArrayLike, Call, flatten_choices, read_ids, to_numpy
+from yosort.inputs import ArrayLike, Call, flatten_choices, read_scored_tokens, to_numpy
 from yosort.labels import Labels, read_classes, read_targets, read_token_labels
 from yosort.ops.interface import Array, LayerNorm
 from yosort.outputs import (
@@ -195,14 +195,16 @@ class YosoForMaskedLM(PretrainedModel):
         self._decoder = self._linear("cls.predictions.decoder")
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
-        return None if call.positions is None else np.unique(_picked(call, batch))
+        return (
+            None if call.positions is None else np.unique(read_scored_tokens(call.positions, batch))
+        )
 
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
     ) -> ModelOutput:
         ops = self._ops
         if rows is not None:
-            x = ops.take(x, np.searchsorted(rows, _picked(call, batch)))
+            x = ops.take(x, np.searchsorted(rows, read_scored_tokens(call.positions, batch)))
         x = ops.layer_norm(ops.linear(x, self._dense, self.config.hidden_act), self._norm)
         logits = ops.linear(x, self._decoder)
         loss = None
@@ -215,7 +217,7 @@ class YosoForMaskedLM(PretrainedModel):
         """Return one label a row of logits: a token's, or a picked token's."""
         if call.positions is None:
             return read_token_labels(call.labels, batch)
-        return read_classes("labels", call.labels, len(_picked(call, batch)))
+        return read_classes("labels", call.labels, len(read_scored_tokens(call.positions, batch)))
 
 
 class YosoForSequenceClassification(_LabelledModel):
@@ -363,7 +365,7 @@ class YosoForQuestionAnswering(PretrainedModel):
             return None
         if call.start_positions is not None or call.end_positions is not None:
             raise InputError("positions: wanted none beside labels, for the loss reads every token")
-        return np.unique(_picked(call, batch))
+        return np.unique(read_scored_tokens(call.positions, batch))
 
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
@@ -407,25 +409,3 @@ class YosoForQuestionAnswering(PretrainedModel):
             xp = self._ops.xp
             scores = xp.where(xp.asarray(held.reshape(texts, n)), scores, -np.inf)
         return losses.cross_entropy(self._ops.xp, scores, where, ignore=n)
-
-
-def _picked(call: Call, batch: PackedBatch) -> Rows:
-    """Return the packed row of each of `positions`, in the order asked."""
-    pairs = read_ids("positions", call.positions)
-    if pairs.ndim != 2 or pairs.shape[1] != 2:
-        raise InputError(f"positions: wanted shape [k, 2], got {list(pairs.shape)}")
-    texts, n = batch.shape
-    outside = np.flatnonzero(((pairs < 0) | (pairs >= [texts, n])).any(axis=1))
-    if outside.size:
-        raise InputError(
-            f"positions: wanted (text, token) within [{texts}, {n}], "
-            f"got {tuple(pairs[outside[0]].tolist())}"
-        )
-    rows = batch.rows_of(pairs[:, 0] * n + pairs[:, 1])
-    masked = np.flatnonzero(rows < 0)
-    if masked.size:
-        raise InputError(
-            f"positions: wanted tokens that attention_mask keeps, "
-            f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
-        )
-    return rows

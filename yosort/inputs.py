@@ -227,3 +227,29 @@ def read_head_mask(head_mask: ArrayLike, config: YosoConfig) -> npt.NDArray[np.f
     if not np.isfinite(mask.astype(np.float64)).all():
         raise InputError("head_mask: wanted finite values, got NaN or inf")
     return np.broadcast_to(mask.astype(np.float32), (layers, heads))
+
+
+def read_scored_tokens(positions: ArrayLike, batch: PackedBatch) -> npt.NDArray[np.int64]:
+    """Return the packed row of each of `positions` [k, 2], pairs (text, token), as ordered.
+
+    Raises:
+        InputError: a position is outside the batch, or masked.
+    """
+    pairs = read_ids("positions", positions)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise InputError(f"positions: wanted shape [k, 2], got {list(pairs.shape)}")
+    texts, n = batch.shape
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= [texts, n])).any(axis=1))
+    if outside.size:
+        raise InputError(
+            f"positions: wanted (text, token) within [{texts}, {n}], "
+            f"got {tuple(pairs[outside[0]].tolist())}"
+        )
+    rows = batch.rows_of(pairs[:, 0] * n + pairs[:, 1])
+    masked = np.flatnonzero(rows < 0)
+    if masked.size:
+        raise InputError(
+            f"positions: wanted tokens that attention_mask keeps, "
+            f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
+        )
+    return rows
