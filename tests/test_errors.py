@@ -85,7 +85,7 @@ def test_masked_tokens_may_hold_anything() -> None:
         ({"device": 0}, "device: wanted"),
         ({"device": "cuda:x"}, "device: wanted"),
         ({"dtype": "float16"}, 'dtype: wanted "float32"'),
-        ({"attention": "exact"}, 'attention: wanted None, "expectation" or "sampled"'),
+        ({"attention": "exact"}, 'attention: wanted None, "expectation", "sampled", "auto"'),
         ({"padding": "none"}, 'padding: wanted "masked" or "attended"'),
         ({"num_hash": 0}, "num_hash: wanted"),
         ({"seed": 1.5}, "seed: wanted"),

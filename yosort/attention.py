@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy.typing as npt
 
 from yosort.batch import PackedBatch
 from yosort.config import YosoConfig
+from yosort.costs import DEFAULT_COSTS
 from yosort.errors import ConfigError, InputError
 from yosort.ops.interface import Array, HashFunctions, Heads, Ops
 from yosort.ops.signs import gaussian_projection, hash_signs
 
-MODES = ("expectation", "sampled")
+MODES = ("expectation", "sampled", "auto")
+#: More tokens than any text has.
+NEVER = 2**62
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class Attention:
     """One way to attend, for all layers of one call.
 
     Attributes:
-        functions: the hash functions of each layer, or None for the expectation, which is what
-            the sampled form gives on average (paper, section 3.1).
+        functions: the hash functions of each layer; none are needed for the expectation, which is
+            what the sampled form gives on average (paper, section 3.1).
+        sampled_from: texts of at least so many tokens are sampled, shorter ones are exact.
     """
 
     config: YosoConfig
-    functions: tuple[HashFunctions, ...] | None
+    functions: tuple[HashFunctions, ...] = ()
+    sampled_from: int = NEVER
 
     def context(
         self,
@@ -60,25 +66,66 @@ class Attention:
         heads = Heads(
             self.config.num_attention_heads, self.config.hash_code_len, query_offsets, batch.offsets
         )
-        if self.functions is None:
-            context = ops.expected_attention(query, key, value, heads)
-        else:
-            context = ops.sampled_attention(query, key, value, heads, self.functions[layer])
+        context = self._sums(ops, query, key, value, heads, layer)
         if conv_weight is None:
             return context
         return ops.add_convolution(
             context, value, conv_weight, heads, query_slots, batch.slots, batch.keep
         )
 
+    def _sums(
+        self, ops: Ops, query: Array, key: Array, value: Array, heads: Heads, layer: int
+    ) -> Array:
+        """Return each head's sums [query rows, hidden], every text in the form of its length."""
+        sampled = np.diff(heads.offsets) >= self.sampled_from
+        if not sampled.any():
+            return ops.expected_attention(query, key, value, heads)
+        if sampled.all():
+            return ops.sampled_attention(query, key, value, heads, self.functions[layer])
+        halves = []
+        for texts in (sampled, ~sampled):
+            part, query_rows, rows = _part(heads, texts)
+            q, k, v = ops.take(query, query_rows), ops.take(key, rows), ops.take(value, rows)
+            sums = self._sums(ops, q, k, v, part, layer)
+            halves.append(ops.put(sums, query_rows, len(query)))
+        # Each row is zero in the other half: adding rounds nothing.
+        return halves[0] + halves[1]
+
+
+def _part(
+    heads: Heads, texts: npt.NDArray[np.bool_]
+) -> tuple[Heads, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return some of the texts (a mask [texts]) by themselves: offsets, query rows, key rows."""
+    query_lengths, lengths = np.diff(heads.query_offsets), np.diff(heads.offsets)
+    part = Heads(
+        heads.count,
+        heads.hash_code_len,
+        np.append(0, np.cumsum(query_lengths[texts])),
+        np.append(0, np.cumsum(lengths[texts])),
+    )
+    query_rows = np.flatnonzero(np.repeat(texts, query_lengths))
+    return part, query_rows, np.flatnonzero(np.repeat(texts, lengths))
+
 
 def draw_attention(config: YosoConfig, mode: str, num_hash: int, seed: int) -> Attention:
-    """Choose the form, and draw the hash functions of every layer from (seed, layer)."""
-    if mode == "expectation":
-        return Attention(config, None)
-    return Attention(
-        config,
-        tuple(_draw(config, num_hash, (seed, layer)) for layer in range(config.num_hidden_layers)),
+    """Choose the form, and draw the hash functions of every layer from (seed, layer).
+
+    Args:
+        config: the architecture.
+        mode: as `check_mode` returned it.
+        num_hash: hash functions a layer.
+        seed: of the functions.
+    """
+    form, _, length = mode.partition(":")
+    if form == "expectation":
+        return Attention(config)
+    functions = tuple(
+        _draw(config, num_hash, (seed, layer)) for layer in range(config.num_hidden_layers)
     )
+    if form == "sampled":
+        return Attention(config, functions, sampled_from=0)
+    threshold = int(length) if length else DEFAULT_COSTS.sampled_from(config, num_hash)
+    return Attention(config, functions, sampled_from=threshold)
 
 
 def _draw(config: YosoConfig, num_hash: int, seed: tuple[int, int]) -> HashFunctions:
@@ -94,8 +141,14 @@ def check_mode(attention: str | None, config: YosoConfig) -> str:
     """Return the form that a load option (None: config.json) asks for, or raise ConfigError."""
     if attention is None:
         return "expectation" if config.use_expectation else "sampled"
-    if attention not in MODES:
-        raise ConfigError(f'attention: wanted None, "expectation" or "sampled", got {attention!r}')
+    known = isinstance(attention, str) and (
+        attention in MODES or re.fullmatch(r"auto:[0-9]{1,18}", attention)
+    )
+    if not known:
+        raise ConfigError(
+            'attention: wanted None, "expectation", "sampled", "auto", or "auto:N" for sampling '
+            f"texts of N tokens or more, got {attention!r}"
+        )
     return attention
 
 

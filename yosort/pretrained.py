@@ -51,7 +51,9 @@ class PretrainedModel:
         seed: of the random weights, and of the hash functions of sampled attention.
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: compute type, "float32"; "float16" on a GPU.
-        attention: "expectation", "sampled", or None for what the config says.
+        attention: "expectation"; "sampled"; "auto": each text in the form that is faster at its
+            length (see `yosort.costs`); "auto:N": sampled for texts of N tokens or more, exact for
+            shorter ones; None: what the config says.
         num_hash: hash functions of sampled attention; None for the config's.
         padding: "masked": padding never counts; "attended": as transformers does.
         num_threads: CPU threads of a call; None for what the environment and the machine say.

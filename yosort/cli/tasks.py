@@ -166,7 +166,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
     group.add_argument("--dtype", default="float32", help="float32; float16 on a GPU (float32)")
     group.add_argument(
-        "--attention", choices=("expectation", "sampled"), help="else what config.json says"
+        "--attention",
+        metavar="FORM",
+        help="expectation; sampled; auto: sampled where that is faster; auto:N: from N tokens on "
+        "(config.json's)",
     )
     group.add_argument("--num-hash", type=int, metavar="M", help="hashes of sampled attention")
     group.add_argument("--seed", type=int, default=0, help="of the hash functions (0)")
