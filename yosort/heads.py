@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,7 +43,7 @@ class YosoModel(PretrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
     ) -> Any:
         """Encode texts.
@@ -59,7 +59,8 @@ class YosoModel(PretrainedModel):
             output_attentions: return each layer's attention context too.
             output_hidden_states: return each layer's output too.
             return_dict: False for a tuple.
-            seed: of the hash functions, for this call.
+            seed: of the hash functions, for this call; of several, a list of outputs, which share
+                what no hash function changes: reading, embeddings, the first q, k and v.
             num_hash: how many of them, for this call.
 
         Raises:
@@ -102,7 +103,7 @@ class _LabelledModel(PretrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
     ) -> Any:
         """Answer for texts; `labels` add the loss. Other arguments are as in `YosoModel`."""
@@ -141,7 +142,7 @@ class YosoForMaskedLM(PretrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
     ) -> Any:
@@ -328,7 +329,7 @@ class YosoForQuestionAnswering(PretrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
     ) -> Any:

@@ -36,7 +36,7 @@ class Call:
     output_attentions: bool | None = None
     output_hidden_states: bool | None = None
     return_dict: bool | None = None
-    seed: int | None = None
+    seed: Any = None
     num_hash: int | None = None
     choices: int = 1
 

@@ -77,9 +77,15 @@ class Encoder:
             for i in range(config.num_hidden_layers)
         ]
 
+    def begin(self, inputs: PackedInputs) -> tuple[Array, Array]:
+        """Return what no hash function changes: the embeddings, and the first layer's q, k, v."""
+        x = self.ops.embed(self.tables, inputs.words, inputs.positions, inputs.token_types)
+        return x, self.ops.linear(x, self.layers[0].qkv)
+
     def __call__(
         self,
-        inputs: PackedInputs,
+        batch: PackedBatch,
+        begun: tuple[Array, Array],
         attention: Attention,
         *,
         rows: npt.NDArray[np.int64] | None = None,
@@ -90,7 +96,8 @@ class Encoder:
         """Run all layers.
 
         Args:
-            inputs: the packed tokens.
+            batch: where the texts begin and end.
+            begun: what `begin` returned; several calls may share it.
             attention: which form, with which hash functions.
             rows: int64 [k] ascending: the only rows of the last layer that are wanted; None for
                 all.
@@ -100,13 +107,12 @@ class Encoder:
         """
         ops, last_layer = self.ops, len(self.layers) - 1
         hidden_states, contexts = [], []
-        x = ops.embed(self.tables, inputs.words, inputs.positions, inputs.token_types)
-        qkv = ops.linear(x, self.layers[0].qkv)
+        x, qkv = begun
         for i, layer in enumerate(self.layers):
             if keep_hidden_states:
                 hidden_states.append(x)
             wanted = rows if i == last_layer else None
-            context = attention.context(ops, qkv, i, inputs.batch, wanted, layer.conv_weight)
+            context = attention.context(ops, qkv, i, batch, wanted, layer.conv_weight)
             if head_mask is not None:
                 context = context * head_mask[i].repeat(self.config.head_dim)
             if keep_contexts:

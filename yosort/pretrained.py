@@ -243,6 +243,21 @@ class PretrainedModel:
         return self._ops.dtype
 
     @property
+    def attention(self) -> str:
+        """The form of attention: "expectation", "sampled", "auto" or "auto:N"."""
+        return self._mode
+
+    @property
+    def num_hash(self) -> int:
+        """Hash functions a layer, where attention is sampled."""
+        return self._num_hash
+
+    @property
+    def seed(self) -> int:
+        """The seed of the hash functions."""
+        return self._seed
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the model's folder; None for a model that was not loaded from one."""
         if self._tokenizer is None and self._folder is not None:
@@ -294,34 +309,48 @@ class PretrainedModel:
         keep_contexts = _chosen(call.output_attentions, config.output_attentions)
         rows = self._wanted_rows(call, batch)
         all_rows = rows is None or keep_hidden or keep_contexts
-        encoded = self._encoder(
-            inputs,
-            self._attention_of(call),
-            rows=None if all_rows else rows,
-            head_mask=None if head_mask is None else ops.from_host(head_mask),
-            keep_hidden_states=keep_hidden,
-            keep_contexts=keep_contexts,
-        )
-        x = encoded.last
-        if all_rows and rows is not None:
-            x = ops.take(x, rows)
-        states: dict[str, Any] = {}
-        if keep_hidden:
-            states["hidden_states"] = tuple(self._unpack(h, batch) for h in encoded.hidden_states)
-        if keep_contexts:
-            states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
-        output = self._answer(call, batch, rows, x, states)
-        return output if _chosen(call.return_dict, config.return_dict) else output.to_tuple()
+        begun = self._encoder.begin(inputs)
+        outputs = []
+        for attention in self._attentions_of(call):
+            encoded = self._encoder(
+                batch,
+                begun,
+                attention,
+                rows=None if all_rows else rows,
+                head_mask=None if head_mask is None else ops.from_host(head_mask),
+                keep_hidden_states=keep_hidden,
+                keep_contexts=keep_contexts,
+            )
+            x = encoded.last
+            if all_rows and rows is not None:
+                x = ops.take(x, rows)
+            states: dict[str, Any] = {}
+            if keep_hidden:
+                hidden = encoded.hidden_states
+                states["hidden_states"] = tuple(self._unpack(h, batch) for h in hidden)
+            if keep_contexts:
+                states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
+            output = self._answer(call, batch, rows, x, states)
+            as_is = _chosen(call.return_dict, config.return_dict)
+            outputs.append(output if as_is else output.to_tuple())
+        return outputs if _are_several(call.seed) else outputs[0]
 
-    def _attention_of(self, call: Call) -> Attention:
-        """Return the call's attention: the model's own, or one with other hash functions."""
+    def _attentions_of(self, call: Call) -> list[Attention]:
+        """Return the call's attention, the model's own or with other hash functions, a seed."""
         if call.seed is None and call.num_hash is None:
-            return self._attention
-        seed = self._seed if call.seed is None else check_seed(call.seed)
+            return [self._attention]
+        seeds = call.seed if _are_several(call.seed) else [call.seed]
+        if not len(seeds):
+            raise InputError("seed: wanted at least one, got an empty list")
         num_hash = self._num_hash
         if call.num_hash is not None:
             num_hash = check_num_hash(call.num_hash, self.config)
-        return draw_attention(self.config, self._mode, num_hash, seed)
+        return [
+            draw_attention(
+                self.config, self._mode, num_hash, self._seed if seed is None else check_seed(seed)
+            )
+            for seed in seeds
+        ]
 
     def _unpack(self, x: Array, batch: PackedBatch) -> Array:
         """Return packed rows [total, ...] as [texts, n, ...], zeros where masked."""
@@ -366,6 +395,11 @@ def first_rows(batch: PackedBatch) -> npt.NDArray[np.int64]:
             "got 0; pad on the right"
         )
     return rows
+
+
+def _are_several(seed: Any) -> bool:
+    """Whether a call names a list of seeds, and gets a list of outputs."""
+    return isinstance(seed, (list, tuple, range, np.ndarray))
 
 
 def _chosen(argument: bool | None, default: bool) -> bool:

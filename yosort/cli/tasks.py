@@ -151,6 +151,13 @@ def _finish(
     group.add_argument(
         "--batch-tokens", type=int, default=16384, metavar="N", help="computed at once (16384)"
     )
+    group.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="K",
+        help="draws of hash functions; several give each score a standard error (1)",
+    )
     add_model_options(parser).add_argument(
         "--allow-random-head",
         action="store_true",
@@ -207,6 +214,7 @@ def _run(
     run = pipeline(
         task,
         arguments.model,
+        samples=arguments.samples,
         **model_options(arguments),
         allow_random_head=arguments.allow_random_head,
     )

@@ -33,6 +33,8 @@ def pipeline(
     task: str,
     model: str | os.PathLike[str] | PretrainedModel | None = None,
     tokenizer: Tokenizer | None = None,
+    *,
+    samples: int = 1,
     **options: Any,
 ) -> Any:
     """Build the pipeline of a task.
@@ -43,6 +45,9 @@ def pipeline(
         model: a folder, a hub id, or a loaded model; None for the bundled one, which knows
             fill-mask and feature-extraction, and other tasks with `allow_random_head=True` only.
         tokenizer: None for the model's own.
+        samples: draws of hash functions, for sampled attention. With several, a result's `score` is
+            the mean over them, and `standard_error` beside it says how far the choice of hash
+            functions may have moved that mean; see `yosort.tasks.uncertainty`.
         options: of `from_pretrained`, where the model is not loaded yet.
 
     Raises:
@@ -65,4 +70,4 @@ def pipeline(
         model = cls.model_class.from_pretrained(model, **options)
     elif options:
         raise ConfigError(f"options {sorted(options)} only apply to a model that is yet to load")
-    return cls(model, tokenizer)
+    return cls(model, tokenizer, samples)

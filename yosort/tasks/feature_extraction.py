@@ -18,6 +18,7 @@ class FeatureExtractionPipeline(Pipeline):
 
     model: YosoModel
     model_class = YosoModel
+    has_scores = False
 
     def __call__(
         self,

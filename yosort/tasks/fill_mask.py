@@ -12,6 +12,7 @@ from yosort.errors import InputError
 from yosort.heads import YosoForMaskedLM
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.uncertainty import describe
 from yosort.tokenizer import Tokenizer
 
 #: Mask tokens of common tokenizers: writing another model's is the usual mistake.
@@ -24,8 +25,10 @@ class FillMaskPipeline(Pipeline):
     model: YosoForMaskedLM
     model_class = YosoForMaskedLM
 
-    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer | None = None) -> None:
-        super().__init__(model, tokenizer)
+    def __init__(
+        self, model: PretrainedModel, tokenizer: Tokenizer | None = None, samples: int = 1
+    ) -> None:
+        super().__init__(model, tokenizer, samples)
         self._mask_id = self.tokenizer.id_of("mask_token")
 
     def __call__(
@@ -89,27 +92,28 @@ class FillMaskPipeline(Pipeline):
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`: the vocabulary is scored at the masks only."""
         positions = np.argwhere((batch.ids == self._mask_id) & (batch.mask == 1))
-        output = self.model(**batch.inputs(), positions=positions, return_dict=True)
-        scores = softmax(self.model.to_host(output.logits))
+        outputs = self.ask({**batch.inputs(), "positions": positions})
+        logits = [self.model.to_host(output.logits) for output in outputs]
         answers: list[list[Any]] = [[] for _ in batch.lengths]
-        for (text, token), probabilities in zip(positions.tolist(), scores, strict=True):
-            answers[text].append((token, *self._best(probabilities, options)))
+        for (text, token), *draws in zip(positions.tolist(), *logits, strict=True):
+            answers[text].append((token, *self._best(softmax(np.stack(draws)), options)))
         return answers
 
     def _best(
         self, probabilities: npt.NDArray[np.float64], options: dict[str, Any]
-    ) -> tuple[list[int], list[float]]:
-        """Return the best token ids and their probabilities."""
+    ) -> tuple[list[int], list[dict[str, float]]]:
+        """Return the best token ids and their scores, of probabilities [draws, vocabulary]."""
         targets = options["targets"]
-        candidates = np.arange(len(probabilities)) if targets is None else targets
+        mean = probabilities.mean(axis=0)
+        candidates = np.arange(len(mean)) if targets is None else targets
         count = min(options["top_k"], len(candidates))
-        scores = -probabilities[candidates]
+        scores = -mean[candidates]
         # Equal scores in order of their ids: part first, sort the few.
         bound = np.partition(scores, count - 1)[count - 1]
         near = np.flatnonzero(scores <= bound)
         order = near[np.argsort(scores[near], kind="stable")][:count]
         tokens = candidates[order]
-        return tokens.tolist(), probabilities[tokens].tolist()
+        return tokens.tolist(), [describe(probabilities[:, token]) for token in tokens]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""
@@ -119,7 +123,7 @@ class FillMaskPipeline(Pipeline):
             answers.append(
                 [
                     {
-                        "score": score,
+                        **score,
                         "token": token,
                         "token_str": self.tokenizer.decode([token], skip_special_tokens=False),
                         # With several masks the others must stay visible.

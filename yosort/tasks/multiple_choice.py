@@ -9,6 +9,7 @@ import numpy as np
 from yosort.errors import InputError
 from yosort.heads import YosoForMultipleChoice
 from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.uncertainty import describe
 
 
 class MultipleChoicePipeline(Pipeline):
@@ -73,14 +74,14 @@ class MultipleChoicePipeline(Pipeline):
         """See `Pipeline.run`."""
         # The head scores each choice by itself: one a question, so that batches may mix questions.
         inputs = {name: array[:, None] for name, array in batch.inputs().items()}
-        output = self.model(**inputs, return_dict=True)
-        return list(self.model.to_host(output.logits)[:, 0])
+        outputs = self.ask(inputs)
+        return list(np.stack([self.model.to_host(o.logits)[:, 0] for o in outputs], axis=1))
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""
-        scores = softmax(np.array(item.outputs))
-        order = np.argsort(-scores, kind="stable").tolist()
+        scores = softmax(np.array(item.outputs).T)  # [draws, choices]
+        order = np.argsort(-scores.mean(axis=0), kind="stable").tolist()
         return [
-            {"choice": item.kept[i], "index": i, "score": float(scores[i])}
+            {"choice": item.kept[i], "index": i, **describe(scores[:, i])}
             for i in order[: options["top_k"]]
         ]

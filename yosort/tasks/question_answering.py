@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from yosort.errors import InputError
 from yosort.heads import YosoForQuestionAnswering
-from yosort.tasks.stream import Batch, Item, Pipeline, check_count
+from yosort.tasks.stream import Batch, Item, Pipeline, check_count, softmax
+from yosort.tasks.uncertainty import describe
 
 
 class QuestionAnsweringPipeline(Pipeline):
@@ -135,11 +136,12 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        output = self.model(**batch.inputs(), return_dict=True)
-        starts = self.model.to_host(output.start_logits)
-        ends = self.model.to_host(output.end_logits)
+        outputs = self.ask(batch.inputs())
+        starts = np.stack([self.model.to_host(o.start_logits) for o in outputs], axis=1)
+        ends = np.stack([self.model.to_host(o.end_logits) for o in outputs], axis=1)
         return [
-            (start[:n], end[:n]) for start, end, n in zip(starts, ends, batch.lengths, strict=True)
+            (start[:, :n], end[:, :n])  # [draws, n]
+            for start, end, n in zip(starts, ends, batch.lengths, strict=True)
         ]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
@@ -148,29 +150,36 @@ class QuestionAnsweringPipeline(Pipeline):
         wanted = options["top_k"]
         # Candidates that align to the same words become one answer: look at some more.
         count = 2 * wanted + 10 if options["align"] else wanted
-        answers: dict[str, dict[str, Any]] = {}
-        impossible = 1e6
+        answers: dict[str, tuple[tuple[int, int, str], Any]] = {}
+        impossible: npt.NDArray[np.float64] | None = None
         for encoding, (start_logits, end_logits) in zip(encodings, item.outputs, strict=True):
             inside = np.array([s == 1 for s in encoding.sequence_ids])
             readable = inside.copy()
             readable[0] = True  # token 0 stands for "no answer"
             start, end = (_masked_softmax(x, readable) for x in (start_logits, end_logits))
-            impossible = min(impossible, float(start[0] * end[0]))
-            start[0] = end[0] = 0.0
-            for first, last, score in _best_spans(start, end, count, options["max_answer_len"]):
+            nothing = start[:, 0] * end[:, 0]
+            if impossible is None or nothing.mean() < impossible.mean():
+                impossible = nothing
+            start[:, 0] = end[:, 0] = 0.0
+            # Candidates by the mean of each end over the draws; scores by the mean of the product.
+            means = start.mean(axis=0), end.mean(axis=0)
+            for first, last in _best_spans(*means, count, options["max_answer_len"]):
                 if not (inside[first] and inside[last]):
                     continue
                 begin, stop = _characters(encoding, first, last, align=options["align"])
                 text = context[begin:stop]
-                found = answers.setdefault(
-                    text.lower(), {"score": 0.0, "start": begin, "end": stop, "answer": text}
-                )
-                found["score"] += score
-        ranked = list(answers.values())
-        if options["impossible"]:
-            ranked.append({"score": impossible, "start": 0, "end": 0, "answer": ""})
-        ranked.sort(key=lambda answer: float(answer["score"]), reverse=True)
-        return ranked[0] if len(ranked[:wanted]) == 1 else ranked[:wanted]
+                draws = start[:, first] * end[:, last]
+                before = answers.get(text.lower(), ((begin, stop, text), 0.0))
+                answers[text.lower()] = (before[0], before[1] + draws)
+        found = list(answers.values())
+        if options["impossible"] and impossible is not None:
+            found.append(((0, 0, ""), impossible))
+        found.sort(key=lambda answer: float(answer[1].mean()), reverse=True)
+        ranked = [
+            {**describe(draws), "start": begin, "end": stop, "answer": text}
+            for (begin, stop, text), draws in found[:wanted]
+        ]
+        return ranked[0] if len(ranked) == 1 else ranked
 
 
 def _pairs(question: Any, context: Any) -> Any:
@@ -194,15 +203,14 @@ def _pairs(question: Any, context: Any) -> Any:
 def _masked_softmax(
     logits: npt.NDArray[Any], readable: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    scores = np.where(readable, logits.astype(np.float64), -np.inf)
-    weights = np.exp(scores - scores.max())
-    return np.asarray(weights / weights.sum())
+    """Return the softmax of each draw [draws, n] over the readable tokens [n]."""
+    return softmax(np.where(readable, logits.astype(np.float64), -np.inf))
 
 
 def _best_spans(
     start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], count: int, longest: int
-) -> list[tuple[int, int, float]]:
-    """Return the best spans (first, last, probability) of at most `longest` tokens.
+) -> list[tuple[int, int]]:
+    """Return the likeliest spans (first, last) of at most `longest` tokens.
 
     Only that band of the n x n table of spans is made: [n, longest].
     """
@@ -214,11 +222,7 @@ def _best_spans(
     chosen = np.argpartition(-scores, count - 1)[:count]
     chosen = chosen[np.lexsort((chosen, -scores[chosen]))]
     spans = [(int(i // longest), int(i // longest + i % longest)) for i in chosen]
-    return [
-        (first, last, float(scores[i]))
-        for (first, last), i in zip(spans, chosen, strict=True)
-        if last < n
-    ]
+    return [(first, last) for first, last in spans if last < n]
 
 
 def _characters(encoding: Any, first: int, last: int, *, align: bool) -> tuple[int, int]:

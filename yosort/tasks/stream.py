@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from yosort.errors import ConfigError, InputError, YosortError
 from yosort.pretrained import PretrainedModel
+from yosort.tasks.uncertainty import draw_seeds
 from yosort.tokenizer import Tokenizer
 
 _log = logging.getLogger("yosort")
@@ -74,8 +75,12 @@ class Pipeline(ABC):
     model_class: ClassVar[type[PretrainedModel]] = PretrainedModel
     #: The number that messages give the first input: where a run goes on from an earlier one.
     first_index: int = 0
+    #: Whether results hold scores, of which several draws give standard errors.
+    has_scores: ClassVar[bool] = True
 
-    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(
+        self, model: PretrainedModel, tokenizer: Tokenizer | None = None, samples: int = 1
+    ) -> None:
         if not isinstance(model, self.model_class):
             raise ConfigError(
                 f"model: wanted a {self.model_class.__name__}, got {type(model).__name__}"
@@ -86,6 +91,7 @@ class Pipeline(ABC):
         self.model = model
         self.tokenizer = found
         self.max_tokens = model.config.max_position_embeddings
+        self._seeds = draw_seeds(model, samples, has_scores=self.has_scores)
 
     @abstractmethod
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
@@ -98,6 +104,13 @@ class Pipeline(ABC):
     @abstractmethod
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """Return an input's result."""
+
+    def ask(self, inputs: dict[str, Any]) -> list[Any]:
+        """Return the model's outputs, one for each of `samples` draws of hash functions."""
+        model: Any = self.model
+        if self._seeds is None:
+            return [model(**inputs, return_dict=True)]
+        return list(model(**inputs, seed=self._seeds, return_dict=True))
 
     def is_one(self, inputs: Any) -> bool:
         """Whether this is one input, not several."""

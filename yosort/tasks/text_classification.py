@@ -9,6 +9,7 @@ import numpy as np
 from yosort.errors import InputError
 from yosort.heads import YosoForSequenceClassification
 from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.uncertainty import describe
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 #: top_k was not given: then transformers answers with one dictionary, not with a list of them.
@@ -94,8 +95,8 @@ class TextClassificationPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        output = self.model(**batch.inputs(), return_dict=True)
-        return list(self.model.to_host(output.logits))
+        outputs = self.ask(batch.inputs())
+        return list(np.stack([self.model.to_host(output.logits) for output in outputs], axis=1))
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""
@@ -107,7 +108,7 @@ class TextClassificationPipeline(Pipeline):
         }[options["function"]]()
         labels = self.model.config.id2label or {}
         ranked = [
-            {"label": labels[i], "score": float(scores[i])}
-            for i in np.argsort(-scores, kind="stable").tolist()
+            {"label": labels[i], **describe(scores[:, i])}
+            for i in np.argsort(-scores.mean(axis=0), kind="stable").tolist()
         ]
         return ranked[0] if options["one"] else ranked[: options["top_k"]]

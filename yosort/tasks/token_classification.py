@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from yosort.errors import InputError
 from yosort.heads import YosoForTokenClassification
 from yosort.tasks.stream import Batch, Item, Pipeline, softmax
+from yosort.tasks.uncertainty import describe
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 #: One token on the way: its label scores, and where it stands.
@@ -116,9 +118,9 @@ class TokenClassificationPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        output = self.model(**batch.inputs(), return_dict=True)
-        logits = self.model.to_host(output.logits)
-        return [softmax(row[:n]) for row, n in zip(logits, batch.lengths, strict=True)]
+        outputs = self.ask(batch.inputs())
+        logits = np.stack([self.model.to_host(output.logits) for output in outputs], axis=1)
+        return [softmax(draws[:, :n]) for draws, n in zip(logits, batch.lengths, strict=True)]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""
@@ -134,6 +136,8 @@ class TokenClassificationPipeline(Pipeline):
                 found = self._groups(found)
             name = "entity" if options["strategy"] == "none" else "entity_group"
             entities += [entity for entity in found if entity[name] not in options["ignore"]]
+        for entity in entities:
+            entity.pop("draws", None)
         return _without_overlaps(entities) if len(encodings) > 1 else entities
 
     def _tokens(self, text: str, starts: list[int], encoding: Any, scores: Any) -> list[Token]:
@@ -149,7 +153,7 @@ class TokenClassificationPipeline(Pipeline):
             token = encoding.tokens[i]
             tokens.append(
                 {
-                    "scores": scores[i],
+                    "scores": scores[:, i],  # [draws, labels]
                     "index": i,
                     "word": text[begin:end] if token == unknown else token,
                     "start": begin,
@@ -160,14 +164,15 @@ class TokenClassificationPipeline(Pipeline):
         return tokens
 
     def _label(self, token: Token, scores: Any) -> dict[str, Any]:
-        best = int(np.argmax(scores))
+        best = int(np.argmax(scores.mean(axis=0)))
         return {
             "entity": (self.model.config.id2label or {})[best],
-            "score": float(scores[best]),
+            **describe(scores[:, best]),
             "index": token["index"],
             "word": token["word"],
             "start": token["start"],
             "end": token["end"],
+            "draws": scores[:, best],
         }
 
     def _word(self, tokens: list[Token], strategy: str) -> dict[str, Any]:
@@ -175,7 +180,7 @@ class TokenClassificationPipeline(Pipeline):
         if strategy == "first":
             scores = tokens[0]["scores"]
         elif strategy == "max":
-            scores = max((token["scores"] for token in tokens), key=lambda s: float(np.max(s)))
+            scores = max((token["scores"] for token in tokens), key=_surest)
         else:
             scores = np.mean([token["scores"] for token in tokens], axis=0)
         labelled = self._label(tokens[0], scores)
@@ -196,13 +201,18 @@ class TokenClassificationPipeline(Pipeline):
         return [
             {
                 "entity_group": group[0]["entity"].split("-", 1)[-1],
-                "score": float(np.mean([entity["score"] for entity in group])),
+                **describe(np.mean([entity["draws"] for entity in group], axis=0)),
                 "word": self.tokenizer.join([entity["word"] for entity in group]),
                 "start": group[0]["start"],
                 "end": group[-1]["end"],
             }
             for group in groups
         ]
+
+
+def _surest(scores: npt.NDArray[np.float64]) -> float:
+    """Return the best score of a token's [draws, labels]."""
+    return float(scores.mean(axis=0).max())
 
 
 def _tag(name: str) -> str:

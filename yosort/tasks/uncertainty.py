@@ -1,0 +1,47 @@
+"""The scores of several draws of hash functions: their mean, and how well it is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.errors import ConfigError
+from yosort.pretrained import PretrainedModel
+
+Floats = npt.NDArray[np.float64]
+
+
+def describe(samples: Floats) -> dict[str, float]:
+    """Return `score`, the mean of a score over draws [k], and its `standard_error` where k > 1.
+
+    The standard error is s / sqrt(k), with s the standard deviation (k - 1 in the divisor). It
+    measures what the choice of hash functions leaves open, and nothing else: neither the fast
+    hash's bias, nor whether the model is right.
+    """
+    score = {"score": float(samples.mean())}
+    if len(samples) > 1:
+        score["standard_error"] = float(samples.std(ddof=1) / math.sqrt(len(samples)))
+    return score
+
+
+def draw_seeds(model: PretrainedModel, samples: Any, *, has_scores: bool) -> range | None:
+    """Return the seeds of `samples` draws: the model's and those that follow; None for one draw.
+
+    Raises:
+        ConfigError: not a count, or several draws of what has no randomness or no scores.
+    """
+    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        raise ConfigError(f"samples: wanted an integer of at least 1, got {samples!r}")
+    if samples == 1:
+        return None
+    if not has_scores:
+        raise ConfigError(f"samples: wanted 1 for a task without scores, got {samples}")
+    if model.attention == "expectation":
+        raise ConfigError(
+            f'samples: wanted 1 for attention="expectation", which draws nothing, got {samples}; '
+            'load the model with attention="sampled" or "auto"'
+        )
+    return range(model.seed, model.seed + samples)
