@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from yosort._version import __version__
 
 if TYPE_CHECKING:
+    from yosort.calibration import Calibration, calibrate
     from yosort.config import YosoConfig
     from yosort.errors import (
         CheckpointError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from yosort.tasks import pipeline
 
 __all__ = [
+    "Calibration",
     "CheckpointError",
     "ConfigError",
     "DeviceError",
@@ -41,12 +43,14 @@ __all__ = [
     "YosoModel",
     "YosortError",
     "__version__",
+    "calibrate",
     "load",
     "pipeline",
 ]
 
 #: Where each public name lives; a module is imported when its first name is asked for.
 _HOMES = {
+    "calibration": ("Calibration", "calibrate"),
     "config": ("YosoConfig",),
     "errors": ("CheckpointError", "ConfigError", "DeviceError", "InputError", "YosortError"),
     "heads": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,7 +30,7 @@ from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
 from yosort.model import Encoder
 from yosort.ops import get_ops
-from yosort.ops.interface import Array
+from yosort.ops.interface import Array, Ops
 from yosort.outputs import ModelOutput
 from yosort.tokenizer import Tokenizer
 from yosort.weights import base_shapes, head_shapes, random_parameters, select, stored
@@ -263,6 +264,22 @@ class PretrainedModel:
         if self._tokenizer is None and self._folder is not None:
             self._tokenizer = Tokenizer.from_pretrained(self._folder)
         return self._tokenizer
+
+    @property
+    def ops(self) -> Ops:
+        """The backend the model runs on."""
+        return self._ops
+
+    def with_attention(self, attention: str | None) -> Self:
+        """Return this model with another form of attention; both share their weights.
+
+        Args:
+            attention: as in the constructor.
+        """
+        other = copy(self)
+        other._mode = check_mode(attention, self.config)
+        other._attention = draw_attention(self.config, other._mode, self._num_hash, self._seed)
+        return other
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """Return an array of an output as numpy, from whichever device."""

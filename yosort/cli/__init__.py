@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from yosort import __version__
-from yosort.cli import completion, doctor, inspecting, tasks, timing
+from yosort.cli import calibrating, completion, doctor, inspecting, tasks, timing
 from yosort.errors import YosortError, one_line
 
 
@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_arguments(convert)
     convert.set_defaults(run=run)
     inspecting.add_command(commands, common)
+    calibrating.add_command(commands, common)
     timing.add_command(commands, common)
     doctor.add_command(commands, common)
     return parser

@@ -1,0 +1,152 @@
+"""yosort.calibrate: its figures are those of running the settings one by one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tasks.models import TEXTS, make
+
+import yosort
+from yosort.calibration import Calibration, Setting, calibrate
+from yosort.cli import main
+from yosort.costs import Costs, _fit
+
+SHAPES: dict[str, Any] = {
+    "YosoModel": TEXTS,
+    "YosoForMaskedLM": ["Paris is the <mask> of France", *TEXTS],
+    "YosoForSequenceClassification": [*TEXTS, {"text": "a", "text_pair": "b"}],
+    "YosoForTokenClassification": TEXTS,
+    "YosoForQuestionAnswering": [{"question": "Who?", "context": text} for text in TEXTS],
+    "YosoForMultipleChoice": [
+        {"prompt": "What?", "choices": TEXTS},
+        {"prompt": "b", "choices": TEXTS[:2]},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_class_is_measured(name: str, tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", name, initializer_range=0.1)
+    found = calibrate(folder, SHAPES[name], num_hashes=(512, 1), seeds=2, within=0.999)
+    assert found.texts == len(SHAPES[name])
+    exact, few, many = found.settings
+    assert (exact.num_hash, exact.agreement, exact.error) == (None, 1.0, 0.0)
+    assert (few.num_hash, many.num_hash) == (1, 512)
+    assert 0 < many.error < few.error
+    assert 0 <= few.agreement <= 1 + 1e-9
+    assert all(setting.seconds > 0 for setting in found.settings)
+
+
+def test_figures_are_those_of_the_calls(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "YosoForSequenceClassification", num_labels=4)
+    found = calibrate(folder, TEXTS, num_hashes=[2, 5], seeds=3, batch_tokens=20)
+    exact_model = yosort.load(folder, attention="expectation")
+    sampled_model = yosort.load(folder, attention="sampled")
+    ids = [exact_model.tokenizer.encode(text).ids for text in TEXTS]
+    exact = np.concatenate([exact_model([row]).logits for row in ids]).astype(np.float64)
+    for setting in found.settings[1:]:
+        agree, error = [], []
+        for seed in range(3):
+            got = np.concatenate(
+                [sampled_model([r], seed=seed, num_hash=setting.num_hash).logits for r in ids]
+            )
+            agree.append(np.mean(got.argmax(1) == exact.argmax(1)))
+            error.append(np.abs(got - exact).mean())
+        assert setting.agreement == pytest.approx(np.mean(agree), abs=1e-9)
+        assert setting.error == pytest.approx(np.mean(error), rel=1e-4)
+    wanted = [s.num_hash for s in found.settings[1:] if 1 - s.agreement <= found.within]
+    assert found.num_hash == (wanted[0] if wanted else None)
+    assert found.tokens == np.mean([len(row) for row in ids])
+    threshold = found.costs.sampled_from(exact_model.config, found.num_hash or 64)
+    assert found.num_hash is None or found.attention == f"auto:{threshold}"
+
+
+def test_the_least_setting_within_the_wanted_error_is_named(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "YosoForSequenceClassification", num_labels=4)
+    loose = calibrate(folder, TEXTS, num_hashes=[4, 3, 8], seeds=1, within=0.99999)
+    agreeing = [s.num_hash for s in loose.settings[1:] if s.agreement > 0]
+    assert loose.num_hash == agreeing[0]
+    assert f"num_hash={agreeing[0]} is the least" in loose.table()
+
+
+def test_a_sample_is_spread_over_all_inputs(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "YosoModel")
+    texts = ["a b c d e f"] + ["a"] * 7 + ["b " * 20]
+    found = calibrate(folder, iter(texts), num_hashes=[2], seeds=1, limit=3)
+    lengths = [len(yosort.load(folder).tokenizer.encode(texts[i]).ids) for i in (0, 4, 8)]
+    assert found.texts == 3
+    assert found.tokens == np.mean(lengths)
+
+
+def test_the_other_form_shares_the_weights(tmp_path: Path) -> None:
+    model = yosort.load(make(tmp_path / "m", "YosoModel"), attention="expectation", seed=4)
+    other = model.with_attention("sampled")
+    assert (model.attention, other.attention) == ("expectation", "sampled")
+    assert other._encoder is model._encoder
+    wanted = yosort.load(tmp_path / "m", attention="sampled", seed=4)([[1, 2, 3, 4]])
+    np.testing.assert_array_equal(other([[1, 2, 3, 4]])[0], wanted[0])
+    assert not np.array_equal(model([[1, 2, 3, 4]])[0], wanted[0])
+
+
+def test_costs_are_recovered_from_times_that_follow_them() -> None:
+    n = np.array([100.0, 300.0, 1000.0])
+    seconds = (2e-9 * n + 5e-7 * np.ones(3)).tolist()
+    assert _fit([n, np.ones(3)], seconds) == pytest.approx([2e-9, 5e-7], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        ([], {}, "at least one text"),
+        (TEXTS, {"num_hashes": []}, "some num_hashes"),
+        (TEXTS, {"num_hashes": [0]}, "num_hashes: wanted an integer"),
+        (TEXTS, {"within": 1.0}, "within from 0 to 1"),
+        (TEXTS, {"seeds": 0}, "seeds: wanted"),
+        (TEXTS, {"limit": 0}, "limit: wanted"),
+        (TEXTS, {"device": "cpu"}, "yet to load"),
+        (["a", 3], {}, r"inputs\[1\]: wanted a text"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    inputs: Any, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model = yosort.load(make(tmp_path / "m", "YosoForSequenceClassification"))
+    with pytest.raises(yosort.InputError, match=message):
+        calibrate(model, inputs, **options)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make(tmp_path / "m", "YosoForSequenceClassification")
+    rows = [json.dumps({"text": text, "label": 1}) for text in TEXTS]
+    (tmp_path / "texts.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    command = ["calibrate", str(folder), str(tmp_path / "texts.jsonl"), "--num-hashes", "2", "4"]
+    assert main([*command, "--seeds", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [s["num_hash"] for s in found["settings"]] == [None, 2, 4]
+    assert found["texts"] == len(TEXTS)
+    assert main([*command, "--seeds", "1"]) == 0
+    assert "expectation" in capsys.readouterr().out
+    assert main([*command[:2], str(tmp_path / "none.txt")]) == 1
+    assert "none.txt: cannot be read" in capsys.readouterr().err
+
+
+SETTINGS = (Setting(None, 1.0, 0.0, 0.02), Setting(8, 0.9, 0.3, 0.01), Setting(16, 0.95, 0.2, 0.02))
+FOUND = Calibration(SETTINGS, 2, 10.0, 0.01, None, Costs(1, 1, 1), "auto:7")
+
+
+def test_a_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    FOUND.plot(tmp_path / "dial.svg")
+    assert "<svg" in (tmp_path / "dial.svg").read_text(encoding="utf-8")
+
+
+def test_a_plot_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(yosort.InputError, match="pip install matplotlib"):
+        FOUND.plot(tmp_path / "dial.svg")
+    assert "use the expectation" in FOUND.table()
