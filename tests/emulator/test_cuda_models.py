@@ -59,7 +59,7 @@ def flatten(output: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize("attention", ["expectation", "sampled"])
+@pytest.mark.parametrize("attention", ["expectation", "sampled", "auto:6"])
 def test_classes_equal_the_cpu(
     cupy: ModuleType, folders: dict[str, Path], name: str, attention: str
 ) -> None:
