@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,9 @@ import numpy.typing as npt
 from dial import packed
 
 import yosort
-from yosort.ops import reference
+from yosort.attention import draw_attention
+from yosort.ops import get_ops, reference
+from yosort.ops.interface import Heads
 from yosort.tasks import bundled_model
 
 Floats = npt.NDArray[np.float64]
@@ -127,14 +130,39 @@ def heads_of(corpus: Path, length: int) -> list[tuple[Floats, Floats, Floats]]:
     return found
 
 
+def hashing_share(n: int = 4096, rounds: int = 9) -> float:
+    """Return the share of sampled attention that hashing takes: what fewer rotations save."""
+    config = yosort.YosoConfig.from_pretrained(bundled_model())
+    ops = get_ops("cpu")
+    functions = draw_attention(config, "sampled", config.num_hash, 0).functions[0]
+    q, k, v = np.random.default_rng(0).standard_normal((3, n, config.hidden_size), np.float32)
+    offsets = np.array([0, n], np.int64)
+    heads = Heads(config.num_attention_heads, config.hash_code_len, offsets, offsets)
+    every = slice(0, heads.count)
+    times: dict[str, list[float]] = {"hash": [], "all": []}
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for rows in (q, k):
+            ops._codes(rows, functions, every, config.hash_code_len)
+        middle = time.perf_counter()
+        ops.sampled_attention(q, k, v, heads, functions)
+        times["hash"].append(middle - start)
+        times["all"].append(time.perf_counter() - middle)
+    return min(times["hash"]) / min(times["all"])
+
+
 def main() -> None:
     """Print a row for each way and number of functions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=Path("corpus"))
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--draws", type=int, default=24)
+    parser.add_argument("--share", action="store_true", help="time hashing instead")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.share:
+        print(f"hashing takes {hashing_share():.0%} of sampled attention with 64 functions")
+        return
     length = yosort.YosoConfig.from_pretrained(bundled_model()).hash_code_len
     errors: dict[str, dict[int, list[list[float]]]] = {name: {} for name in WAYS}
     for q, k, v in heads_of(arguments.corpus, arguments.length):
