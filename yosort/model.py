@@ -85,7 +85,7 @@ class Encoder:
     def __call__(
         self,
         batch: PackedBatch,
-        begun: tuple[Array, Array],
+        begun: list[tuple[Array, Array]],
         attention: Attention,
         *,
         rows: npt.NDArray[np.int64] | None = None,
@@ -97,7 +97,8 @@ class Encoder:
 
         Args:
             batch: where the texts begin and end.
-            begun: what `begin` returned; several calls may share it.
+            begun: what `begin` returned, once a call that is to come: this one takes one away, so
+                that the last call holds the only reference and frees the arrays as it goes.
             attention: which form, with which hash functions.
             rows: int64 [k] ascending: the only rows of the last layer that are wanted; None for
                 all.
@@ -107,7 +108,7 @@ class Encoder:
         """
         ops, last_layer = self.ops, len(self.layers) - 1
         hidden_states, contexts = [], []
-        x, qkv = begun
+        x, qkv = begun.pop()
         for i, layer in enumerate(self.layers):
             if keep_hidden_states:
                 hidden_states.append(x)

@@ -326,9 +326,11 @@ class PretrainedModel:
         keep_contexts = _chosen(call.output_attentions, config.output_attentions)
         rows = self._wanted_rows(call, batch)
         all_rows = rows is None or keep_hidden or keep_contexts
-        begun = self._encoder.begin(inputs)
+        named = _chosen(call.return_dict, config.return_dict)
+        attentions = self._attentions_of(call)
+        begun = [self._encoder.begin(inputs)] * len(attentions)
         outputs = []
-        for attention in self._attentions_of(call):
+        for attention in attentions:
             encoded = self._encoder(
                 batch,
                 begun,
@@ -348,8 +350,7 @@ class PretrainedModel:
             if keep_contexts:
                 states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
             output = self._answer(call, batch, rows, x, states)
-            as_is = _chosen(call.return_dict, config.return_dict)
-            outputs.append(output if as_is else output.to_tuple())
+            outputs.append(output if named else output.to_tuple())
         return outputs if _are_several(call.seed) else outputs[0]
 
     def _attentions_of(self, call: Call) -> list[Attention]:

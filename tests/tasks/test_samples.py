@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_a_call_with_several_seeds_gives_each_ones_output(tmp_path: Path) -> Non
             np.testing.assert_array_equal(state, wanted)
     with pytest.raises(yosort.InputError, match="at least one"):
         model(ids, mask, seed=[])
+
+
+def test_one_draw_keeps_nothing_for_others() -> None:
+    """The embeddings and the first q, k, v live on only while another draw needs them."""
+    n, hidden = 2000, 64
+    config = yosort.YosoConfig(vocab_size=9, hidden_size=hidden, num_attention_heads=2)
+    model = yosort.YosoModel(config, attention="sampled", device="cpu", num_hash=2)
+    peaks = []
+    for seed in (0, [0, 1]):
+        tracemalloc.start()
+        model(np.ones((1, n), np.int64), seed=seed)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] > 0.8 * n * 4 * hidden * 4
 
 
 def test_exact_texts_have_no_error_under_auto(tmp_path: Path) -> None:
