@@ -21,4 +21,5 @@ python "$root/benchmarks/dial.py" spam
 python "$root/benchmarks/dial.py" fill-mask
 python "$root/benchmarks/dial.py" time
 python "$root/benchmarks/dial.py" draw
+python "$root/benchmarks/variance.py" --share
 python "$root/benchmarks/variance.py" --draws 16 --out "$root/docs/dial-variance.json"
