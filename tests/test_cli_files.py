@@ -341,3 +341,13 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         main([*command.split(), "--help"])
     assert stop.value.code == 0
     assert "usage: yosort" in capsys.readouterr().out
+
+
+def test_standard_errors_have_a_column(models: dict[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "labels.csv"
+    draws = ("--attention", "sampled", "--num-hash", 4, "--samples", 3)
+    assert run(models, "classify", *TEXTS, *draws, "--output", target) == 0
+    with target.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(TEXTS)
+    assert all(float(row["standard_error"]) > 0 for row in rows)

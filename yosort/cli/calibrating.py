@@ -26,11 +26,13 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog="example: yosort calibrate FOLDER mails.jsonl --within 0.005 --plot dial.svg",
     )
     parser.add_argument("model", metavar="MODEL", help="a folder or hub id; bundled: our own")
-    parser.add_argument("input", type=Path, metavar="FILE", help="texts: lines, .jsonl or .csv")
+    parser.add_argument(
+        "input", nargs="+", metavar="FILE", help="texts: lines, .jsonl or .csv; - is standard input"
+    )
     parser.add_argument(
         "--format", choices=reading.FORMATS, help="by the file's suffix, else lines"
     )
-    parser.add_argument("--field", default="text", metavar="NAME", help="key of the text (text)")
+    parser.add_argument("--field", metavar="NAME", help="key of the text; else the task's keys")
     parser.add_argument(
         "--num-hashes", nargs="+", type=int, metavar="M", help="to try (8 16 32 64 128 256)"
     )

@@ -284,7 +284,8 @@ def _forms(
     fields: tuple[str, ...] | str = "a text has any number of entities: no rows"
     if task in columns:
         one = arguments.top_k == 1
-        fields = columns[task] if one else "wanted --top-k 1, a row a text,"
+        error = ("standard_error",) if arguments.samples > 1 else ()
+        fields = (*columns[task], *error) if one else "wanted --top-k 1, a row a text,"
     return fields, "results are no vectors"
 
 
