@@ -29,3 +29,7 @@ HALF_MODEL = 5e-3
 
 #: Scores of pipelines against transformers', relative: probabilities of float32 logits.
 SCORE = 2e-3
+
+#: A product of 8-bit integers against the exact one, relative to the largest magnitude: two
+#: roundings of 1/254 of a row's largest value each, over sums of many.
+INT8 = 2e-2

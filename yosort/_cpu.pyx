@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 import numpy as np
 
 from yosort._dense cimport PackedLinear
-from yosort._kernels cimport Kernels, ceil_div, ys_kernels
+from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 # Tokens that one unit hashes.
@@ -89,9 +89,8 @@ def hash_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x,
 cdef struct ProjectJob:
     const ys_kernels *kernels
     const float *x
-    const float *panels
-    const float *bias
-    int64_t stride, rows, dim, columns
+    const ys_linear *map
+    int64_t stride, rows, columns
     int num_hash, hash_code_len
     uint16_t *codes
     float *scratch
@@ -103,8 +102,8 @@ cdef void project_unit(void *argument, Py_ssize_t unit, int worker) noexcept nog
     cdef int64_t first = unit * PLAIN_ROWS, rows = min(PLAIN_ROWS, job.rows - unit * PLAIN_ROWS)
     cdef float *projected = job.scratch + worker * job.scratch_size
     job.kernels.linear_rows(
-        job.x + first * job.stride, job.stride, rows, job.dim, job.panels, job.bias, 0, 0,
-        job.columns, projected, job.columns, projected + round16(PLAIN_ROWS * job.columns),
+        job.map, job.x + first * job.stride, job.stride, rows, 0, 0, job.columns, projected,
+        job.columns, projected + round16(PLAIN_ROWS * job.columns),
     )
     job.kernels.sign_codes(
         projected, job.columns, rows, job.num_hash, job.hash_code_len, job.codes + first, job.rows
@@ -116,14 +115,14 @@ def project_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x, Packed
     """Hash every row of one head by hyperplanes: x [rows, dim], codes uint16 [num_hash, rows]."""
     cdef ProjectJob job
     cdef float[::1] scratch
-    job.kernels, job.rows, job.dim = kernels.table, x.shape[0], x.shape[1]
+    job.kernels, job.rows = kernels.table, x.shape[0]
     if job.rows == 0:
         return
     job.x, job.stride = &x[0, 0], x.strides[0] // <Py_ssize_t>sizeof(float)
-    job.panels, job.bias, job.columns = projection.map.panels, projection.map.bias, projection.map.columns
+    job.map, job.columns = &projection.map, projection.map.columns
     job.num_hash, job.hash_code_len, job.codes = codes.shape[0], hash_code_len, &codes[0, 0]
     job.scratch_size = round16(PLAIN_ROWS * job.columns) + round16(
-        kernels.table.chunks_size(PLAIN_ROWS, job.dim)
+        kernels.table.ready_size(job.map, PLAIN_ROWS)
     )
     scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]

@@ -6,22 +6,29 @@ import numpy.typing as npt
 
 from yosort._kernels import Kernels
 from yosort._threads import ThreadPool
+from yosort.quantized import Quantized, Weight
 
 Floats = npt.NDArray[np.float32]
 
 ACTIVATION_CODES: dict[str, int]
 
+def quantize(kernels: Kernels, weight: Weight) -> Quantized: ...
+
 class PackedLinear:
     in_features: int
     out_features: int
+    kind: str
     panels: Floats
     padded_bias: Floats
+    scales: Floats | None
     def __init__(
         self,
         kernels: Kernels,
-        weights: Sequence[npt.NDArray[Any]],
+        weights: Sequence[Weight],
         biases: Sequence[npt.NDArray[Any] | None],
+        kind: str = "float32",
     ) -> None: ...
+    def become(self, other: PackedLinear) -> None: ...
     @property
     def nbytes(self) -> int: ...
 

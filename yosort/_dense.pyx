@@ -4,14 +4,17 @@
 Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int8_t, int64_t
 
 import numpy as np
 
-from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear, ys_tail
+from yosort._kernels cimport (
+    YS_FLOAT32, YS_INT8, YS_NARROW, Kernels, ceil_div, ys_kernels, ys_linear, ys_tail,
+)
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 from yosort._kernels import aligned
+from yosort.quantized import Quantized
 
 #: The order of enum ys_activation.
 ACTIVATION_CODES = {
@@ -24,29 +27,71 @@ ACTIVATION_CODES = {
 # Rows that one thread carries through a layer: its buffers fit a core's second-level cache, and
 # reading all weights once for so many rows costs less than computing with them.
 cdef int64_t BLOCK_ROWS = 192
+# int8 weights are read in a quarter of the time, so that blocks may be smaller; and their part of the
+# middle is wider.
+cdef int64_t INT8_BLOCK_ROWS = 96
 # Fewer rows than this a thread, and the columns are shared out instead: each weight is then read
 # by one core only.
 cdef int64_t FEW_ROWS = 24
 
 
-cdef class PackedLinear:
-    """Weight [out, in] in the kernels' panels, and its bias; immutable."""
+cdef dict KINDS = {"float32": YS_FLOAT32, "int8": YS_INT8, "narrow": YS_NARROW}
 
-    def __cinit__(self, Kernels kernels, weights, biases):
-        """Pack the rows of several weights [out_i, in] as one, converting to float32 on the way."""
+
+def quantize(Kernels kernels, weight):
+    """Return weight [out, in] as int8 with a scale for each row; a `Quantized` comes back as it is."""
+    if isinstance(weight, Quantized):
+        return weight
+    cdef const float[:, ::1] source = np.ascontiguousarray(weight, np.float32)
+    cdef Py_ssize_t rows = source.shape[0], depth = source.shape[1], r
+    values, scales = np.zeros((rows, depth), np.int8), np.zeros(rows, np.float32)
+    cdef int8_t[:, ::1] target = values
+    cdef float[::1] scale = scales
+    if depth:
+        with nogil:
+            for r in range(rows):
+                scale[r] = kernels.table.quantize_row(&source[r, 0], depth, &target[r, 0])
+    return Quantized(values, scales)
+
+
+cdef class PackedLinear:
+    """Weight [out, in] in the kernels' panels, and its bias; immutable.
+
+    kind: "float32"; "int8", a product of integers; or "narrow", int8 weights in a float32 product.
+    """
+
+    def __cinit__(self, Kernels kernels, weights, biases, str kind="float32"):
+        """Pack the rows of several weights [out_i, in] as one, converting them on the way."""
         cdef Py_ssize_t panel = kernels.table.panel
         cdef Py_ssize_t depth = weights[0].shape[1]
         cdef Py_ssize_t columns = sum(w.shape[0] for w in weights)
         cdef Py_ssize_t padded = (columns + panel - 1) // panel * panel
-        cdef Py_ssize_t at = 0, count
-        cdef float[::1] target
-        cdef const float[:, ::1] source
-        self.in_features, self.out_features = depth, columns
-        self.panels = aligned(padded * depth)
+        self.in_features, self.out_features, self.kind = depth, columns, kind
+        self.map.kind = KINDS[kind]
+        self.map.depth, self.map.columns = depth, columns
         self.padded_bias = np.zeros(padded, np.float32)
-        target = self.panels
+        size = kernels.table.panels_size(self.map.kind, depth, columns)
+        self.panels = aligned((size + 3) // 4)
         # About 4 MB at a time: a half-precision checkpoint is never whole in float32 twice.
         step = max(1, (1 << 20) // (max(depth, 1) * panel)) * panel
+        if kind == "float32":
+            self._pack_floats(kernels, weights, step)
+        else:
+            self.scales = np.zeros(padded, np.float32)
+            self._pack_integers(kernels, weights, step)
+            self.map.scales = <const float *><size_t>self.scales.ctypes.data
+        start = 0
+        for weight, bias in zip(weights, biases, strict=True):
+            if bias is not None:
+                self.padded_bias[start : start + weight.shape[0]] = bias
+            start += weight.shape[0]
+        self.map.panels = <const void *><size_t>self.panels.ctypes.data
+        self.map.bias = <const float *><size_t>self.padded_bias.ctypes.data
+
+    cdef _pack_floats(self, Kernels kernels, weights, step):
+        cdef Py_ssize_t at = 0, count, depth = self.in_features
+        cdef float[::1] target = self.panels
+        cdef const float[:, ::1] source
         for rows in _blocks(weights, step):
             source = np.ascontiguousarray(rows, np.float32)
             count = source.shape[0]
@@ -54,19 +99,32 @@ cdef class PackedLinear:
                 with nogil:
                     kernels.table.pack_panels(&source[0, 0], at, count, depth, &target[0])
             at += count
-        start = 0
-        for weight, bias in zip(weights, biases, strict=True):
-            if bias is not None:
-                self.padded_bias[start : start + weight.shape[0]] = bias
-            start += weight.shape[0]
-        self.map.panels = <const float *><size_t>self.panels.ctypes.data
-        self.map.bias = <const float *><size_t>self.padded_bias.ctypes.data
-        self.map.depth, self.map.columns = depth, columns
+
+    cdef _pack_integers(self, Kernels kernels, weights, step):
+        cdef Py_ssize_t at = 0, count, depth = self.in_features
+        cdef int kind = self.map.kind
+        cdef int8_t *target = <int8_t *><size_t>self.panels.ctypes.data
+        cdef const int8_t[:, ::1] source
+        for rows in _blocks(weights, step):
+            block = quantize(kernels, rows)
+            source = np.ascontiguousarray(block.values)
+            count = source.shape[0]
+            self.scales[at : at + count] = block.scales
+            if depth and count:
+                with nogil:
+                    kernels.table.pack_integers(kind, &source[0, 0], at, count, depth, target)
+            at += count
+
+    def become(self, PackedLinear other):
+        """Take the contents of another map of the same shape, while nobody else uses this one."""
+        self.kind, self.panels, self.scales = other.kind, other.panels, other.scales
+        self.padded_bias, self.map = other.padded_bias, other.map
 
     @property
     def nbytes(self):
         """Bytes held."""
-        return self.panels.nbytes + self.padded_bias.nbytes
+        scales = 0 if self.scales is None else self.scales.nbytes
+        return self.panels.nbytes + self.padded_bias.nbytes + scales
 
 
 def _blocks(weights, step):
@@ -81,7 +139,7 @@ def _blocks(weights, step):
         begin = 0
         if rest is not None:
             begin = min(step - rest.shape[0], weight.shape[0])
-            rest = np.concatenate([rest, weight[:begin]])
+            rest = _join(rest, weight[:begin])
             if rest.shape[0] < step:
                 continue
             yield rest
@@ -93,6 +151,12 @@ def _blocks(weights, step):
             rest = weight[begin + whole :]
     if rest is not None:
         yield rest
+
+
+def _join(first, second):
+    if isinstance(first, Quantized) and isinstance(second, Quantized):
+        return first.followed_by(second)
+    return np.concatenate([first, second])
 
 
 cdef struct LinearJob:
@@ -112,16 +176,16 @@ cdef void linear_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
     cdef int64_t column = unit % job.column_blocks * job.column_block
     cdef int64_t columns = job.map.columns
     job.kernels.linear_rows(
-        job.x + row * job.stride, job.stride, min(job.row_block, job.rows - row), job.map.depth,
-        job.map.panels, job.map.bias, job.activation, column,
+        job.map, job.x + row * job.stride, job.stride, min(job.row_block, job.rows - row),
+        job.activation, column,
         min(column + job.column_block, columns), job.out + row * columns + column, columns,
         job.scratch + worker * job.scratch_size,
     )
 
 
-cdef int64_t row_blocks_of(int64_t rows, int threads) noexcept nogil:
-    """How many blocks to cut rows into: a multiple of the threads, near BLOCK_ROWS each."""
-    cdef int64_t rounds = ceil_div(rows, threads * BLOCK_ROWS)
+cdef int64_t row_blocks_of(int64_t rows, int threads, int64_t block) noexcept nogil:
+    """How many blocks to cut rows into: a multiple of the threads, near `block` rows each."""
+    cdef int64_t rounds = ceil_div(rows, threads * block)
     return max(rounds * threads, 1)
 
 
@@ -139,7 +203,7 @@ def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear p
     job.x, job.stride, job.rows = &x[0, 0], x.strides[0] // <Py_ssize_t>sizeof(float), rows
     job.activation, job.out = activation, &out[0, 0]
     if rows >= threads * FEW_ROWS:
-        job.row_block = ceil_div(rows, row_blocks_of(rows, threads))
+        job.row_block = ceil_div(rows, row_blocks_of(rows, threads, BLOCK_ROWS))
         job.column_block, job.column_blocks = columns, 1
     else:
         # Four shares a thread even out cores of unequal speed.
@@ -147,7 +211,7 @@ def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear p
         job.column_block = max(1, panels // (4 * threads)) * panel
         job.column_blocks = ceil_div(columns, job.column_block)
     units = ceil_div(rows, job.row_block) * job.column_blocks
-    job.scratch_size = kernels.table.chunks_size(job.row_block, packed.in_features)
+    job.scratch_size = kernels.table.ready_size(job.map, job.row_block)
     scratch = pool.workspace.floats(threads * job.scratch_size + 1)
     job.scratch = &scratch[0]
     with nogil:
@@ -204,7 +268,8 @@ def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, cons
     if following is not None:
         next_view = next_out
         job.tail.next, job.tail.next_out = following.map, &next_view[0, 0]
-    job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads))
+    cdef int64_t block = INT8_BLOCK_ROWS if down.map.kind == YS_INT8 else BLOCK_ROWS
+    job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads, block))
     job.scratch_size = kernels.table.tail_scratch(&job.tail, job.row_block)
     scratch = pool.workspace.floats(threads * job.scratch_size)
     job.scratch = &scratch[0]

@@ -1,12 +1,16 @@
 """The kernel tables of simd/kernels.h, for the compiled modules."""
 
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t
 
 cdef extern from "simd/layer.h":
+    enum ys_kind:
+        YS_FLOAT32, YS_INT8, YS_NARROW
     struct ys_linear:
-        const float *panels
+        const void *panels
         const float *bias
+        const float *scales
         int64_t depth, columns
+        int kind
     struct ys_norm:
         const float *scale
         const float *shift
@@ -26,9 +30,13 @@ cdef extern from "simd/kernels.h":
         const char *name
         int panel, lanes, slice
         void pack_panels(const float *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
-        int64_t chunks_size(int64_t, int64_t) noexcept nogil
-        void linear_rows(const float *, int64_t, int64_t, int64_t, const float *, const float *, int,
-                         int64_t, int64_t, float *, int64_t, float *) noexcept nogil
+        float quantize_row(const float *, Py_ssize_t, int8_t *) noexcept nogil
+        int64_t panels_size(int, int64_t, int64_t) noexcept nogil
+        void pack_integers(int, const int8_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                           int8_t *) noexcept nogil
+        int64_t ready_size(const ys_linear *, int64_t) noexcept nogil
+        void linear_rows(const ys_linear *, const float *, int64_t, int64_t, int, int64_t, int64_t,
+                         float *, int64_t, float *) noexcept nogil
         int64_t tail_scratch(const ys_tail *, int64_t) noexcept nogil
         void tail_rows(const ys_tail *, int64_t, int64_t, float *) noexcept nogil
         void layer_norm_row(const float *, const float *, const float *, const float *, float,
@@ -49,7 +57,8 @@ cdef extern from "simd/kernels.h":
         int64_t expect_scratch(int64_t, int, int) noexcept nogil
         void expect_rows(const float *, int64_t, int64_t, const float *, const float *, int64_t, int,
                          int, int, int, float *, int64_t, float *) noexcept nogil
-    const ys_kernels *const *ys_available_kernels() noexcept nogil
+    enum: YS_MOST_KERNELS
+    int ys_available_kernels(const ys_kernels **) noexcept nogil
 
 cdef class Kernels:
     cdef const ys_kernels *table

@@ -6,24 +6,21 @@ import numpy as np
 
 def available_instruction_sets():
     """Return the names of the kernel tables this processor can run, best first."""
-    cdef const ys_kernels *const *table = ys_available_kernels()
-    names = []
-    while table[0] != NULL:
-        names.append(table[0].name.decode())
-        table += 1
-    return names
+    cdef const ys_kernels *tables[YS_MOST_KERNELS]
+    cdef int count = ys_available_kernels(tables)
+    return [tables[i].name.decode() for i in range(count)]
 
 
 cdef class Kernels:
     """One kernel table, by the name of its instruction set; None for the best."""
 
     def __cinit__(self, str name=None):
-        cdef const ys_kernels *const *table = ys_available_kernels()
-        while table[0] != NULL:
-            if name is None or table[0].name.decode() == name:
-                self.table = table[0]
+        cdef const ys_kernels *tables[YS_MOST_KERNELS]
+        cdef int i
+        for i in range(ys_available_kernels(tables)):
+            if name is None or tables[i].name.decode() == name:
+                self.table = tables[i]
                 return
-            table += 1
         raise ValueError(f"no kernels for {name!r}; there are {available_instruction_sets()}")
 
     @property

@@ -144,13 +144,17 @@ class _Scope:
         )
 
     def linear(self, name: str) -> Any:
-        return self.ops.linear_map([self[name + ".weight"]], [self[name + ".bias"]])
+        return self.ops.linear_map(
+            [self[name + ".weight"]], [self[name + ".bias"]], name=self.prefix + name
+        )
 
 
 def _prepare_layer(config: YosoConfig, scope: _Scope, name: str) -> Layer:
     parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
     qkv = scope.ops.linear_map(
-        [scope[part + ".weight"] for part in parts], [scope[part + ".bias"] for part in parts]
+        [scope[part + ".weight"] for part in parts],
+        [scope[part + ".bias"] for part in parts],
+        name=f"{scope.prefix}{name}attention.self",
     )
     conv_weight = None
     if config.conv_window is not None:

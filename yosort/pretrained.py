@@ -32,6 +32,7 @@ from yosort.model import Encoder
 from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
 from yosort.outputs import ModelOutput
+from yosort.probe import settle
 from yosort.tokenizer import Tokenizer
 from yosort.weights import base_shapes, head_shapes, random_parameters, select, stored
 
@@ -51,7 +52,7 @@ class PretrainedModel:
         config: the architecture.
         seed: of the random weights, and of the hash functions of sampled attention.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: compute type, "float32"; "float16" on a GPU.
+        dtype: compute type, "float32"; "float16" on a GPU; "int8" on a CPU.
         attention: "expectation"; "sampled"; "auto": each text in the form that is faster at its
             length (see `yosort.costs`); "auto:N": sampled for texts of N tokens or more, exact for
             shorter ones; None: what the config says.
@@ -132,6 +133,7 @@ class PretrainedModel:
             self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
             self._encoder = Encoder(config, parameters, self._ops)
             self._prepare_head(parameters)
+            settle(self._encoder)
         release_pages(parameters.values())
 
     @classmethod
@@ -294,7 +296,10 @@ class PretrainedModel:
 
     def _linear(self, name: str) -> Any:
         return self._ops.linear_map(
-            [self._parameters[name + ".weight"]], [self._parameters[name + ".bias"]]
+            [self._parameters[name + ".weight"]],
+            [self._parameters[name + ".bias"]],
+            name=name,
+            head=True,
         )
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:

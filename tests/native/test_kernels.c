@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "layer.h"
 
 #define PI 3.14159265358979323846
 
@@ -61,11 +62,12 @@ static void test_linear(int64_t rows, int64_t depth, int64_t columns) {
     const int64_t padded = round_up(columns, K->panel);
     float *x = floats(rows * depth), *weight = floats(columns * depth), *bias = floats(padded);
     float *panels = floats(padded * depth), *out = floats(rows * columns);
-    float *scratch = floats(K->chunks_size(rows, depth));
+    const struct ys_linear map = {panels, bias, NULL, depth, columns, YS_FLOAT32};
+    float *scratch = floats(K->ready_size(&map, rows));
     K->pack_panels(weight, 0, columns, depth, panels);
     for (int kind = 0; kind < 10; kind++) {
         double worst = 0.0;
-        K->linear_rows(x, depth, rows, depth, panels, bias, kind, 0, columns, out, columns, scratch);
+        K->linear_rows(&map, x, depth, rows, kind, 0, columns, out, columns, scratch);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < columns; c++) {
                 double sum = bias[c];
@@ -76,6 +78,36 @@ static void test_linear(int64_t rows, int64_t depth, int64_t columns) {
         check("linear", worst, 1e-6 * (5.0 + sqrt((double)depth)));
     }
     free(x); free(weight); free(bias); free(panels); free(out); free(scratch);
+}
+
+/* Integers with a largest of 127 have a scale of 1: every sum comes back as it is. */
+static void test_linear_int8(int kind, int64_t rows, int64_t depth, int64_t columns) {
+    const int64_t padded = round_up(columns, K->panel);
+    float *x = floats(rows * depth), *bias = floats(padded), *scales = floats(padded);
+    float *weight = floats(columns * depth), *out = floats(rows * columns);
+    int8_t *q = malloc((size_t)(columns * depth));
+    int8_t *panels = malloc((size_t)K->panels_size(kind, depth, columns));
+    const struct ys_linear map = {panels, bias, scales, depth, columns, kind};
+    float *scratch = floats(K->ready_size(&map, rows));
+    memset(bias, 0, sizeof(float) * (size_t)padded);
+    for (int64_t i = 0; i < rows * depth; i++) x[i] = i % depth % 1024 ? rintf(x[i] * 127.0f) : -127.0f;
+    for (int64_t i = 0; i < columns * depth; i++) weight[i] = i % depth ? rintf(weight[i] * 127.0f) : 127.0f;
+    int wrong = 0;
+    for (int64_t c = 0; c < columns; c++) {
+        scales[c] = K->quantize_row(weight + c * depth, depth, q + c * depth);
+        wrong += scales[c] != 1.0f;
+        for (int64_t k = 0; k < depth; k++) wrong += q[c * depth + k] != (int)weight[c * depth + k];
+    }
+    K->pack_integers(kind, q, 0, columns, depth, panels);
+    K->linear_rows(&map, x, depth, rows, 0, 0, columns, out, columns, scratch);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++) {
+            int64_t sum = 0;
+            for (int64_t k = 0; k < depth; k++) sum += (int64_t)x[r * depth + k] * q[c * depth + k];
+            wrong += out[r * columns + c] != (float)sum; /* below 2^24 here: exact in any order */
+        }
+    check("integer products", wrong, 0);
+    free(x); free(bias); free(scales); free(weight); free(out); free(q); free(panels); free(scratch);
 }
 
 static void test_layer_norm(int width) {
@@ -192,6 +224,11 @@ int main(void) {
     const int64_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {13, 800, 33}, {30, 64, 70}, {2, 385, 16}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         test_linear(shapes[i][0], shapes[i][1], shapes[i][2]);
+    const int64_t others[][3] = {{1, 1, 1}, {5, 7, 3}, {13, 800, 33}, {30, 64, 70}, {9, 1024, 40}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        test_linear_int8(YS_INT8, others[i][0], others[i][1], others[i][2]);
+        test_linear_int8(YS_NARROW, others[i][0], others[i][1], others[i][2]);
+    }
     for (int width = 1; width < 70; width += 3) test_layer_norm(width);
     for (int width = 1; width <= 128; width *= 2)
         for (int length = 1; length <= 16 && length <= width; length += 3)

@@ -21,6 +21,11 @@ TARGETS = {
         ["-static"],
         ["qemu-aarch64"],
     ),
+    "aarch64-dotprod": (
+        ["aarch64-linux-gnu-gcc"],
+        ["-static", "-march=armv8.2-a+dotprod"],
+        ["qemu-aarch64"],
+    ),
 }
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from yosort.checkpoint.stored import quote
 from yosort.errors import CheckpointError
+from yosort.quantized import Quantized, Weight
 
 # An index of ten thousand tensors takes 1 MB; a config a few kB.
 MAX_JSON_BYTES = 64 << 20
@@ -41,7 +42,7 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
         raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
 
 
-def release_pages(arrays: Iterable[npt.NDArray[Any]]) -> None:
+def release_pages(arrays: Iterable[Weight]) -> None:
     """Let go of the memory that arrays mapped from files occupy; it is read again when touched.
 
     A model packs its weights once: after that the file's own pages would count twice.
@@ -50,7 +51,7 @@ def release_pages(arrays: Iterable[npt.NDArray[Any]]) -> None:
         return
     mappings: dict[int, mmap.mmap] = {}
     for array in arrays:
-        base: Any = array
+        base: Any = array.values if isinstance(array, Quantized) else array
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, mmap.mmap):

@@ -37,6 +37,8 @@ _log = logging.getLogger("yosort")
 
 #: Compute types of the GPU backend.
 GPU_TYPES = ("float32", "float16")
+#: Those of the CPU backend.
+CPU_TYPES = ("float32", "int8")
 
 
 def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | None = None) -> Ops:
@@ -45,7 +47,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     Args:
         device: "auto" (a usable GPU, or the CPU; the choice is logged), "cpu", "cuda", "cuda:N",
             or "reference" (plain NumPy in float64, for tests and study).
-        dtype: compute type: "float32", or "float16" on a GPU.
+        dtype: compute type: "float32"; "float16" on a GPU; "int8" on a CPU.
         num_threads: CPU threads a call may use; None for what environment and machine say.
 
     Raises:
@@ -56,7 +58,8 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
         raise ConfigError(
             f'device: wanted "auto", "cpu", "cuda", "cuda:N" or "reference", got {device!r}'
         )
-    if device == "auto" or device.startswith("cuda"):
+    # int8 is the CPU's alone, and "auto" need not look further.
+    if (device == "auto" and str(dtype) != "int8") or device.startswith("cuda"):
         found = _gpu(device)
         if found is not None:
             from yosort.ops.cuda import CudaOps
@@ -65,14 +68,20 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
                 wanted = " or ".join(f'"{name}"' for name in GPU_TYPES)
                 raise ConfigError(f"dtype: wanted {wanted} on a GPU, got {dtype!r}")
             return CudaOps(*found, dtype=str(dtype))
-    if str(dtype) != "float32":
-        raise ConfigError(f'dtype: wanted "float32", the compute type of the CPU, got {dtype!r}')
     if device == "reference":
+        if str(dtype) != "float32":
+            raise ConfigError(f'dtype: wanted "float32" of the reference, got {dtype!r}')
         from yosort.ops.plain import PlainOps
 
         return PlainOps()
+    if str(dtype) not in CPU_TYPES:
+        wanted = " or ".join(f'"{name}"' for name in CPU_TYPES)
+        raise ConfigError(f"dtype: wanted {wanted} on the CPU, got {dtype!r}")
     with _compiled_part():
         from yosort.ops.cpu import CpuOps
+        from yosort.ops.cpu_int8 import Int8Ops
+    if str(dtype) == "int8":
+        return Int8Ops(num_threads)
     return CpuOps(num_threads)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from yosort.ops.interface import (
     LayerNorm,
     LayerTail,
 )
+from yosort.quantized import Quantized, Weight
 from yosort.threads import resolve_num_threads
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +41,7 @@ class CpuOps:
 
     name = "cpu"
     device = "cpu"
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype[Any] = np.dtype(np.float32)
     xp: Any = np
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
@@ -68,16 +69,24 @@ class CpuOps:
         return np.asarray(array)
 
     def linear_map(
-        self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
     ) -> _dense.PackedLinear:
         """See `Ops.linear_map`."""
         return _dense.PackedLinear(self.kernels, weights, biases)
+
+    def settle(self, run: Callable[[], object]) -> None:
+        """See `Ops.settle`: there is nothing to adapt."""
 
     def parameter(self, array: npt.NDArray[Any]) -> Floats:
         """See `Ops.parameter`."""
         return np.ascontiguousarray(array, np.float32)
 
-    def table(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def table(self, array: Weight) -> Weight:
         """See `Ops.table`: it stays where it is, a memory-mapped file for instance."""
         return array
 
@@ -89,13 +98,13 @@ class CpuOps:
         token_types: npt.NDArray[np.int64],
     ) -> Floats:
         """See `Ops.embed`."""
-        rows = np.take(tables.word, words, axis=0) if words.ndim == 1 else words
+        rows = _rows(tables.word, words) if words.ndim == 1 else words
         total = rows.astype(np.float32)  # a copy, which the additions may change
         if tables.token_type.shape[0] == 1:
             total += tables.token_type[0].astype(np.float32)
         else:
-            total += np.take(tables.token_type, token_types, axis=0)
-        total += np.take(tables.position, positions, axis=0)
+            total += _rows(tables.token_type, token_types)
+        total += _rows(tables.position, positions)
         return self.layer_norm(total, tables.norm)
 
     def linear(
@@ -122,10 +131,7 @@ class CpuOps:
         Both ways compute the same bits: sums run in the same order.
         """
         if not _dense.worth_fusing(self.pool, len(x)):
-            y = self.layer_norm(self.linear(context, tail.output), tail.norm1, x)
-            middle = self.linear(y, tail.up, tail.activation)
-            out = self.layer_norm(self.linear(middle, tail.down), tail.norm2, y)
-            return out, None if following is None else self.linear(out, following)
+            return self._tail_by_steps(context, x, tail, following)
         out = self.workspace.empty((len(x), tail.output.out_features))
         after = None
         if following is not None:
@@ -149,6 +155,14 @@ class CpuOps:
             after,
         )
         return out, after
+
+    def _tail_by_steps(
+        self, context: Floats, x: Floats, tail: LayerTail, following: _dense.PackedLinear | None
+    ) -> tuple[Floats, Floats | None]:
+        y = self.layer_norm(self.linear(context, tail.output), tail.norm1, x)
+        middle = self.linear(y, tail.up, tail.activation)
+        out = self.layer_norm(self.linear(middle, tail.down), tail.norm2, y)
+        return out, None if following is None else self.linear(out, following)
 
     def expected_attention(self, query: Floats, key: Floats, value: Floats, heads: Heads) -> Floats:
         """See `Ops.expected_attention`."""
@@ -245,6 +259,10 @@ class CpuOps:
         out = np.zeros((total, *x.shape[1:]), x.dtype)
         out[rows] = x
         return out
+
+
+def _rows(table: Weight, ids: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    return table.take(ids) if isinstance(table, Quantized) else np.take(table, ids, axis=0)
 
 
 def _code(activation: str) -> int:

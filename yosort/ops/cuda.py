@@ -23,6 +23,7 @@ from yosort.ops.interface import (
     LayerNorm,
     LayerTail,
 )
+from yosort.quantized import Weight
 
 #: Value dims that a block of lsh_cumulation owns, and how many hash functions' tables it holds.
 SLICE, TABLES = 8, 4
@@ -83,17 +84,27 @@ class CudaOps:
         """See `Ops.to_host`."""
         return np.asarray(self.xp.asnumpy(array))
 
-    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
+    def linear_map(
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
+    ) -> Any:
         """See `Ops.linear_map`: (weight [out, in] in the compute type, bias float32 [out])."""
         weight = np.concatenate([np.asarray(w, self.dtype) for w in weights])
         bias = np.concatenate([np.asarray(b, np.float32) for b in biases])
         return self.from_host(weight), self.from_host(bias)
 
+    def settle(self, run: Callable[[], object]) -> None:
+        """See `Ops.settle`: there is nothing to adapt."""
+
     def parameter(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.parameter`: float32, since norms and sums are."""
         return self.from_host(np.asarray(array, np.float32))
 
-    def table(self, array: npt.NDArray[Any]) -> Array:
+    def table(self, array: Weight) -> Array:
         """See `Ops.table`."""
         return self.from_host(np.asarray(array, self.dtype))
 

@@ -6,12 +6,15 @@ Arrays are the backend's own (numpy on the host, cupy on a device). Token rows a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from yosort.quantized import Weight
 
 Array = Any
 Offsets = npt.NDArray[np.int64]
@@ -107,10 +110,26 @@ class Ops(Protocol):
         """Return one of this backend's arrays as numpy."""
         ...
 
-    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
+    def linear_map(
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
+    ) -> Any:
         """Prepare weights [out_i, in] and biases [out_i] once, at load, as one map for `linear`.
 
-        Several stand for one product whose outputs lie side by side, as q, k and v do.
+        Several stand for one product whose outputs lie side by side, as q, k and v do. `name` is
+        what messages call it. A `head`'s map computes in the type of its inputs, even where the
+        encoder's are quantised.
+        """
+        ...
+
+    def settle(self, run: Callable[[], object]) -> None:
+        """Let the backend adapt its maps to the activations of `run`, once, at the end of loading.
+
+        Most have nothing to adapt, and do not call `run`.
         """
         ...
 
@@ -118,7 +137,7 @@ class Ops(Protocol):
         """Prepare a small parameter (a vector, a convolution) in the compute type."""
         ...
 
-    def table(self, array: npt.NDArray[Any]) -> Array:
+    def table(self, array: Weight) -> Array:
         """Prepare an embedding table [rows, hidden]; it may stay in its stored type and place."""
         ...
 

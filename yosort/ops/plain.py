@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,6 +18,7 @@ from yosort.ops.interface import (
     LayerNorm,
     LayerTail,
 )
+from yosort.quantized import Weight
 
 
 class PlainOps:
@@ -39,18 +41,30 @@ class PlainOps:
         """See `Ops.to_host`."""
         return np.asarray(array)
 
-    def linear_map(self, weights: list[npt.NDArray[Any]], biases: list[npt.NDArray[Any]]) -> Any:
+    def linear_map(
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
+    ) -> Any:
         """See `Ops.linear_map`."""
         return (
             np.concatenate(weights).astype(np.float64),
             np.concatenate(biases).astype(np.float64),
         )
 
+    def settle(self, run: Callable[[], object]) -> None:
+        """See `Ops.settle`: there is nothing to adapt."""
+
     def parameter(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.parameter`."""
         return array.astype(np.float64)
 
-    table = parameter
+    def table(self, array: Weight) -> Array:
+        """See `Ops.table`."""
+        return np.asarray(array, np.float64)
 
     def embed(
         self,

@@ -21,6 +21,8 @@ Codes = npt.NDArray[np.int32]
 
 #: torch.nn.functional.normalize divides by max(norm, this).
 NORM_EPS = 1e-12
+#: Activations have a scale for each token and this much of the depth.
+QUANTIZED_SPAN = 1024
 
 
 def hadamard(x: Floats) -> Floats:
@@ -201,6 +203,38 @@ def layer_norm(x: Floats, scale: Floats, shift: Floats, eps: float) -> npt.NDArr
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
     return np.asarray(centred / np.sqrt(variance + eps) * scale + shift)
+
+
+def quantize(
+    x: Floats,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Return rows [rows, width] as int8 within -127 and 127, and a float32 scale for each.
+
+    x is about q * scale; float32 throughout, since the rounding is part of the definition.
+    """
+    x = x.astype(np.float32)
+    largest = np.abs(x).max(axis=1, initial=0.0).astype(np.float32)
+    some = largest >= np.float32(1e-30)
+    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=some)
+    q = np.rint(x * inverse[:, None]).astype(np.int8)
+    return q, np.where(some, largest / np.float32(127), np.float32(0))
+
+
+def quantized_linear(
+    x: Floats, weight: Floats, bias: Floats, span: int = QUANTIZED_SPAN
+) -> npt.NDArray[np.float64]:
+    """Return x [rows, in] times weight [out, in], both quantised, plus bias [out].
+
+    A weight has a scale for each output, x one for each row and each `span` of its width. Sums of
+    a span are exact integers.
+    """
+    qw, weight_scale = quantize(weight)
+    total = np.zeros((len(x), len(weight)))
+    for at in range(0, x.shape[1], span):
+        qx, scale = quantize(x[:, at : at + span])
+        sums = qx.astype(np.int64) @ qw[:, at : at + span].astype(np.int64).T
+        total += sums * (scale.astype(np.float64)[:, None] * weight_scale.astype(np.float64))
+    return total + bias
 
 
 def depthwise_convolution(

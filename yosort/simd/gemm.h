@@ -15,14 +15,22 @@
 #include "simd.h"
 
 #define PANEL (2 * LANES)
+/* YS_CASE for each height of a tile. */
+#define YS_CASES_4 YS_CASE(1) YS_CASE(2) YS_CASE(3) YS_CASE(4)
+#define YS_CASES_6 YS_CASES_4 YS_CASE(5) YS_CASE(6)
+#define YS_CASES_8 YS_CASES_6 YS_CASE(7) YS_CASE(8)
 #if LANES == 16
 #  define TILE 12               /* 24 accumulators, 2 of the panel, 1 broadcast: of 32 registers */
+#  define YS_CASES YS_CASES_8 YS_CASE(9) YS_CASE(10) YS_CASE(11) YS_CASE(12)
 #elif LANES == 8
 #  define TILE 6                /* 12 accumulators of 16 registers */
+#  define YS_CASES YS_CASES_6
 #elif defined(__aarch64__)
 #  define TILE 8                /* 16 accumulators of 32 registers */
+#  define YS_CASES YS_CASES_8
 #else
 #  define TILE 4
+#  define YS_CASES YS_CASES_4
 #endif
 #define CHUNK 256
 #define STRIDE (CHUNK + 16)
@@ -106,13 +114,7 @@ static void ys_tile_of(ptrdiff_t rows, const float *x, const float *panel, ptrdi
         ys_tile(n, x, panel, depth, ahead, lines, sum);           \
         ys_store_tile(n, sum, e, out, bias, width);               \
         break;
-    YS_CASE(1) YS_CASE(2) YS_CASE(3) YS_CASE(4)
-#if TILE > 4
-    YS_CASE(5) YS_CASE(6)
-#endif
-#if TILE > 6
-    YS_CASE(7) YS_CASE(8) YS_CASE(9) YS_CASE(10) YS_CASE(11) YS_CASE(12)
-#endif
+    YS_CASES
 #undef YS_CASE
     }
 }

@@ -6,13 +6,11 @@
 #include "hash.h"
 #include "layer.h"
 
-static int64_t chunks_size(int64_t rows, int64_t depth) { return ys_chunks_size(rows, depth); }
-
-static void linear_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
-                        const float *panels, const float *bias, int activation, int64_t begin,
-                        int64_t end, float *out, int64_t out_stride, float *scratch) {
-    ys_fill_chunks(x, stride, rows, depth, scratch);
-    ys_product(scratch, rows, depth, panels, bias, activation, begin, end, out, out_stride);
+static void linear_rows(const struct ys_linear *map, const float *x, int64_t stride, int64_t rows,
+                        int activation, int64_t begin, int64_t end, float *out, int64_t out_stride,
+                        float *scratch) {
+    ys_make_ready(map, x, stride, rows, scratch);
+    ys_map_ready(map, scratch, rows, activation, begin, end, out, out_stride);
 }
 
 #define YS_PASTE(a, b) a##b
@@ -25,7 +23,10 @@ const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .name = YS_NAME(YOSORT_ISA),
     .panel = PANEL,
     .pack_panels = ys_pack_panels,
-    .chunks_size = chunks_size,
+    .panels_size = ys_panels_size,
+    .pack_integers = ys_pack_integers,
+    .quantize_row = ys_quantize_row,
+    .ready_size = ys_ready_size,
     .linear_rows = linear_rows,
     .tail_scratch = ys_tail_scratch,
     .tail_rows = ys_tail_rows,

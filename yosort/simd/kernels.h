@@ -5,19 +5,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ys_linear;
 struct ys_tail;
 
 struct ys_kernels {
-    const char *name;           /* "avx512", "avx2", "baseline" */
+    const char *name;           /* of the instruction set, such as "avx2" */
     int panel;                  /* output columns of a weight panel; weights are packed for it */
 
     /* gemm.h */
     void (*pack_panels)(const float *weight, ptrdiff_t first, ptrdiff_t count, ptrdiff_t depth,
                         float *panels);
-    int64_t (*chunks_size)(int64_t rows, int64_t depth);
-    void (*linear_rows)(const float *x, int64_t stride, int64_t rows, int64_t depth,
-                        const float *panels, const float *bias, int activation, int64_t begin,
-                        int64_t end, float *out, int64_t out_stride, float *scratch);
+
+    /* quantize.h and linear.h */
+    float (*quantize_row)(const float *x, ptrdiff_t count, int8_t *q);
+    int64_t (*panels_size)(int kind, int64_t depth, int64_t columns);
+    void (*pack_integers)(int kind, const int8_t *weight, ptrdiff_t first, ptrdiff_t count,
+                          ptrdiff_t depth, int8_t *panels);
+    int64_t (*ready_size)(const struct ys_linear *map, int64_t rows);
+    void (*linear_rows)(const struct ys_linear *map, const float *x, int64_t stride, int64_t rows,
+                        int activation, int64_t begin, int64_t end, float *out, int64_t out_stride,
+                        float *scratch);
+
+    /* layer.h */
     int64_t (*tail_scratch)(const struct ys_tail *tail, int64_t rows);
     void (*tail_rows)(const struct ys_tail *tail, int64_t first, int64_t rows, float *scratch);
     void (*normalize_row)(float *x, int dim);
@@ -57,7 +66,8 @@ struct ys_kernels {
                            const float *shift, float eps, ptrdiff_t width, float *out);
 };
 
-/* The tables compiled in that this processor can run, best first; ends with NULL. */
-const struct ys_kernels *const *ys_available_kernels(void);
+/* Fill in the tables compiled in that this processor can run, best first; return how many. */
+#define YS_MOST_KERNELS 5
+int ys_available_kernels(const struct ys_kernels *found[YS_MOST_KERNELS]);
 
 #endif

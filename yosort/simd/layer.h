@@ -2,20 +2,15 @@
  *
  *     y = norm1(x + context Wo + bo);  out = norm2(y + act(y W1 + b1) W2 + b2);  next = out Wn + bn
  *
- * The wide middle is never whole: CHUNK of its columns at a time are made, activated and folded
- * into the second product, which is also the order in which a whole product would sum.
+ * The wide middle is never whole: a part of its columns at a time (CHUNK of them, or SPAN where W2 is
+ * int8) is made, activated and folded into the second product, which is also the order in which a
+ * whole product would sum.
  */
 #ifndef YOSORT_LAYER_H
 #define YOSORT_LAYER_H
 
-#include "gemm.h"
 #include "layer_norm.h"
-
-/* A prepared linear map. panels: [columns / PANEL][depth][PANEL]; bias padded like the columns. */
-struct ys_linear {
-    const float *panels, *bias;
-    int64_t depth, columns;
-};
+#include "linear.h"
 
 struct ys_norm {
     const float *scale, *shift;
@@ -31,42 +26,69 @@ struct ys_tail {
     float *out, *next_out;                      /* [rows][hidden], [rows][next.columns] */
 };
 
+/* Columns of the middle that are made at a time, and how far apart its rows lie. */
+static int64_t ys_part(const struct ys_tail *t) { return t->down.kind == YS_INT8 ? SPAN : CHUNK; }
+static int64_t ys_part_stride(const struct ys_tail *t) {
+    return t->down.kind == YS_INT8 ? SPAN + CACHE_LINE : STRIDE;
+}
+
+/* Floats in which rows are made ready for any of the maps from `hidden`. */
+static int64_t ys_tail_ready(const struct ys_tail *t, int64_t rows) {
+    int64_t most = ys_ready_size(&t->output, rows), other = ys_ready_size(&t->up, rows);
+    if (other > most) most = other;
+    other = t->next.panels ? ys_ready_size(&t->next, rows) : 0;
+    return other > most ? other : most;
+}
+
 /* Floats of scratch that ys_tail_rows takes for a block of `rows`. */
 static int64_t ys_tail_scratch(const struct ys_tail *t, int64_t rows) {
-    const int64_t hidden = t->output.columns;
-    return ys_chunks_size(rows, hidden) + rows * STRIDE + 2 * rows * hidden;
+    const int64_t folded = t->down.kind == YS_INT8 ? ys_quantized_size(rows, SPAN) : 0;
+    return ys_tail_ready(t, rows) + rows * ys_part_stride(t) + folded +
+           2 * rows * t->output.columns;
+}
+
+/* sum (+)= the part [at, at + width) of the middle through its rows of W2. folded: scratch. */
+static void ys_fold(const struct ys_linear *down, const float *part, ptrdiff_t stride,
+                    ptrdiff_t rows, ptrdiff_t at, ptrdiff_t width, float *folded, float *sum) {
+    const int last = at + width == down->depth;
+    const struct ys_epilogue e = {sum, down->columns, at > 0, last ? down->bias : NULL, YS_LINEAR};
+    if (down->kind != YS_INT8) {
+        ys_product_chunk(part, rows, down->panels, down->depth, at, width, 0, down->columns, &e);
+        return;
+    }
+    const struct ys_quantized q = ys_quantized_at(folded, rows, width);
+    ys_quantize_rows(part, stride, rows, width, q);
+    ys_int8_product_span(q.words, q.scales, rows, down->panels, down->scales, down->depth, at,
+                          width, 0, down->columns, &e);
 }
 
 static void ys_tail_rows(const struct ys_tail *t, int64_t first, int64_t rows, float *scratch) {
     const int64_t hidden = t->output.columns, middle = t->up.columns;
-    float *chunks = scratch;
-    float *mid = chunks + ys_chunks_size(rows, hidden);
-    float *y = mid + rows * STRIDE, *sum = y + rows * hidden;
+    const int64_t part = ys_part(t), stride = ys_part_stride(t);
+    float *ready = scratch, *mid = ready + ys_tail_ready(t, rows);
+    float *y = mid + rows * stride, *sum = y + rows * hidden, *folded = sum + rows * hidden;
     float *out = t->out + first * hidden;
 
-    ys_fill_chunks(t->context + first * t->context_stride, t->context_stride, rows, hidden, chunks);
-    ys_product(chunks, rows, hidden, t->output.panels, t->output.bias, YS_LINEAR, 0, hidden, y, hidden);
+    ys_make_ready(&t->output, t->context + first * t->context_stride, t->context_stride, rows, ready);
+    ys_map_ready(&t->output, ready, rows, YS_LINEAR, 0, hidden, y, hidden);
     for (int64_t r = 0; r < rows; r++)
         ys_layer_norm_row(y + r * hidden, t->x + (first + r) * t->x_stride, t->norm1.scale,
                           t->norm1.shift, t->norm1.eps, hidden, y + r * hidden);
 
-    ys_fill_chunks(y, hidden, rows, hidden, chunks);
-    for (int64_t at = 0; at < middle; at += CHUNK) {
-        const int64_t width = middle - at < CHUNK ? middle - at : CHUNK;
-        const int last = at + width == middle;
-        ys_product(chunks, rows, hidden, t->up.panels, t->up.bias, t->activation, at, at + width,
-                   mid, STRIDE);
-        const struct ys_epilogue e = {sum, hidden, at > 0, last ? t->down.bias : NULL, YS_LINEAR};
-        ys_product_chunk(mid, rows, t->down.panels, middle, at, width, 0, hidden, &e);
+    ys_make_ready(&t->up, y, hidden, rows, ready);
+    for (int64_t at = 0; at < middle; at += part) {
+        const int64_t width = middle - at < part ? middle - at : part;
+        ys_map_ready(&t->up, ready, rows, t->activation, at, at + width, mid, stride);
+        ys_fold(&t->down, mid, stride, rows, at, width, folded, sum);
     }
     for (int64_t r = 0; r < rows; r++)
         ys_layer_norm_row(sum + r * hidden, y + r * hidden, t->norm2.scale, t->norm2.shift,
                           t->norm2.eps, hidden, out + r * hidden);
 
     if (!t->next.panels) return;
-    ys_fill_chunks(out, hidden, rows, hidden, chunks);
-    ys_product(chunks, rows, hidden, t->next.panels, t->next.bias, YS_LINEAR, 0, t->next.columns,
-               t->next_out + first * t->next.columns, t->next.columns);
+    ys_make_ready(&t->next, out, hidden, rows, ready);
+    ys_map_ready(&t->next, ready, rows, YS_LINEAR, 0, t->next.columns,
+                 t->next_out + first * t->next.columns, t->next.columns);
 }
 
 #endif

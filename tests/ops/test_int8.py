@@ -1,0 +1,206 @@
+"""Products of 8-bit integers: every instruction set against the definition, and a layer of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from comparing import relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cpu_kernels import draw
+from tolerances import INT8, OP
+
+from yosort import _dense
+from yosort._kernels import Kernels, available_instruction_sets
+from yosort.ops import reference
+from yosort.ops.cpu import CpuOps
+from yosort.ops.cpu_int8 import ERROR_BOUND, LARGE_HEAD, Int8Ops
+from yosort.ops.interface import LayerNorm, LayerTail
+from yosort.quantized import Quantized
+
+VARIANTS = available_instruction_sets()
+
+
+def linear_map(ops: CpuOps, weight: Any, bias: Any, kind: str = "int8") -> Any:
+    return _dense.PackedLinear(ops.kernels, [weight], [bias], kind)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(
+    rows=st.integers(0, 150),
+    depth=st.integers(1, 2600),
+    columns=st.integers(1, 100),
+    threads=st.integers(1, 3),
+)
+@settings(max_examples=60)
+def test_sums_are_exact(variant: str, rows: int, depth: int, columns: int, threads: int) -> None:
+    """Integers whose largest is 127 have a scale of 1, so that the sums show as they are."""
+    rng = np.random.default_rng([rows, depth, columns])
+    x = rng.integers(-127, 128, (rows, depth + 5)).astype(np.float32)[:, 2 : depth + 2]
+    x[:, ::1024] = -127  # in each span of the depth
+    weight = rng.integers(-127, 128, (columns, depth)).astype(np.float32)
+    weight[:, depth // 2] = 127
+    ops = CpuOps(threads, variant)
+    got = ops.linear(x, linear_map(ops, weight, np.zeros(columns, np.float32)))
+    wanted = np.zeros((rows, columns), np.float32)
+    for at in range(0, depth, 1024):
+        part = slice(at, at + 1024)
+        wanted += (x[:, part].astype(np.int64) @ weight[:, part].astype(np.int64).T).astype("f4")
+    np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nothing_saturates(variant: str) -> None:
+    ops = CpuOps(1, variant)
+    for sign in (1, -1):
+        x = np.full((3, 1024), 127, np.float32)
+        weight = np.full((40, 1024), sign * 127, np.float32)
+        got = ops.linear(x, linear_map(ops, weight, np.zeros(40, np.float32)))
+        np.testing.assert_array_equal(got, np.full((3, 40), sign * 127 * 127 * 1024, np.float32))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(width=st.integers(1, 300), exponent=st.integers(-120, 120))
+@settings(max_examples=40)
+def test_rows_are_rounded_as_defined(variant: str, width: int, exponent: int) -> None:
+    kernels = Kernels(variant)
+    x = draw(1, 9, width) * np.float32(2.0**exponent)
+    x[3] = 0
+    x[4] = np.round(x[4] / x[4].max() * 254) / 2  # halves, which go to the even neighbour
+    quantized = _dense.quantize(kernels, x)
+    values, scales = reference.quantize(x)
+    np.testing.assert_array_equal(quantized.values, values)
+    np.testing.assert_array_equal(quantized.scales, scales)
+    # And as activations: through the identity, which has weights of 127 and scales of 1 / 127.
+    ops = CpuOps(2, variant)
+    got = ops.linear(x, linear_map(ops, np.eye(width, dtype=np.float32), None))
+    unit = scales * np.float32(1 / np.float32(127))
+    np.testing.assert_array_equal(got, (127 * values.astype(np.float32)) * unit[:, None])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(rows=st.integers(1, 120), depth=st.integers(1, 2100), columns=st.integers(1, 90))
+@settings(max_examples=30)
+def test_linear_follows_the_definition(variant: str, rows: int, depth: int, columns: int) -> None:
+    ops = CpuOps(3, variant)
+    x, weight, bias = draw(1, rows, depth), draw(2, columns, depth), draw(3, columns)
+    packed = linear_map(ops, weight, bias)
+    wanted = reference.quantized_linear(x, weight, bias)
+    assert relative_error(ops.linear(x, packed), wanted) < OP
+    # A row's bits depend on nothing but the row, and not on how its weights came.
+    got, other = ops.linear(x, packed, "gelu"), CpuOps(1, variant)
+    again = linear_map(other, _dense.quantize(other.kernels, weight), bias)
+    np.testing.assert_array_equal(other.linear(x[rows // 2 :], again, "gelu"), got[rows // 2 :])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so(variant: str, bad: float) -> None:
+    ops = CpuOps(1, variant)
+    x = draw(1, 4, 70)
+    x[2, 5] = bad
+    got = ops.linear(x, linear_map(ops, draw(2, 50, 70), draw(3, 50)))
+    assert not np.isfinite(got[2]).any()
+    assert np.isfinite(got[[0, 1, 3]]).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 33, 70), (60, 700, 129)])
+def test_narrow_weights_are_a_float32_product(
+    variant: str, rows: int, depth: int, columns: int
+) -> None:
+    ops = CpuOps(2, variant)
+    x, weight, bias = draw(1, rows, depth), draw(2, columns, depth), draw(3, columns)
+    quantized = _dense.quantize(ops.kernels, weight)
+    narrow = linear_map(ops, quantized, bias, "narrow")
+    wide = linear_map(ops, np.asarray(quantized), bias, "float32")
+    np.testing.assert_array_equal(ops.linear(x, narrow, "tanh"), ops.linear(x, wide, "tanh"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("float_map", [None, "output", "up", "down", "next"])
+@pytest.mark.parametrize(("hidden", "middle"), [(48, 80), (33, 1), (800, 2100)])
+def test_the_fused_tail_gives_the_bits_of_its_steps(
+    variant: str, float_map: str | None, hidden: int, middle: int
+) -> None:
+    fused, single = CpuOps(3, variant), CpuOps(1, variant)
+
+    def dense(seed: int, out: int, into: int, name: str) -> Any:
+        weight = draw(seed, out, into) / np.float32(into**0.5)
+        kind = "float32" if name == float_map else "int8"
+        return linear_map(fused, weight, draw(seed + 1, out), kind)
+
+    tail = LayerTail(
+        dense(1, hidden, hidden, "output"),
+        LayerNorm(draw(20, hidden), draw(21, hidden), 1e-6),
+        dense(3, middle, hidden, "up"),
+        "gelu",
+        dense(5, hidden, middle, "down"),
+        LayerNorm(draw(30, hidden), draw(31, hidden), 1e-6),
+    )
+    after = dense(7, 3 * hidden, hidden, "next")
+    context, x = draw(40, 200, 3 * hidden)[:, :hidden], draw(41, 200, hidden)
+    whole = fused.layer_tail(context, x, tail, after)
+    pieces = [single.layer_tail(context[i : i + 1], x[i : i + 1], tail, after) for i in range(200)]
+    for got, wanted in zip(whole, zip(*pieces, strict=True), strict=True):
+        assert got is not None
+        np.testing.assert_array_equal(got, np.concatenate(wanted))
+
+
+def test_a_map_out_of_bounds_becomes_float32(caplog: pytest.LogCaptureFixture) -> None:
+    ops, exact = Int8Ops(2), CpuOps(2)
+    x = draw(1, 90, 64)
+    good, outlier = draw(2, 64, 64), draw(3, 64, 64)
+    x[:, 7] *= 300  # a channel that takes all of the scale ...
+    outlier[:, 7] *= 0.001  # ... and gives little to the result
+    weights = {"good": good, "outlier": outlier, "parts": np.concatenate([good, outlier])}
+    biases = {name: draw(4, len(w)) for name, w in weights.items()}
+    maps = {
+        name: ops.linear_map(
+            list(np.split(w, len(w) // 64)), list(np.split(b, len(b) // 64)), name=name
+        )
+        for (name, w), b in zip(weights.items(), biases.values(), strict=True)
+    }
+    with caplog.at_level(logging.INFO, "yosort"):
+        ops.settle(lambda: [ops.linear(x, m) for m in maps.values()])
+    assert {name: error > ERROR_BOUND for name, error in ops.errors.items()} == {
+        "good": False,
+        "outlier": True,
+        "parts": True,
+    }
+    assert [m.kind for m in maps.values()] == ["int8", "float32", "float32"]
+    assert "outlier stays float32" in caplog.text
+    for name, packed in maps.items():
+        wanted = exact.linear(x, exact.linear_map([weights[name]], [biases[name]]))
+        if name == "good":
+            assert 0 < relative_error(ops.linear(x, packed), wanted) < INT8
+        else:
+            np.testing.assert_array_equal(ops.linear(x, packed), wanted)
+
+
+def test_heads_compute_in_float32_and_large_ones_are_stored_small() -> None:
+    ops = Int8Ops(2)
+    x, weight = draw(1, 5, 64), draw(2, 30, 64)
+    small = ops.linear_map([weight], [draw(3, 30)], head=True)
+    assert small.kind == "float32"
+    large = np.zeros((LARGE_HEAD // 64 + 1, 64), np.float32)
+    packed = ops.linear_map([large], [np.zeros(len(large), np.float32)], head=True)
+    assert packed.kind == "narrow"
+    assert packed.nbytes < large.nbytes / 3
+    quantized = _dense.quantize(ops.kernels, weight)
+    narrow = ops.linear_map([quantized], [draw(3, 30)], head=True)
+    assert relative_error(ops.linear(x, narrow), x @ np.asarray(quantized).T + draw(3, 30)) < OP
+
+
+def test_quantized_counts_as_the_matrix_it_stands_for() -> None:
+    values = np.array([[127, -64, 0], [1, 2, 3]], np.int8)
+    matrix = Quantized(values, np.array([0.5, 2.0], np.float32))
+    dense = np.array([[63.5, -32, 0], [2, 4, 6]], np.float32)
+    assert (matrix.shape, matrix.size, matrix.dtype) == ((2, 3), 6, np.int8)
+    np.testing.assert_array_equal(np.asarray(matrix), dense)
+    np.testing.assert_array_equal(np.asarray(matrix[1:], np.float64), dense[1:])
+    np.testing.assert_array_equal(matrix.take(np.array([1, 0, 1])), dense[[1, 0, 1]])
+    np.testing.assert_array_equal(np.asarray(matrix.followed_by(matrix)), np.tile(dense, (2, 1)))

@@ -1,0 +1,102 @@
+/* Rows of floats as 8-bit integers with a scale: x is about scale * q, q in [-127, 127].
+ *
+ *     scale = max |x| / 127,  q = x * (127 / max |x|) rounded to the nearest, ties to even
+ *
+ * The same bits on every instruction set: nothing here can be fused or summed in another order.
+ */
+#ifndef YOSORT_QUANTIZE_H
+#define YOSORT_QUANTIZE_H
+
+#include "simd.h"
+
+#if LANES > 1 && (defined(__x86_64__) || defined(__i386__))
+#  include <immintrin.h>
+#elif LANES > 1 && defined(__aarch64__)
+#  include <arm_neon.h>
+#endif
+
+/* A row below this is zero: 127 / max |x| would come near float's range. */
+#define YS_NOTHING 1e-30f
+
+/* Round to the nearest integer, ties to even. */
+YS_INLINE vi vi_round(vf x) {
+#if LANES == 16
+    return (vi)_mm512_cvtps_epi32((__m512)x);
+#elif LANES == 8
+    return (vi)_mm256_cvtps_epi32((__m256)x);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vi)_mm_cvtps_epi32((__m128)x);
+#elif LANES == 4 && defined(__aarch64__)
+    return (vi)vcvtnq_s32_f32((float32x4_t)x);
+#elif LANES == 1
+    return (vi)lrintf(x);
+#else
+    vi y;
+    for (int i = 0; i < LANES; i++) y[i] = (int32_t)lrintf(x[i]);
+    return y;
+#endif
+}
+
+#if LANES == 1
+YS_INLINE vi vi_load(const int32_t *p) { return *p; }
+YS_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
+YS_INLINE vi vi_max(vi a, vi b) { return a > b ? a : b; }
+YS_INLINE vf vf_of(vi x) { return (float)x; }
+#else
+YS_INLINE vi vi_load(const int32_t *p) { vi x; memcpy(&x, p, sizeof x); return x; }
+YS_INLINE void vi_store(int32_t *p, vi x) { memcpy(p, &x, sizeof x); }
+YS_INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (m & a) | (~m & b); }
+YS_INLINE vf vf_of(vi x) { return __builtin_convertvector(x, vf); }
+#endif
+
+/* max |x|. Magnitudes are compared as integers, which order as floats do and put NaN on top: a row
+ * with a NaN gets a scale of NaN, and so do its products. */
+static float ys_largest(const float *x, ptrdiff_t count) {
+    const ptrdiff_t whole = count / LANES * LANES;
+    vi largest = vi_set1(0);
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        largest = vi_max(largest, vi_bits(vf_load(x + i)) & vi_set1(0x7fffffff));
+    int32_t lane[LANES];
+    vi_store(lane, largest);
+    int32_t most = 0;
+    for (int i = 0; i < LANES; i++) if (lane[i] > most) most = lane[i];
+    for (ptrdiff_t i = whole; i < count; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        if (bits > most) most = bits;
+    }
+    float result;
+    memcpy(&result, &most, sizeof result);
+    return result;
+}
+
+/* The scale of a row whose largest magnitude is given, and what to multiply by before rounding. */
+YS_INLINE float ys_scale(float largest, float *inverse) {
+    if (largest < YS_NOTHING) { *inverse = 0.0f; return 0.0f; }
+    *inverse = 127.0f / largest;
+    return largest / 127.0f;
+}
+
+/* A vector of `count` <= LANES values, zeros behind them. */
+YS_INLINE vf ys_load_some(const float *x, ptrdiff_t count) {
+    if (count >= LANES) return vf_load(x);
+    float some[LANES] = {0};
+    memcpy(some, x, (size_t)count * sizeof(float));
+    return vf_load(some);
+}
+
+/* One row of weights [count] as int8; returns its scale. */
+static float ys_quantize_row(const float *x, ptrdiff_t count, int8_t *q) {
+    float inverse;
+    const float scale = ys_scale(ys_largest(x, count), &inverse);
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        int32_t lane[LANES];
+        vi_store(lane, vi_round(ys_load_some(x + i, count - i) * vf_set1(inverse)));
+        const ptrdiff_t here = count - i < LANES ? count - i : LANES;
+        for (ptrdiff_t j = 0; j < here; j++) q[i + j] = (int8_t)lane[j];
+    }
+    return scale;
+}
+
+#endif
