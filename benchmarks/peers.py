@@ -11,12 +11,15 @@ import numpy as np
 class Yosort:
     """yosort, in either form of attention."""
 
-    def __init__(self, folder: Path, threads: int, *, num_hash: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, threads: int, *, num_hash: int | None = None, dtype: str = "float32"
+    ) -> None:
         import yosort
 
         self.model = yosort.YosoModel.from_pretrained(
             folder,
             device="cpu",
+            dtype=dtype,
             num_threads=threads,
             attention="expectation" if num_hash is None else "sampled",
             num_hash=num_hash,
@@ -55,15 +58,15 @@ class Transformers:
 
 
 class OnnxRuntime:
-    """onnxruntime on the export of plain_yoso.py."""
+    """onnxruntime on the export of plain_yoso.py, or on its int8 form."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, *, file: str = "model.onnx") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(folder / file), options, providers=["CPUExecutionProvider"]
         )
 
     def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -100,4 +103,11 @@ PEERS: dict[str, Any] = {
     "torch.compile": lambda folder, threads: Transformers(folder, threads, compiled=True),
     "onnxruntime": OnnxRuntime,
     "OpenVINO": OpenVino,
+    "yosort int8 YOSO-E": lambda folder, threads: Yosort(folder, threads, dtype="int8"),
+    "yosort int8 sampled 32": lambda folder, threads: Yosort(
+        folder, threads, num_hash=32, dtype="int8"
+    ),
+    "onnxruntime int8": lambda folder, threads: OnnxRuntime(
+        folder, threads, file="model-int8.onnx"
+    ),
 }

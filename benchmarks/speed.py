@@ -34,6 +34,8 @@ AGREEMENT = 1e-3
 OURS = "yosort YOSO-E"
 PEER_NAMES = ["transformers eager", "torch.compile", "onnxruntime", "OpenVINO"]
 EXACT = [OURS, *PEER_NAMES]
+#: Every time is shown as a multiple of these.
+REFERENCES = (OURS, "yosort sampled 32", "yosort int8 YOSO-E", "yosort int8 sampled 32")
 
 
 class Worker:
@@ -198,7 +200,7 @@ def print_row(what: Any, results: dict[str, Any]) -> None:
     for name, seconds in medians.items():
         spread = (max(results[name]["seconds"]) - min(results[name]["seconds"])) / seconds
         line = f"  {name:20} {seconds:9.4f} s  spread {spread:4.0%}"
-        for ours in (OURS, "yosort sampled 32"):
+        for ours in REFERENCES:
             if ours in medians and name != ours:
                 line += f"  {seconds / medians[ours]:6.2f} x {ours[7:]}"
         if "peak" in results[name]:
@@ -222,6 +224,10 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         if not (folder / "model.onnx").exists():
             make_model(folder, arguments.small)
+        if "onnxruntime int8" in arguments.peers and not (folder / "model-int8.onnx").exists():
+            from plain_yoso import quantize
+
+            quantize(folder)
         results = measure(
             folder, arguments.peers, arguments.lengths, arguments.threads, arguments.rounds
         )

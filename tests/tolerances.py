@@ -33,3 +33,7 @@ SCORE = 2e-3
 #: A product of 8-bit integers against the exact one, relative to the largest magnitude: two
 #: roundings of 1/254 of a row's largest value each, over sums of many.
 INT8 = 2e-2
+
+#: Logits of the bundled model in int8, relative to the largest magnitude: INT8 of a product, over
+#: three layers of four that partly add up.
+INT8_MODEL = 4e-2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from yosort.batch import PackedBatch
 from yosort.errors import InputError
 from yosort.inputs import ArrayLike, Call, flatten_choices, read_scored_tokens, to_numpy
 from yosort.labels import Labels, read_classes, read_targets, read_token_labels
+from yosort.model import Parameters
 from yosort.ops.interface import Array, LayerNorm
 from yosort.outputs import (
     BaseModelOutput,
@@ -185,7 +186,7 @@ class YosoForMaskedLM(PretrainedModel):
             )
         )
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         transform = "cls.predictions.transform."
         self._dense = self._linear(transform + "dense")
         self._norm = LayerNorm(
@@ -230,7 +231,7 @@ class YosoForSequenceClassification(_LabelledModel):
 
     head: ClassVar[str | None] = "sequence_classification"
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         self._dense = self._linear("classifier.dense")
         self._out_proj = self._linear("classifier.out_proj")
 
@@ -267,7 +268,7 @@ class YosoForMultipleChoice(_LabelledModel):
 
     head: ClassVar[str | None] = "multiple_choice"
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         self._pre_classifier = self._linear("pre_classifier")
         self._classifier = self._linear("classifier")
 
@@ -295,7 +296,7 @@ class YosoForTokenClassification(_LabelledModel):
 
     head: ClassVar[str | None] = "token_classification"
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         self._classifier = self._linear("classifier")
 
     def _answer(
@@ -358,7 +359,7 @@ class YosoForQuestionAnswering(PretrainedModel):
             )
         )
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         self._qa_outputs = self._linear("qa_outputs")
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:

@@ -13,9 +13,10 @@ from yosort.attention import Attention
 from yosort.batch import PackedBatch
 from yosort.config import YosoConfig
 from yosort.ops.interface import Array, EmbeddingTables, LayerNorm, LayerTail, Ops
+from yosort.quantized import Weight
 from yosort.weights import BASE_PREFIX
 
-Parameters = Mapping[str, npt.NDArray[Any]]
+Parameters = Mapping[str, Weight]
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class _Scope:
     def __init__(self, ops: Ops, parameters: Parameters, eps: float, prefix: str) -> None:
         self.ops, self.parameters, self.eps, self.prefix = ops, parameters, eps, prefix
 
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+    def __getitem__(self, name: str) -> Any:
         return self.parameters[self.prefix + name]
 
     def layer_norm(self, name: str) -> LayerNorm:
@@ -158,8 +159,8 @@ def _prepare_layer(config: YosoConfig, scope: _Scope, name: str) -> Layer:
     )
     conv_weight = None
     if config.conv_window is not None:
-        kernel = scope[name + "attention.self.conv.weight"]
-        conv_weight = scope.ops.parameter(kernel.reshape(config.num_attention_heads, -1))
+        kernel = scope.ops.parameter(scope[name + "attention.self.conv.weight"])
+        conv_weight = kernel.reshape(config.num_attention_heads, -1)
     tail = LayerTail(
         output=scope.linear(name + "attention.output.dense"),
         norm1=scope.layer_norm(name + "attention.output.LayerNorm"),

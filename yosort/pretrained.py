@@ -18,8 +18,10 @@ from yosort.batch import PackedBatch
 from yosort.checkpoint import (
     TOKENIZER_FILES,
     State,
+    join_scales,
     read_state,
     resolve,
+    split_scales,
     to_canonical,
     write_state,
 )
@@ -28,11 +30,12 @@ from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
-from yosort.model import Encoder
+from yosort.model import Encoder, Parameters
 from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
 from yosort.outputs import ModelOutput
 from yosort.probe import settle
+from yosort.quantized import Weight
 from yosort.tokenizer import Tokenizer
 from yosort.weights import base_shapes, head_shapes, random_parameters, select, stored
 
@@ -107,7 +110,7 @@ class PretrainedModel:
     def _set_up(
         self,
         config: YosoConfig,
-        parameters: dict[str, npt.NDArray[Any]],
+        parameters: dict[str, Weight],
         folder: Path | None,
         *,
         device: str,
@@ -222,7 +225,7 @@ class PretrainedModel:
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            weights = stored(self._parameters)
+            weights = split_scales(stored(self._parameters))
             architectures = (type(self).__name__,)
             extra = {**self.config.extra, **_dtype_fields(self.config, weights)}
             replace(self.config, architectures=architectures, extra=extra).save(target)
@@ -291,16 +294,12 @@ class PretrainedModel:
         """Return the number of weights; tied ones count once."""
         return sum(array.size for array in stored(self._parameters).values())
 
-    def _prepare_head(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _prepare_head(self, parameters: Parameters) -> None:
         """Prepare the head's weights for the backend."""
 
     def _linear(self, name: str) -> Any:
-        return self._ops.linear_map(
-            [self._parameters[name + ".weight"]],
-            [self._parameters[name + ".bias"]],
-            name=name,
-            head=True,
-        )
+        weight, bias = (self._parameters[f"{name}.{part}"] for part in ("weight", "bias"))
+        return self._ops.linear_map([weight], [np.asarray(bias)], name=name, head=True)
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:
         """Return the ascending packed rows that the head reads, or None for all."""
@@ -392,11 +391,11 @@ def _dtype_fields(config: YosoConfig, weights: Mapping[str, npt.NDArray[Any]]) -
     return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}
 
 
-def _read_weights(folder: Path) -> State:
+def _read_weights(folder: Path) -> dict[str, Weight]:
     """Read a folder's weights under canonical names."""
     state = read_state(folder)
     try:
-        return to_canonical(state)
+        return join_scales(to_canonical(state), where=str(folder))
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from None
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
+from yosort.quantized import Weight
 
-State = Mapping[str, npt.NDArray[Any]]
+State = Mapping[str, Weight]
 Shapes = dict[str, tuple[int, ...]]
 
 BASE_PREFIX = "yoso."
@@ -81,7 +81,7 @@ def head_shapes(config: YosoConfig, head: str | None) -> Shapes:
     raise ValueError(f"no such head: {head}")
 
 
-def stored(parameters: State) -> dict[str, npt.NDArray[Any]]:
+def stored(parameters: State) -> dict[str, Weight]:
     """Return the parameters that a file must hold: shared ones once, under the name kept by ties.
 
     transformers leaves out the decoder's weight and bias when they are tied, and so does this.
@@ -96,7 +96,7 @@ def stored(parameters: State) -> dict[str, npt.NDArray[Any]]:
 
 def select(
     state: State, config: YosoConfig, head: str | None, *, where: str, allow_random_head: bool
-) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+) -> tuple[dict[str, Weight], list[str]]:
     """Pick a model's parameters out of a checkpoint, ties filled in.
 
     Args:
@@ -134,7 +134,7 @@ def select(
     return found, random
 
 
-def _tie(found: dict[str, npt.NDArray[Any]], own: Shapes, config: YosoConfig) -> None:
+def _tie(found: dict[str, Weight], own: Shapes, config: YosoConfig) -> None:
     """Fill in what a tied checkpoint leaves out, and share what it holds twice.
 
     Where both of a pair are there and differ, both count as they are: so transformers reads them.

@@ -6,6 +6,7 @@
                   torch's zip of a pickle, mapped too                 torch_zip.py, unpickle.py
     to_canonical  any dialect of names -> transformers'               names.py
     write_state   arrays by name -> model.safetensors, or shards      shards.py, atomic.py
+    join_scales   int8 and its scales -> one weight, and back         integers.py
     convert       any of these -> a folder for yosort and transformersconvert.py, original.py
 
 Everything that a file can do wrong is a `CheckpointError`. No file makes code run, or takes more
@@ -14,6 +15,7 @@ memory than its own size allows.
 
 from yosort.checkpoint.convert import convert
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
+from yosort.checkpoint.integers import join_scales, split_scales
 from yosort.checkpoint.names import canonical_names, to_canonical
 from yosort.checkpoint.shards import read_state, write_state
 from yosort.checkpoint.stored import State
@@ -23,8 +25,10 @@ __all__ = [
     "State",
     "canonical_names",
     "convert",
+    "join_scales",
     "read_state",
     "resolve",
+    "split_scales",
     "to_canonical",
     "write_state",
 ]

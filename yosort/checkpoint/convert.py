@@ -14,6 +14,7 @@ from typing import Any
 from yosort.checkpoint import original
 from yosort.checkpoint.atomic import replace_folder
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
+from yosort.checkpoint.integers import is_integers, quantize_state
 from yosort.checkpoint.mapped import read_json
 from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_canonical
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
@@ -34,6 +35,7 @@ HEADS: Mapping[str, str | None] = {
     "YosoForQuestionAnswering": "question_answering",
 }
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+INT8 = "int8"
 
 # What weights do not tell.
 _REQUIRED = ("num_attention_heads", "hash_code_len", "num_hash")
@@ -85,6 +87,7 @@ def convert(
         config: transformers' config.json or the authors' own, as a file or as its fields; None:
             the config.json beside the weights, or what the weights and the next options tell.
         dtype: "float32", "float16" or "bfloat16"; None: as the weights are (float64: float32).
+            "int8": products and tables as integers, for yosort alone; transformers refuses them.
         max_shard_size: bytes of weights a file; None: one file.
         overwrite: replace a folder that holds a model, and nothing but one.
         num_attention_heads: in the place of the config's, or without one.
@@ -103,8 +106,9 @@ def convert(
             or does not fit its config; or `out` cannot be written.
         ConfigError: the config is not one of a YOSO model.
     """
-    if dtype is not None and dtype not in DTYPES:
-        raise CheckpointError(f"dtype: wanted one of {', '.join(DTYPES)}, got {quote(dtype)}")
+    if dtype is not None and dtype not in (*DTYPES, INT8):
+        wanted = ", ".join([*DTYPES, INT8])
+        raise CheckpointError(f"dtype: wanted one of {wanted}, got {quote(dtype)}")
     target = Path(os.path.realpath(out))
     _check_target(target, overwrite)
     path = Path(source)
@@ -127,6 +131,8 @@ def convert(
     state, fields = _load(path, folder, config, options)
     fields["architectures"] = [_architecture(state, fields)]
     state, model_config = _finish(state, fields, DTYPES.get(dtype or ""), what=f"{path}")
+    if dtype == INT8:
+        state = quantize_state(state, model_config)
     try:
         with replace_folder(target) as new:
             write_state(new, state, max_shard_size=max_shard_size)
@@ -166,6 +172,10 @@ def _load(
 ) -> tuple[State, dict[str, Any]]:
     """Read the weights under canonical names, and the fields of their config."""
     raw = read_state(path)
+    if is_integers(raw):
+        raise CheckpointError(
+            f"{path}: its weights are int8 already; wanted the checkpoint it was made from"
+        )
     if config is None and (folder / "config.json").is_file():
         config = folder / "config.json"
     what = "config" if isinstance(config, Mapping) else f"{config}"
@@ -265,7 +275,7 @@ def _finish(
     head = HEADS[fields["architectures"][0]]
     chosen, _ = select(bits, config, head, where=what, allow_random_head=False)
     dtypes = {id(state.tensor(name).bits): state.tensor(name).dtype for name in state}
-    kept = stored(chosen)
+    kept: dict[str, Any] = dict(stored(chosen))
     if DECODER_WEIGHT in kept and MLM_BIAS in chosen:
         # transformers ties both or neither: an untied decoder needs its bias under its own name.
         kept[DECODER_BIAS] = chosen[DECODER_BIAS]
@@ -307,7 +317,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a model folder, a file of weights, or a hub id")
     parser.add_argument("out", help="the folder to make")
     parser.add_argument("--config", help="transformers' config.json, or the authors' own")
-    parser.add_argument("--dtype", choices=list(DTYPES), help="default: as the weights are")
+    parser.add_argument("--dtype", choices=[*DTYPES, INT8], help="default: as the weights are")
     parser.add_argument(
         "--max-shard-size", type=_size_argument, metavar="SIZE", help="such as 200MB"
     )

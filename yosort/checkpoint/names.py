@@ -19,6 +19,9 @@ from collections.abc import Iterable, Mapping
 from yosort.checkpoint.stored import FLOATS, Array, State, quote
 from yosort.errors import CheckpointError
 
+#: What the name of an int8 weight's scales ends in, after the weight's own.
+SCALE = "_scale"
+
 # The authors' module names -> ours, below the embeddings, below a layer, and at the top.
 _EMBEDDINGS = {
     "word_embeddings": "word_embeddings",
@@ -119,17 +122,22 @@ def to_canonical(state: Mapping[str, Array]) -> State:
         state: weights by name, as `read_state` returns them.
 
     Raises:
-        CheckpointError: as `canonical_names`, or a weight is not floating point.
+        CheckpointError: as `canonical_names`, or a weight is neither floating point nor int8 with its
+            scales.
     """
     source = State.of(state)
     names = canonical_names(source).items()
     renamed = {to: source.tensor(name) for name, to in names if to is not None}
-    wrong = [name for name, tensor in renamed.items() if tensor.dtype not in FLOATS]
+    wrong = [
+        name
+        for name, tensor in renamed.items()
+        if tensor.dtype not in FLOATS and not (tensor.dtype == "I8" and name + SCALE in renamed)
+    ]
     if wrong:
         raise CheckpointError(
             f"wanted weights of the dtypes {', '.join(FLOATS)}, got "
             f"{quote(wrong[0])} in {renamed[wrong[0]].dtype} ({len(wrong)} such weights); "
-            "quantised checkpoints are not read"
+            "of quantised checkpoints only our own are read"
         )
     return State(renamed)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from yosort.checkpoint.atomic import replace_file
+from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.mapped import read_json
 from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
 from yosort.checkpoint.stored import Array, State, Tensor, quote
@@ -18,10 +19,11 @@ from yosort.errors import CheckpointError
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+INTEGERS = "yosort-int8.safetensors"
 TORCH = "pytorch_model.bin"
 TORCH_INDEX = "pytorch_model.bin.index.json"
-# In the order in which they are looked for, which is transformers' order too.
-WEIGHT_FILES = (SAFETENSORS, SAFETENSORS_INDEX, TORCH, TORCH_INDEX)
+# In the order in which they are looked for, which is transformers' order too, but for our own.
+WEIGHT_FILES = (SAFETENSORS, SAFETENSORS_INDEX, INTEGERS, TORCH, TORCH_INDEX)
 
 _SHARD = re.compile(r"model-(?:[0-9a-f]{8}-)?\d{5}-of-\d{5}\.safetensors")
 
@@ -105,6 +107,8 @@ def write_state(
 ) -> None:
     """Write weights as model.safetensors, or as shards with an index where they are larger.
 
+    Integers with scales go into one file of another name: see integers.py.
+
     If the process dies on the way, the folder still reads as the old weights or already as the
     new ones. Weights that it held in safetensors before are removed at the end.
 
@@ -114,22 +118,25 @@ def write_state(
         max_shard_size: bytes a file; None: one file. A larger tensor gets a file of its own.
 
     Raises:
-        CheckpointError: a dtype that cannot be stored, or the disk refuses.
+        CheckpointError: a dtype that cannot be stored, shards of integers, or the disk refuses.
     """
     folder = Path(folder)
     state = State.of(tensors)
+    single = INTEGERS if is_integers(state) else SAFETENSORS
+    if single == INTEGERS and max_shard_size is not None:
+        raise CheckpointError("max_shard_size: wanted none with int8 weights, which are one file")
     groups = _group(state, max_shard_size)
     try:
         old = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}") from error
     if len(groups) == 1:
-        write_safetensors(folder / SAFETENSORS, groups[0])
-        stale = {SAFETENSORS_INDEX, *old}
+        write_safetensors(folder / single, groups[0])
+        stale = {SAFETENSORS, SAFETENSORS_INDEX, INTEGERS, *old} - {single}
     else:
         _write_shards(folder, groups, old)
         # The single file would be read in the index's place, so it goes first.
-        stale = {SAFETENSORS, *old}
+        stale = {SAFETENSORS, INTEGERS, *old}
     try:
         for name in sorted(stale):
             (folder / name).unlink(missing_ok=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from yosort.checkpoint import read_state, resolve
+from yosort.checkpoint import join_scales, read_state, resolve, to_canonical
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
+from yosort.quantized import Quantized, Weight
 from yosort.tokenizer import Tokenizer
 
 LENGTHS = (512, 4096, 16384)
@@ -35,6 +37,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog="example: yosort info path/to/model",
     )
     parser.add_argument("model", nargs="?", help="a folder or hub id; the bundled one by default")
+    parser.add_argument("--int8", action="store_true", help="quantise it, and show the errors")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--revision", help="of a hub id")
     parser.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
@@ -50,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )
+    if arguments.int8:
+        facts["int8"] = _try_int8(facts["folder"])
     if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
         return 0
@@ -68,7 +73,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     """
     folder = resolve(source, **hub)
     config = YosoConfig.from_pretrained(folder)
-    state = read_state(folder)
+    state = join_scales(to_canonical(read_state(folder)), where=str(folder))
     count = sum(array.size for array in state.values())
     dtypes = Counter({str(a.dtype): 0 for a in state.values()})
     for array in state.values():
@@ -92,6 +97,8 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         "attention": f"{mode}; {config.hash_code_len}-bit codes, {kind} hash"
         + (f"; convolution of {config.conv_window}" if config.conv_window else ""),
     }
+    if any(isinstance(weight, Quantized) for weight in state.values()):
+        facts["left in float"] = ", ".join(_large_floats(state)) or "no product"
     if not any(name in _LABELLED for name in names):
         del facts["labels"]
     facts["memory, weights"] = f"about {count * 4 / 2**20:,.0f} MB as float32"
@@ -107,6 +114,29 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     except CheckpointError as error:
         facts["tokenizer"] = f"none ({error})"
     return facts
+
+
+def _large_floats(state: Mapping[str, Weight]) -> list[str]:
+    """Return the encoder's matrices that an int8 checkpoint holds in floating point."""
+    return [
+        name
+        for name, weight in state.items()
+        if ".encoder." in name and len(weight.shape) == 2 and not isinstance(weight, Quantized)
+    ]
+
+
+def _try_int8(folder: str) -> str:
+    """Load with dtype="int8"; return what came of the products."""
+    import yosort
+
+    ops = yosort.load(folder, device="cpu", dtype="int8")._ops
+    if not ops.errors:
+        return "stored so: nothing to try"
+    name, worst = max(ops.errors.items(), key=lambda entry: entry[1])
+    return (
+        f"{len(ops.errors) - len(ops.left)} of {len(ops.errors)} products; largest error "
+        f"{worst:.4f} ({name}); left in float32: {', '.join(ops.left) or 'none'}"
+    )
 
 
 def _working_bytes(config: YosoConfig, n: int) -> int:

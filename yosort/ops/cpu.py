@@ -82,7 +82,7 @@ class CpuOps:
     def settle(self, run: Callable[[], object]) -> None:
         """See `Ops.settle`: there is nothing to adapt."""
 
-    def parameter(self, array: npt.NDArray[Any]) -> Floats:
+    def parameter(self, array: Weight) -> Floats:
         """See `Ops.parameter`."""
         return np.ascontiguousarray(array, np.float32)
 

@@ -93,7 +93,7 @@ class Int8Ops(CpuOps):
         for trial in self._trials.values():
             _log.warning("int8: %s is no part of the probe: its error is not known", trial.name)
         self._trials.clear()
-        left = [name for name, error in self.errors.items() if not error <= ERROR_BOUND]
+        left = self.left
         for name in left:
             _log.warning(
                 "int8: %s stays float32: an error of %.3f on the probe, over the bound of %g",
@@ -107,6 +107,11 @@ class Int8Ops(CpuOps):
             len(self.errors),
             max((e for name, e in self.errors.items() if name not in left), default=0.0),
         )
+
+    @property
+    def left(self) -> list[str]:
+        """The names of the maps that stay float32."""
+        return [name for name, error in self.errors.items() if not error <= ERROR_BOUND]
 
     def linear(
         self, x: Floats, linear_map: _dense.PackedLinear, activation: str = "linear"

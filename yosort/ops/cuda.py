@@ -100,7 +100,7 @@ class CudaOps:
     def settle(self, run: Callable[[], object]) -> None:
         """See `Ops.settle`: there is nothing to adapt."""
 
-    def parameter(self, array: npt.NDArray[Any]) -> Array:
+    def parameter(self, array: Weight) -> Array:
         """See `Ops.parameter`: float32, since norms and sums are."""
         return self.from_host(np.asarray(array, np.float32))
 

@@ -133,7 +133,7 @@ class Ops(Protocol):
         """
         ...
 
-    def parameter(self, array: npt.NDArray[Any]) -> Array:
+    def parameter(self, array: Weight) -> Array:
         """Prepare a small parameter (a vector, a convolution) in the compute type."""
         ...
 

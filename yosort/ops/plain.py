@@ -58,9 +58,9 @@ class PlainOps:
     def settle(self, run: Callable[[], object]) -> None:
         """See `Ops.settle`: there is nothing to adapt."""
 
-    def parameter(self, array: npt.NDArray[Any]) -> Array:
+    def parameter(self, array: Weight) -> Array:
         """See `Ops.parameter`."""
-        return array.astype(np.float64)
+        return np.asarray(array, np.float64)
 
     def table(self, array: Weight) -> Array:
         """See `Ops.table`."""

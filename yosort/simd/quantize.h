@@ -52,12 +52,15 @@ YS_INLINE vf vf_of(vi x) { return __builtin_convertvector(x, vf); }
 /* max |x|. Magnitudes are compared as integers, which order as floats do and put NaN on top: a row
  * with a NaN gets a scale of NaN, and so do its products. */
 static float ys_largest(const float *x, ptrdiff_t count) {
-    const ptrdiff_t whole = count / LANES * LANES;
-    vi largest = vi_set1(0);
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        largest = vi_max(largest, vi_bits(vf_load(x + i)) & vi_set1(0x7fffffff));
+    const ptrdiff_t whole = count / (4 * LANES) * (4 * LANES);
+    const vi magnitude = vi_set1(0x7fffffff);
+    /* Four at a time: one comparison need not wait for the one before. */
+    vi largest[4] = {vi_set1(0), vi_set1(0), vi_set1(0), vi_set1(0)};
+    for (ptrdiff_t i = 0; i < whole; i += 4 * LANES)
+        for (int j = 0; j < 4; j++)
+            largest[j] = vi_max(largest[j], vi_bits(vf_load(x + i + j * LANES)) & magnitude);
     int32_t lane[LANES];
-    vi_store(lane, largest);
+    vi_store(lane, vi_max(vi_max(largest[0], largest[1]), vi_max(largest[2], largest[3])));
     int32_t most = 0;
     for (int i = 0; i < LANES; i++) if (lane[i] > most) most = lane[i];
     for (ptrdiff_t i = whole; i < count; i++) {
