@@ -76,19 +76,31 @@ def classified(
     return calls, [wanted[i] for indices, _ in batches for i in indices]
 
 
-def compare(
-    exact: list[Answers], other: list[Answers], truth: list[int] | None
-) -> dict[str, float]:
-    """Return how far answers lie from the exact ones, and how often each is right."""
-    a, b = np.concatenate(exact), np.concatenate(other)
-    figures = {
-        "same label": float(np.mean(a.argmax(-1) == b.argmax(-1))),
-        "worst logit difference": float(np.abs(a - b).max()),
-        "largest logit": float(np.abs(a).max()),
-    }
-    if truth is not None:
-        figures["top-1"] = float(np.mean(b.argmax(-1) == np.array(truth)))
-    return figures
+class Tally:
+    """How far answers lie from the exact ones, and how often each is right."""
+
+    def __init__(self) -> None:
+        self.count = self.same = self.right = 0
+        self.worst = self.largest = 0.0
+
+    def add(self, exact: Answers, other: Answers, truth: npt.NDArray[np.int64] | None) -> None:
+        """Count the answers [count, classes] to one call."""
+        best = other.argmax(-1)
+        self.count += len(other)
+        self.same += int((exact.argmax(-1) == best).sum())
+        self.right += 0 if truth is None else int((best == truth).sum())
+        self.worst = max(self.worst, float(np.abs(other - exact).max()))
+        self.largest = max(self.largest, float(np.abs(exact).max()))
+
+    def figures(self, labelled: bool) -> dict[str, float]:
+        """Return the figures by name."""
+        accuracy = {"top-1": self.right / self.count} if labelled else {}
+        return {
+            **accuracy,
+            "same answer": self.same / self.count,
+            "worst logit difference": self.worst,
+            "largest logit": self.largest,
+        }
 
 
 def main() -> None:
@@ -117,13 +129,19 @@ def main() -> None:
         calls, truth = masked_tokens(exact, rows, arguments.seed)
     else:
         calls, truth = classified(exact, rows, labels)
-    answers: dict[str, list[Answers]] = {name: [] for name in models}
+    tallies = {name: Tally() for name in models}
+    at = 0
     for ids, extra in calls:
-        for name, model in models.items():
-            answers[name].append(np.asarray(model(ids, **extra).logits, np.float32))
-    count = sum(map(len, answers["float32"]))
-    print(f"{type(exact).__name__}, {len(rows)} texts, {count} answers")
-    figures = {name: compare(answers["float32"], got, truth) for name, got in answers.items()}
+        got = {name: np.asarray(m(ids, **extra).logits, np.float32) for name, m in models.items()}
+        answers = got["float32"].shape[-1]
+        wanted = None
+        if truth is not None:
+            wanted = np.array(truth[at : at + len(got["float32"])])
+            at += len(wanted)
+        for name, tally in tallies.items():
+            tally.add(got["float32"].reshape(-1, answers), got[name].reshape(-1, answers), wanted)
+    print(f"{type(exact).__name__}, {len(rows)} texts, {tallies['int8'].count} answers")
+    figures = {name: tally.figures(truth is not None) for name, tally in tallies.items()}
     for name, values in figures.items():
         print(f"{name:14}" + "".join(f"  {key} {value:.4f}" for key, value in values.items()))
     if arguments.out:

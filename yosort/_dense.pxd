@@ -4,6 +4,7 @@ from yosort._kernels cimport Kernels, ys_linear
 
 cdef class PackedLinear:
     cdef readonly Py_ssize_t in_features, out_features
+    cdef Py_ssize_t panel_width
     cdef readonly object panels, padded_bias, scales
     cdef readonly str kind
     cdef ys_linear map

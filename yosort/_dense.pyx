@@ -68,6 +68,7 @@ cdef class PackedLinear:
         cdef Py_ssize_t padded = (columns + panel - 1) // panel * panel
         self.in_features, self.out_features, self.kind = depth, columns, kind
         self.map.kind = KINDS[kind]
+        self.panel_width = panel
         self.map.depth, self.map.columns = depth, columns
         self.padded_bias = np.zeros(padded, np.float32)
         size = kernels.table.panels_size(self.map.kind, depth, columns)
@@ -114,6 +115,13 @@ cdef class PackedLinear:
                 with nogil:
                     kernels.table.pack_integers(kind, &source[0, 0], at, count, depth, target)
             at += count
+
+    def rows(self, ids):
+        """Return the float32 weights [len(ids), in] of some outputs of a "narrow" map."""
+        panel = self.panel_width
+        values = self.panels.view(np.int8)[: self.scales.size * self.in_features]
+        values = values.reshape(-1, self.in_features, panel)[ids // panel, :, ids % panel]
+        return values.astype(np.float32) * self.scales[ids][:, None]
 
     def become(self, PackedLinear other):
         """Take the contents of another map of the same shape, while nobody else uses this one."""

@@ -55,8 +55,8 @@ class Quantized:
             np.concatenate([self.scales, other.scales]),
         )
 
-    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return the float32 rows of these numbers."""
+    def take(self, rows: npt.NDArray[np.int64], axis: int = 0) -> npt.NDArray[np.float32]:
+        """Return the float32 rows of these numbers, as an array's `take` does along axis 0."""
         taken = self.values[rows].astype(np.float32)
         taken *= self.scales[rows, None]
         return taken

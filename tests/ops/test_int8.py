@@ -118,6 +118,8 @@ def test_narrow_weights_are_a_float32_product(
     narrow = linear_map(ops, quantized, bias, "narrow")
     wide = linear_map(ops, np.asarray(quantized), bias, "float32")
     np.testing.assert_array_equal(ops.linear(x, narrow, "tanh"), ops.linear(x, wide, "tanh"))
+    ids = np.array([0, columns - 1, columns // 2, 0])
+    np.testing.assert_array_equal(narrow.rows(ids), quantized.take(ids))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -193,6 +195,21 @@ def test_heads_compute_in_float32_and_large_ones_are_stored_small() -> None:
     quantized = _dense.quantize(ops.kernels, weight)
     narrow = ops.linear_map([quantized], [draw(3, 30)], head=True)
     assert relative_error(ops.linear(x, narrow), x @ np.asarray(quantized).T + draw(3, 30)) < OP
+
+
+def test_a_tied_decoder_and_its_table_are_held_once() -> None:
+    ops = Int8Ops(1)
+    weight = draw(1, LARGE_HEAD // 64 + 1, 64)
+    few = draw(2, 2, 64)
+    table, other = ops.table(weight), ops.table(draw(3, 70, 64))
+    decoder = ops.linear_map([weight], [np.zeros(len(weight), np.float32)], head=True)
+    assert table.held is decoder
+    assert isinstance(other.held, Quantized)
+    np.testing.assert_array_equal(ops.table(few), few)
+    ids = np.array([5, len(weight) - 1, 5])
+    np.testing.assert_array_equal(
+        table.take(ids), np.asarray(_dense.quantize(ops.kernels, weight))[ids]
+    )
 
 
 def test_quantized_counts_as_the_matrix_it_stands_for() -> None:

@@ -22,7 +22,7 @@ from yosort.ops.interface import (
     LayerNorm,
     LayerTail,
 )
-from yosort.quantized import Quantized, Weight
+from yosort.quantized import Weight
 from yosort.threads import resolve_num_threads
 
 Floats = npt.NDArray[np.float32]
@@ -86,7 +86,7 @@ class CpuOps:
         """See `Ops.parameter`."""
         return np.ascontiguousarray(array, np.float32)
 
-    def table(self, array: Weight) -> Weight:
+    def table(self, array: Weight) -> Array:
         """See `Ops.table`: it stays where it is, a memory-mapped file for instance."""
         return array
 
@@ -98,13 +98,13 @@ class CpuOps:
         token_types: npt.NDArray[np.int64],
     ) -> Floats:
         """See `Ops.embed`."""
-        rows = _rows(tables.word, words) if words.ndim == 1 else words
+        rows = tables.word.take(words, axis=0) if words.ndim == 1 else words
         total = rows.astype(np.float32)  # a copy, which the additions may change
         if tables.token_type.shape[0] == 1:
             total += tables.token_type[0].astype(np.float32)
         else:
-            total += _rows(tables.token_type, token_types)
-        total += _rows(tables.position, positions)
+            total += tables.token_type.take(token_types, axis=0)
+        total += tables.position.take(positions, axis=0)
         return self.layer_norm(total, tables.norm)
 
     def linear(
@@ -259,10 +259,6 @@ class CpuOps:
         out = np.zeros((total, *x.shape[1:]), x.dtype)
         out[rows] = x
         return out
-
-
-def _rows(table: Weight, ids: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    return table.take(ids) if isinstance(table, Quantized) else np.take(table, ids, axis=0)
 
 
 def _code(activation: str) -> int:

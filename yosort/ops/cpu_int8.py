@@ -29,6 +29,8 @@ _log = logging.getLogger("yosort")
 ERROR_BOUND = 0.05
 #: A head's map of more weights than this is held as int8.
 LARGE_HEAD = 1 << 20
+#: A table of fewer rows than this stays float32.
+FEW_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,18 @@ class _Trial:
     name: str
     weights: list[Weight]
     biases: list[npt.NDArray[Any]]
+
+
+class _Table:
+    """An embedding table of integers; where the decoder is tied to it, the decoder's panels."""
+
+    def __init__(self, held: Quantized) -> None:
+        self.held: Quantized | _dense.PackedLinear = held
+
+    def take(self, rows: npt.NDArray[np.int64], axis: int = 0) -> Floats:
+        """Return float32 rows [len(rows), hidden]."""
+        held = self.held
+        return held.take(rows) if isinstance(held, Quantized) else held.rows(rows)
 
 
 class Int8Ops(CpuOps):
@@ -56,6 +70,7 @@ class Int8Ops(CpuOps):
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         super().__init__(num_threads, instruction_set)
         self.errors: dict[str, float] = {}
+        self._tables: list[tuple[Weight, _Table]] = []
         self._trials: dict[_dense.PackedLinear, _Trial] = {}
 
     def linear_map(
@@ -71,6 +86,9 @@ class Int8Ops(CpuOps):
         if head:
             large = sum(weight.size for weight in weights) > LARGE_HEAD
             packed = self._pack(weights, biases, "narrow" if stored or large else "float32")
+            for source, table in self._tables:
+                if packed.kind == "narrow" and len(weights) == 1 and weights[0] is source:
+                    table.held = packed
         else:
             packed = self._pack(weights, biases, "int8")
             if not stored:
@@ -85,8 +103,18 @@ class Int8Ops(CpuOps):
         release_pages(weights)
         return packed
 
+    def table(self, array: Weight) -> Any:
+        """See `Ops.table`: integers, but for the few rows of token types."""
+        if array.shape[0] < FEW_ROWS:
+            return self.parameter(array)
+        table = _Table(_dense.quantize(self.kernels, array))
+        release_pages([array])
+        self._tables.append((array, table))
+        return table
+
     def settle(self, run: Callable[[], object]) -> None:
         """See `Ops.settle`: maps whose error is out of bounds become float32."""
+        self._tables.clear()
         if not self._trials:
             return
         run()
