@@ -14,6 +14,7 @@ from tolerances import INT8_MODEL
 import yosort
 from yosort.checkpoint import convert, join_scales, read_state, split_scales, write_state
 from yosort.checkpoint.stored import State
+from yosort.cli import main
 from yosort.cli.inspecting import collect
 from yosort.errors import CheckpointError, ConfigError
 from yosort.quantized import Quantized
@@ -133,6 +134,14 @@ def test_an_outlier_stays_float32_at_load_and_in_a_file(
     again = load(folder)
     assert again._ops.left == [DOWN]
     assert relative_error(again(IDS).logits, exact(IDS).logits) < INT8_MODEL
+
+
+def test_info_shows_the_errors(outlier: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--int8", str(outlier)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("int8")
+    assert "11 of 12 products" in line
+    assert line.endswith(f"left in float32: {DOWN}")
 
 
 @pytest.mark.parametrize(

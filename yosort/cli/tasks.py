@@ -171,7 +171,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
-    group.add_argument("--dtype", default="float32", help="float32; float16 on a GPU (float32)")
+    group.add_argument(
+        "--dtype", default="float32", help="float32; float16 on a GPU; int8 on a CPU (float32)"
+    )
     group.add_argument(
         "--attention",
         metavar="FORM",
