@@ -49,3 +49,39 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
     result = subprocess.run([*runner, str(program)], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 failed" in result.stdout
+
+
+@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.parametrize(
+    ("cpu", "wanted"), [("max", "dotprod baseline"), ("cortex-a53", "baseline")]
+)
+def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: Path) -> None:
+    compiler = "aarch64-linux-gnu-gcc"
+    for tool in (compiler, "qemu-aarch64"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include <stdio.h>\n#include "kernels.h"\n'
+        "int main(void) {\n"
+        "    const struct ys_kernels *found[YS_MOST_KERNELS];\n"
+        "    const int count = ys_available_kernels(found);\n"
+        '    for (int i = 0; i < count; i++) printf("%s ", found[i]->name);\n'
+        "}\n"
+    )
+    base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{SIMD}", "-c"]
+    units = {
+        "baseline": [str(SIMD / "kernels.c"), "-DYOSORT_ISA=baseline"],
+        "dotprod": [str(SIMD / "kernels.c"), "-DYOSORT_ISA=dotprod", "-march=armv8.2-a+dotprod"],
+        "dispatch": [str(SIMD / "dispatch.c"), "-DYOSORT_DOTPROD"],
+        "main": [str(main)],
+    }
+    objects = [str(tmp_path / f"{name}.o") for name in units]
+    for target, arguments in zip(objects, units.values(), strict=True):
+        subprocess.run([*base, *arguments, "-o", target], check=True, capture_output=True)
+    program = str(tmp_path / "program")
+    subprocess.run([compiler, "-static", *objects, "-o", program, "-lm"], check=True)
+    result = subprocess.run(
+        ["qemu-aarch64", "-cpu", cpu, program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == wanted
