@@ -17,7 +17,6 @@ from yosort.attention import Attention, check_mode, check_num_hash, check_seed, 
 from yosort.batch import PackedBatch
 from yosort.checkpoint import (
     TOKENIZER_FILES,
-    State,
     join_scales,
     read_state,
     resolve,

@@ -25,6 +25,6 @@ def probe_inputs(config: YosoConfig) -> PackedInputs:
 
 def settle(encoder: Encoder) -> None:
     """Let the encoder's backend try its maps on the probe, and keep what it finds good."""
-    config = encoder.config
-    attention = draw_attention(config, "expectation", 1, 0)
-    encoder.ops.settle(lambda: encoder(probe_inputs(config), attention))
+    inputs = probe_inputs(encoder.config)
+    attention = draw_attention(encoder.config, "expectation", 1, 0)
+    encoder.ops.settle(lambda: encoder(inputs.batch, [encoder.begin(inputs)], attention))

@@ -122,8 +122,8 @@ def to_canonical(state: Mapping[str, Array]) -> State:
         state: weights by name, as `read_state` returns them.
 
     Raises:
-        CheckpointError: as `canonical_names`, or a weight is neither floating point nor int8 with its
-            scales.
+        CheckpointError: as `canonical_names`, or a weight is neither floating point nor int8 with
+            its scales.
     """
     source = State.of(state)
     names = canonical_names(source).items()
