@@ -80,8 +80,9 @@ def _read_shards(index: Path) -> State:
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(weight_map.values())):
         path = index.with_name(name)
-        if not path.exists():
-            raise CheckpointError(f"{path}: a shard that {index.name} lists is missing")
+        # os.path.exists, as a name may be longer than any file's: Path.exists raises OSError then.
+        if not os.path.exists(path):
+            raise CheckpointError(f"{index}: a shard that it lists is missing: {quote(name)}")
         shard = _read_file(path)
         for weight in shard:
             if weight_map.get(weight) != name:
