@@ -1,4 +1,4 @@
-from yosort.workspace import Workspace
+from yosort._workspace import Workspace
 
 class ThreadPool:
     workspace: Workspace

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """A pool of threads for one model, and the memory it works in; see simd/pool.h for how and why."""
 
-from yosort.workspace import Workspace
+from yosort._workspace import Workspace
 
 
 cdef class ThreadPool:

@@ -85,3 +85,27 @@ def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: 
         ["qemu-aarch64", "-cpu", cpu, program], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == wanted
+
+
+#: Name -> compiler flags, and how many forks amid calls to try.
+POOLS = {"plain": (["-O2"], 50), "thread-sanitizer": (["-O1", "-g", "-fsanitize=thread"], 0)}
+
+
+@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
+@pytest.mark.parametrize("name", POOLS)
+def test_the_thread_pool(name: str, tmp_path: Path) -> None:
+    flags, forks = POOLS[name]
+    if shutil.which("cc") is None:
+        pytest.skip("cc is not installed")
+    program = tmp_path / "test_pool"
+    build = ["cc", "-std=gnu11", *flags, f"-I{SIMD}", str(HERE / "test_pool.c"), "-o", str(program)]
+    if subprocess.run([*build, "-lpthread"], capture_output=True, check=False).returncode:
+        if name == "plain":
+            pytest.fail("test_pool.c does not compile")
+        pytest.skip("the compiler has no ThreadSanitizer")
+    result = subprocess.run(
+        [str(program), str(forks)], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " 0 failed" in result.stdout

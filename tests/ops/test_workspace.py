@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 
 import numpy as np
 import pytest
 
-from yosort.workspace import KEPT, SMALL, Workspace
+from yosort._workspace import KEPT, SMALL, Workspace
 
 SHAPE = (SMALL // 4, 3)
 
@@ -46,13 +47,35 @@ def test_nothing_is_kept_when_no_call_runs() -> None:
     with workspace.lent():
         with workspace.lent():
             workspace.empty(SHAPE)
-        assert workspace._free
+        assert workspace.kept == 1
         answer = workspace.empty((*SHAPE, 2))
-    assert not workspace._free
+    assert workspace.kept == 0
     del answer  # the caller's, given up later
     gc.collect()
-    assert not workspace._free
-    assert not workspace._carriers
+    assert workspace.kept == 0
+
+
+def test_answers_may_outlive_their_workspace() -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        answer = workspace.empty(SHAPE)
+    answer[...] = 5
+    del workspace
+    gc.collect()
+    assert (answer == 5).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_forked_amid_a_call_keeps_nothing() -> None:
+    workspace = Workspace()
+    with workspace.lent():
+        workspace.empty(SHAPE)
+        if (child := os.fork()) == 0:
+            with workspace.lent():
+                workspace.empty(SHAPE)
+            os._exit(workspace.kept)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_calls_that_overlap_without_end_keep_a_bounded_number() -> None:
@@ -60,7 +83,7 @@ def test_calls_that_overlap_without_end_keep_a_bounded_number() -> None:
     with workspace.lent():
         for more in range(10 * KEPT):
             workspace.floats(SMALL + more)
-            assert sum(map(len, workspace._free.values())) <= KEPT
+            assert workspace.kept <= KEPT
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, SMALL])
@@ -90,4 +113,4 @@ def test_threads_share_no_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert not workspace._free
+    assert workspace.kept == 0

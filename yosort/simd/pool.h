@@ -29,7 +29,7 @@ struct ys_job {
 struct ys_pool {
     int size;                   /* threads that may work on a job, the caller's included */
     int started;                /* threads that exist */
-    long process_id;            /* whose threads they are */
+    volatile int64_t process_id; /* whose threads they are; negative while that one takes over */
     int closing;
     struct ys_job *newest;
     ys_mutex mutex;
@@ -92,27 +92,41 @@ static void ys_pool_start(struct ys_pool *pool) {
     }
 }
 
-static void ys_pool_reset(struct ys_pool *pool) {
+static void ys_pool_clear(struct ys_pool *pool) {
     ys_mutex_init(&pool->mutex);
     ys_cond_init(&pool->work);
     ys_cond_init(&pool->finished);
     pool->started = 0;
     pool->closing = 0;
     pool->newest = NULL;
-    pool->process_id = ys_process_id();
+}
+
+/* A fork copied this memory but no thread: start over (the mutex may be copied locked). The child's
+ * first callers may come together: one of them does it, the others wait for the moment it takes. */
+static void ys_pool_take_over(struct ys_pool *pool) {
+    int64_t mine = ys_process_id(), owner;
+    while ((owner = ys_load(&pool->process_id)) != mine) {
+        if (owner != -mine && ys_swap_if(&pool->process_id, owner, -mine)) {
+            ys_pool_clear(pool);
+            ys_store(&pool->process_id, mine);
+            return;
+        }
+        ys_pause();
+    }
 }
 
 static int ys_pool_init(struct ys_pool *pool, int size) {
     pool->size = size;
     pool->threads = (ys_thread *)malloc(sizeof(ys_thread) * (size_t)(size > 1 ? size - 1 : 1));
     if (!pool->threads) return -1;
-    ys_pool_reset(pool);
+    ys_pool_clear(pool);
+    pool->process_id = ys_process_id();
     return 0;
 }
 
 static void ys_pool_close(struct ys_pool *pool) {
     if (!pool->threads) return;
-    if (pool->process_id == ys_process_id()) {
+    if (ys_load(&pool->process_id) == ys_process_id()) {
         ys_mutex_lock(&pool->mutex);
         pool->closing = 1;
         ys_cond_broadcast(&pool->work);
@@ -130,8 +144,7 @@ static void ys_pool_run(struct ys_pool *pool, ys_unit_fn fn, void *argument, ptr
         ys_work_on(&job, 0);
         return;
     }
-    /* A fork copied this memory but no thread: start over (the mutex may be copied locked). */
-    if (pool->process_id != ys_process_id()) ys_pool_reset(pool);
+    ys_pool_take_over(pool);
     ys_mutex_lock(&pool->mutex);
     if (pool->started < pool->size - 1) ys_pool_start(pool);
     job.older = pool->newest;

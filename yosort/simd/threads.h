@@ -1,4 +1,4 @@
-/* Mutexes, condition variables, threads and one atomic, the same on POSIX and Windows. */
+/* Mutexes, condition variables, threads and atomics, the same on POSIX and Windows. */
 #ifndef YOSORT_THREADS_H
 #define YOSORT_THREADS_H
 
@@ -23,7 +23,9 @@ static inline void ys_cond_wait(ys_cond *c, ys_mutex *m) { SleepConditionVariabl
 static inline void ys_cond_broadcast(ys_cond *c) { WakeAllConditionVariable(c); }
 static inline int64_t ys_fetch_add(volatile int64_t *p, int64_t n) { return InterlockedExchangeAdd64(p, n); }
 static inline int64_t ys_load(volatile int64_t *p) { return InterlockedExchangeAdd64(p, 0); }
-static inline long ys_process_id(void) { return (long)GetCurrentProcessId(); }
+static inline void ys_store(volatile int64_t *p, int64_t n) { InterlockedExchange64(p, n); }
+static inline int ys_swap_if(volatile int64_t *p, int64_t old, int64_t n) { return InterlockedCompareExchange64(p, n, old) == old; }
+static inline int64_t ys_process_id(void) { return (int64_t)GetCurrentProcessId(); }
 static inline void ys_pause(void) { YieldProcessor(); }
 
 struct ys_thread_start { void (*fn)(void *); void *argument; };
@@ -63,7 +65,11 @@ static inline void ys_cond_wait(ys_cond *c, ys_mutex *m) { pthread_cond_wait(c, 
 static inline void ys_cond_broadcast(ys_cond *c) { pthread_cond_broadcast(c); }
 static inline int64_t ys_fetch_add(volatile int64_t *p, int64_t n) { return __atomic_fetch_add(p, n, __ATOMIC_ACQ_REL); }
 static inline int64_t ys_load(volatile int64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-static inline long ys_process_id(void) { return (long)getpid(); }
+static inline void ys_store(volatile int64_t *p, int64_t n) { __atomic_store_n(p, n, __ATOMIC_RELEASE); }
+static inline int ys_swap_if(volatile int64_t *p, int64_t old, int64_t n) {
+    return __atomic_compare_exchange_n(p, &old, n, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+static inline int64_t ys_process_id(void) { return (int64_t)getpid(); }
 static inline void ys_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

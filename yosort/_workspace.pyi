@@ -1,0 +1,15 @@
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SMALL: int
+KEPT: int
+
+class Workspace:
+    def lent(self) -> AbstractContextManager[None]: ...
+    @property
+    def kept(self) -> int: ...
+    def empty(self, shape: tuple[int, ...], dtype: Any = ...) -> npt.NDArray[Any]: ...
+    def floats(self, count: int) -> npt.NDArray[np.float32]: ...
