@@ -201,6 +201,11 @@ class YosoForMaskedLM(PretrainedModel):
             None if call.positions is None else np.unique(read_scored_tokens(call.positions, batch))
         )
 
+    def _answer_size(self, call: Call, batch: PackedBatch) -> int:
+        picked = call.positions
+        rows = batch.total if picked is None else len(read_scored_tokens(picked, batch))
+        return rows * self.config.vocab_size
+
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
     ) -> ModelOutput:

@@ -24,11 +24,13 @@ from yosort.checkpoint import (
     to_canonical,
     write_state,
 )
-from yosort.checkpoint.atomic import replace_file
+from yosort.checkpoint.atomic import replace_files
 from yosort.checkpoint.mapped import release_pages
+from yosort.checkpoint.shards import remove_stale
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.inputs import Call, read_head_mask, read_inputs
+from yosort.memory import WORTH_ASKING, check_memory, numbers_of_call
 from yosort.model import Encoder, Parameters
 from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
@@ -227,13 +229,17 @@ class PretrainedModel:
             weights = split_scales(stored(self._parameters))
             architectures = (type(self).__name__,)
             extra = {**self.config.extra, **_dtype_fields(self.config, weights)}
-            replace(self.config, architectures=architectures, extra=extra).save(target)
-            write_state(target, weights)
-            if self._folder is not None and self._folder.resolve() != target.resolve():
-                for name in TOKENIZER_FILES:
-                    if (self._folder / name).is_file():
-                        with replace_file(target / name) as file:
-                            file.write((self._folder / name).read_bytes())
+            replacing = replace(self.config, architectures=architectures, extra=extra)
+            # All is written before anything is replaced: a process that dies leaves the old model.
+            with replace_files(target) as new:
+                replacing.save(new)
+                write_state(new, weights)
+                if self._folder is not None and self._folder.resolve() != target.resolve():
+                    for name in TOKENIZER_FILES:
+                        if (self._folder / name).is_file():
+                            (new / name).write_bytes((self._folder / name).read_bytes())
+                written = {path.name for path in new.iterdir()}
+            remove_stale(target, written)
         except OSError as error:
             raise CheckpointError(f"{target}: cannot be written: {error}") from error
 
@@ -304,6 +310,26 @@ class PretrainedModel:
         """Return the ascending packed rows that the head reads, or None for all."""
         return None
 
+    def _answer_size(self, call: Call, batch: PackedBatch) -> int:
+        """Return how many numbers the largest array of the answer holds; 0 where it is small."""
+        return 0
+
+    def _check_memory(
+        self, call: Call, batch: PackedBatch, keep_hidden: bool, keep_contexts: bool
+    ) -> None:
+        """Refuse a call that cannot fit, before it starts. Raises DeviceError."""
+        numbers = numbers_of_call(
+            self.config,
+            batch,
+            answer=self._answer_size(call, batch),
+            keep_hidden_states=keep_hidden,
+            keep_contexts=keep_contexts,
+        )
+        # int8 is the type of products; what lies between them is float32.
+        needed = numbers * (self.dtype.itemsize if self.dtype.kind == "f" else 4)
+        if needed >= WORTH_ASKING:
+            check_memory(needed, self._ops.available_memory(), self.device)
+
     def _answer(
         self,
         call: Call,
@@ -327,6 +353,7 @@ class PretrainedModel:
         head_mask = read_head_mask(call.head_mask, config)
         keep_hidden = _chosen(call.output_hidden_states, config.output_hidden_states)
         keep_contexts = _chosen(call.output_attentions, config.output_attentions)
+        self._check_memory(call, batch, keep_hidden, keep_contexts)
         rows = self._wanted_rows(call, batch)
         all_rows = rows is None or keep_hidden or keep_contexts
         named = _chosen(call.return_dict, config.return_dict)

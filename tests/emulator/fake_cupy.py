@@ -386,4 +386,4 @@ class RawKernel:
 
 def get_default_memory_pool() -> Any:
     """Return a pool that holds nothing back."""
-    return types.SimpleNamespace(free_all_blocks=lambda: None)
+    return types.SimpleNamespace(free_all_blocks=lambda: None, free_bytes=lambda: 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import secrets
 import shutil
@@ -11,6 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+#: Files of a set that counts, on their way to their places.
+COMMITTED = ".committed.tmp"
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -34,6 +38,55 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replace_files(folder: Path) -> Iterator[Path]:
+    """Give a folder within `folder` to fill; on success its files take their places, as one.
+
+    The set counts from one rename on, that of its own folder to COMMITTED; then its files move to
+    their places. If the process dies among them, `finish_files` moves the rest. What else is in
+    `folder` stays. Raises OSError.
+    """
+    temporary = folder / f".{secrets.token_hex(4)}.tmp"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync_file(file)
+        sync_folder(temporary)
+        while True:
+            finish_files(folder)
+            try:
+                os.rename(temporary, folder / COMMITTED)
+                break
+            except OSError as error:  # another process has committed to this folder in between
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finish_files(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def finish_files(folder: Path) -> None:
+    """Finish what a process that died in `replace_files` had begun to put in place, if any did.
+
+    Every reader of a folder does so first; several may at once. Raises OSError.
+    """
+    committed = folder / COMMITTED
+    try:
+        names = os.listdir(committed)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.replace(committed / name, folder / name)
+    try:
+        committed.rmdir()
+    except OSError as error:  # gone, or filled again by another process
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    sync_folder(folder)
 
 
 @contextlib.contextmanager

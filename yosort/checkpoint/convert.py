@@ -55,6 +55,7 @@ _OURS = re.compile(
             *map(re.escape, (*TOKENIZER_FILES, *WEIGHT_FILES)),
             r"config\.json|generation_config\.json|README\.md|\.gitattributes",
             r"model-[0-9a-f-]*of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin",
+            r"(?:\..*)?\.(?:[0-9a-f]{8}|committed)\.tmp",  # what a killed save left
         ]
     )
 )

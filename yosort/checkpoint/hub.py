@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from yosort.checkpoint.atomic import finish_files
 from yosort.checkpoint.shards import WEIGHT_FILES
 from yosort.checkpoint.stored import quote
 from yosort.errors import CheckpointError
@@ -45,7 +46,8 @@ def resolve(
 ) -> Path:
     """Return the local folder of a model.
 
-    A folder that exists is returned as it is, before any network code is imported. Otherwise a
+    A folder that exists is returned as it is, before any network code is imported; if a process
+    died while it saved a model there, the save is finished. Otherwise a
     string of the form "owner/name" is a hub id: its config, tokenizer and weights come through
     huggingface_hub (pytorch_model.bin only if there is no safetensors file), which keeps a cache
     and honours HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT.
@@ -58,8 +60,8 @@ def resolve(
         token: an access token; None: the one that huggingface_hub finds.
 
     Raises:
-        CheckpointError: neither a folder nor a hub id; huggingface_hub is not installed; the
-            repository, the revision or the network is not there.
+        CheckpointError: neither a folder nor a hub id; a save that cannot be finished;
+            huggingface_hub is not installed; the repository, the revision or the network is not there.
     """
     try:
         path = Path(source)
@@ -70,6 +72,13 @@ def resolve(
             f"got {quote(source)}: {error}"
         ) from None
     if found and path.is_dir():
+        try:
+            finish_files(path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path}: a process died while it saved here, and what it began cannot be "
+                f"finished: {error}"
+            ) from error
         return path
     if found:
         raise CheckpointError(

@@ -145,6 +145,22 @@ def write_state(
         raise CheckpointError(f"{folder}: old weights cannot be removed: {error}") from error
 
 
+def remove_stale(folder: Path, written: set[str]) -> None:
+    """Remove the weights in safetensors that a folder holds beside the files just `written`.
+
+    Raises:
+        CheckpointError: the disk refuses.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            name = path.name
+            weights = name in (SAFETENSORS, SAFETENSORS_INDEX, INTEGERS) or _SHARD.fullmatch(name)
+            if weights and name not in written:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: old weights cannot be removed: {error}") from error
+
+
 def _write_shards(folder: Path, groups: list[State], old: set[str]) -> None:
     names = [f"{i:05}-of-{len(groups):05}" for i in range(1, len(groups) + 1)]
     # A shard under an old one's name would mix the two sets until the new index is there.

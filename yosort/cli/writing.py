@@ -199,6 +199,9 @@ class _Npy:
                 )
             self.done = len(array)
         self._count = self.done
+        if not self.done:
+            # Before the first row: rows behind a header that is not there could not be continued.
+            self._write_header()
 
     def write(self, result: Any) -> None:
         """See `Writer.write`."""

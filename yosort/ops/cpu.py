@@ -14,6 +14,7 @@ from yosort._kernels import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
+from yosort.memory import host_memory
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -59,6 +60,10 @@ class CpuOps:
             raise DeviceError(
                 f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
             ) from error
+
+    def available_memory(self) -> int | None:
+        """See `Ops.available_memory`."""
+        return host_memory()
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""

@@ -73,6 +73,11 @@ class CudaOps:
                     "smaller batches, shorter texts or dtype='float16' need less"
                 ) from error
 
+    def available_memory(self) -> int | None:
+        """See `Ops.available_memory`: what is free on the device, and in CuPy's pool."""
+        free: int = self._device.mem_info[0]
+        return free + int(self.xp.get_default_memory_pool().free_bytes())
+
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
         placed = self.xp.asarray(np.ascontiguousarray(array))

@@ -102,6 +102,10 @@ class Ops(Protocol):
         """
         ...
 
+    def available_memory(self) -> int | None:
+        """Return the bytes that a call can still have; None where that is not known."""
+        ...
+
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """Return a host array as one of this backend, dtype unchanged."""
         ...

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.memory import host_memory
 from yosort.ops import reference
 from yosort.ops.interface import (
     Array,
@@ -32,6 +33,10 @@ class PlainOps:
     def running(self) -> AbstractContextManager[None]:
         """See `Ops.running`."""
         return nullcontext()
+
+    def available_memory(self) -> int | None:
+        """See `Ops.available_memory`."""
+        return host_memory()
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""

@@ -1,0 +1,123 @@
+"""The memory preflight: it refuses before the call starts, and never what fits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import yosort
+from reliability.scripts import CONFIG, ids
+from yosort import DeviceError
+from yosort.memory import SLACK, WORTH_ASKING, check_memory, host_memory
+
+SCRIPTS = Path(__file__).with_name("scripts.py")
+MEMINFO = "MemTotal: 100 kB\nMemAvailable:   40 kB\nSwapFree: 2 kB\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_the_estimate_is_a_lower_bound_and_no_small_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(SCRIPTS), "peaks"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 24
+    for line in lines:
+        estimate, measured = (int(word) for word in line.split()[5::2])
+        assert 0.4 * measured < estimate <= measured, line
+
+
+@pytest.mark.parametrize(
+    ("files", "kilobytes"),
+    [
+        ({}, 42),
+        ({"memory.max": "max\n", "memory.current": "9\n", "memory.stat": ""}, 42),
+        # Of 30 kB 20 are used, 8 of them by files that can go: 18 kB, and the swap.
+        (
+            {
+                "memory.max": f"{30 << 10}",
+                "memory.current": f"{20 << 10}",
+                "memory.stat": f"anon 5\nactive_file {3 << 10}\ninactive_file {5 << 10}\n",
+            },
+            20,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": f"{30 << 10}",
+                "memory/memory.usage_in_bytes": f"{20 << 10}",
+                "memory/memory.stat": f"active_file 1\ntotal_inactive_file {5 << 10}\n",
+            },
+            17,
+        ),
+        # The group that the process is in, and those around it: the tightest counts.
+        (
+            {
+                "a/memory.max": f"{7 << 10}",
+                "a/memory.current": "0",
+                "a/memory.stat": "",
+                "a/b/memory.max": "max",
+                "other/memory.max": "0",
+                "other/memory.current": "0",
+                "other/memory.stat": "",
+            },
+            9,
+        ),
+        ({"memory.max": "nonsense", "memory.current": "0", "memory.stat": ""}, 42),
+    ],
+)
+def test_what_a_container_leaves(files: dict[str, str], kilobytes: int, tmp_path: Path) -> None:
+    written = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    written |= {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/a/b\n1:cpu:/other\n"}
+    for name, text in written.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert host_memory(tmp_path) == kilobytes << 10
+
+
+def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
+    assert host_memory(tmp_path) is None
+    check_memory(1 << 60, None, "cpu")
+
+
+def test_what_fits_to_the_byte_is_let_through() -> None:
+    check_memory((5 << 30) + SLACK, 5 << 30, "cpu")
+    with pytest.raises(DeviceError, match=r"cpu: the call needs at least 5\.44 GB .* 5\.37 GB are"):
+        check_memory((5 << 30) + SLACK + 1, 5 << 30, "cpu")
+
+
+def test_a_call_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, vocab_size=100_000)
+    model = yosort.YosoForMaskedLM(config, device="cpu", num_threads=1)
+    batch = ids(512, 2)
+    asked: list[int] = []
+
+    def available() -> int:
+        asked.append(1)
+        return 0
+
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("the encoder was called")
+
+    monkeypatch.setattr(model._ops, "available_memory", available)
+    assert model(batch[:1, :10]).logits.shape == (1, 10, 100_000)
+    assert not asked  # too small to ask
+    # Two of the tokens only: their scores are small.
+    assert model(batch, positions=[[0, 1], [1, 2]]).logits.shape == (2, 100_000)
+    monkeypatch.setattr(model, "_encoder", started)
+    needed = 1024 * 100_000 * 4
+    assert needed > WORTH_ASKING
+    with pytest.raises(DeviceError, match=r"needs at least 0\.41 GB of memory, 0\.00 GB are"):
+        model(batch)
+    assert asked == [1]
+    with pytest.raises(DeviceError, match=r"needs at least 0\.41 GB"):
+        model(batch, attention_mask=np.ones((2, 512), int))
