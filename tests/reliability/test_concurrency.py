@@ -113,8 +113,8 @@ def test_resident_memory_stays_flat() -> None:
     done = run("soak", os.environ.get("YOSORT_SOAK_CALLS", 300))
     assert done.returncode == 0, done.stderr
     words = done.stdout.split()
-    # Less than one activation of the largest call, 2,048 tokens x 64 x 4 bytes x 3 layers' worth.
-    assert int(words[words.index("growth") + 1]) < 2 << 20, done.stdout
+    # A block of the workspace, 64 KB, lost at each call would be 19 MB.
+    assert int(words[words.index("growth") + 1]) < 6 << 20, done.stdout
 
 
 def test_an_answer_outlives_its_model_and_later_calls() -> None:
