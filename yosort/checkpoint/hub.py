@@ -61,7 +61,8 @@ def resolve(
 
     Raises:
         CheckpointError: neither a folder nor a hub id; a save that cannot be finished;
-            huggingface_hub is not installed; the repository, the revision or the network is not there.
+            huggingface_hub is not installed; the repository, the revision or the network is not
+            there.
     """
     try:
         path = Path(source)
