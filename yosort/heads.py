@@ -11,7 +11,7 @@ import numpy.typing as npt
 from yosort import losses
 from yosort.batch import PackedBatch
 from yosort.errors import InputError
-from yosort.inputs import ArrayLike, Call, flatten_choices, read_scored_tokens, to_numpy
+from yosort.inputs import ArrayLike, Call, first_rows, flatten_choices, read_scored_tokens, to_numpy
 from yosort.labels import Labels, read_classes, read_targets, read_token_labels
 from yosort.model import Parameters
 from yosort.ops.interface import Array, LayerNorm
@@ -24,7 +24,7 @@ from yosort.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from yosort.pretrained import PretrainedModel, first_rows
+from yosort.pretrained import PretrainedModel
 
 Rows = npt.NDArray[np.int64]
 States = dict[str, Any]

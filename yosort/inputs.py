@@ -253,3 +253,22 @@ def read_scored_tokens(positions: ArrayLike, batch: PackedBatch) -> npt.NDArray[
             f"got {tuple(pairs[masked[0]].tolist())}, which it masks"
         )
     return rows
+
+
+def first_rows(batch: PackedBatch) -> npt.NDArray[np.int64]:
+    """Return the packed row of each text's token 0, which the classifiers read.
+
+    Raises:
+        InputError: a text without tokens, or whose token 0 is masked.
+    """
+    texts, n = batch.shape
+    if n == 0:
+        raise InputError("input_ids: wanted at least one token a text, got none")
+    rows = batch.rows_of(np.arange(texts, dtype=np.int64) * n)
+    masked = np.flatnonzero(rows < 0)
+    if masked.size:
+        raise InputError(
+            f"attention_mask[{int(masked[0])}, 0]: wanted 1, for the classifier reads token 0, "
+            "got 0; pad on the right"
+        )
+    return rows

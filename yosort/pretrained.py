@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,20 +13,11 @@ import numpy.typing as npt
 
 from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
 from yosort.batch import PackedBatch
-from yosort.checkpoint import (
-    TOKENIZER_FILES,
-    join_scales,
-    read_state,
-    resolve,
-    split_scales,
-    to_canonical,
-    write_state,
-)
-from yosort.checkpoint.atomic import replace_files
+from yosort.checkpoint import resolve
 from yosort.checkpoint.mapped import release_pages
-from yosort.checkpoint.shards import remove_stale
 from yosort.config import YosoConfig
-from yosort.errors import CheckpointError, ConfigError, InputError
+from yosort.errors import ConfigError, InputError
+from yosort.folder import read_weights, write_model
 from yosort.inputs import Call, read_head_mask, read_inputs
 from yosort.memory import WORTH_ASKING, check_memory, numbers_of_call
 from yosort.model import Encoder, Parameters
@@ -190,7 +179,7 @@ class PretrainedModel:
         )
         config = YosoConfig.from_pretrained(folder)
         parameters, random = select(
-            _read_weights(folder),
+            read_weights(folder),
             config,
             cls.head,
             where=str(folder),
@@ -223,25 +212,8 @@ class PretrainedModel:
         Raises:
             CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
         """
-        target = Path(folder)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            weights = split_scales(stored(self._parameters))
-            architectures = (type(self).__name__,)
-            extra = {**self.config.extra, **_dtype_fields(self.config, weights)}
-            replacing = replace(self.config, architectures=architectures, extra=extra)
-            # All is written before anything is replaced: a process that dies leaves the old model.
-            with replace_files(target) as new:
-                replacing.save(new)
-                write_state(new, weights)
-                if self._folder is not None and self._folder.resolve() != target.resolve():
-                    for name in TOKENIZER_FILES:
-                        if (self._folder / name).is_file():
-                            (new / name).write_bytes((self._folder / name).read_bytes())
-                written = {path.name for path in new.iterdir()}
-            remove_stale(target, written)
-        except OSError as error:
-            raise CheckpointError(f"{target}: cannot be written: {error}") from error
+        architecture = type(self).__name__
+        write_model(Path(folder), self.config, architecture, self._parameters, self._folder)
 
     @property
     def device(self) -> str:
@@ -405,44 +377,6 @@ class PretrainedModel:
         cells = batch.shape[0] * batch.shape[1]
         padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
         return padded.reshape(*batch.shape, *x.shape[1:])
-
-
-def _dtype_fields(config: YosoConfig, weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
-    """Return config.json's names of the weights' type, where it has any, true of these weights.
-
-    bfloat16 is float32 once read; transformers would round what the file holds to what it says.
-    """
-    types = {array.dtype.name for array in weights.values()}
-    name = types.pop() if len(types) == 1 else "float32"
-    return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}
-
-
-def _read_weights(folder: Path) -> dict[str, Weight]:
-    """Read a folder's weights under canonical names."""
-    state = read_state(folder)
-    try:
-        return join_scales(to_canonical(state), where=str(folder))
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
-
-
-def first_rows(batch: PackedBatch) -> npt.NDArray[np.int64]:
-    """Return the packed row of each text's token 0, which the classifiers read.
-
-    Raises:
-        InputError: a text without tokens, or whose token 0 is masked.
-    """
-    texts, n = batch.shape
-    if n == 0:
-        raise InputError("input_ids: wanted at least one token a text, got none")
-    rows = batch.rows_of(np.arange(texts, dtype=np.int64) * n)
-    masked = np.flatnonzero(rows < 0)
-    if masked.size:
-        raise InputError(
-            f"attention_mask[{int(masked[0])}, 0]: wanted 1, for the classifier reads token 0, "
-            "got 0; pad on the right"
-        )
-    return rows
 
 
 def _are_several(seed: Any) -> bool:

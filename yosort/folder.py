@@ -1,0 +1,87 @@
+"""A model's folder: its weights read, and the whole of it written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from yosort.checkpoint import (
+    TOKENIZER_FILES,
+    join_scales,
+    read_state,
+    split_scales,
+    to_canonical,
+    write_state,
+)
+from yosort.checkpoint.atomic import replace_files
+from yosort.checkpoint.shards import remove_stale
+from yosort.config import YosoConfig
+from yosort.errors import CheckpointError
+from yosort.quantized import Weight
+from yosort.weights import stored
+
+
+def read_weights(folder: Path) -> dict[str, Weight]:
+    """Return a folder's weights under canonical names.
+
+    Raises:
+        CheckpointError: no weights, or some that cannot be read or are no YOSO model's.
+    """
+    state = read_state(folder)
+    try:
+        state = to_canonical(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+    return join_scales(state, where=str(folder))
+
+
+def write_model(
+    target: Path,
+    config: YosoConfig,
+    architecture: str,
+    parameters: Mapping[str, Weight],
+    source: Path | None,
+) -> None:
+    """Write config.json, the weights and the tokenizer, as one.
+
+    Args:
+        target: the folder, made if need be.
+        config: the model's.
+        architecture: its class.
+        parameters: its weights, ties filled in.
+        source: the folder whose tokenizer goes along; None for none.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
+    """
+    weights = split_scales(stored(parameters))
+    extra = {**config.extra, **_dtype_fields(config, weights)}
+    described = replace(config, architectures=(architecture,), extra=extra)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # All is written before anything is replaced: a process that dies leaves the old model.
+        with replace_files(target) as new:
+            described.save(new)
+            write_state(new, weights)
+            if source is not None and source.resolve() != target.resolve():
+                for name in TOKENIZER_FILES:
+                    if (source / name).is_file():
+                        (new / name).write_bytes((source / name).read_bytes())
+            written = {path.name for path in new.iterdir()}
+        remove_stale(target, written)
+    except OSError as error:
+        raise CheckpointError(f"{target}: cannot be written: {error}") from error
+
+
+def _dtype_fields(config: YosoConfig, weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
+    """Return config.json's names of the weights' type, where it has any, true of these weights.
+
+    bfloat16 is float32 once read; transformers would round what the file holds to what it says.
+    """
+    types = {array.dtype.name for array in weights.values()}
+    name = types.pop() if len(types) == 1 else "float32"
+    return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}
