@@ -1,6 +1,13 @@
 """Settings of the whole test run."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# A shell's job in the background ignores Ctrl-C, and so would the commands that tests start and
+# interrupt: what a process ignores, its children ignore.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine must not fail a property: examples are limited by number, not by time.
 settings.register_profile(
