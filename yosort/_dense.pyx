@@ -13,7 +13,7 @@ from yosort._kernels cimport (
 )
 from yosort._threads cimport ThreadPool, ys_pool_run
 
-from yosort._kernels import aligned
+from yosort._workspace import on_a_cache_line
 from yosort.quantized import Quantized
 
 #: The order of enum ys_activation.
@@ -72,7 +72,7 @@ cdef class PackedLinear:
         self.map.depth, self.map.columns = depth, columns
         self.padded_bias = np.zeros(padded, np.float32)
         size = kernels.table.panels_size(self.map.kind, depth, columns)
-        self.panels = aligned((size + 3) // 4)
+        self.panels = on_a_cache_line((size + 3) // 4 * 4).view(np.float32)
         # About 4 MB at a time: a half-precision checkpoint is never whole in float32 twice.
         step = max(1, (1 << 20) // (max(depth, 1) * panel)) * panel
         if kind == "float32":

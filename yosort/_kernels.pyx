@@ -1,7 +1,5 @@
 # cython: language_level=3
-"""The choice of a kernel table, and the memory that kernels like."""
-
-import numpy as np
+"""The choice of a kernel table."""
 
 
 def available_instruction_sets():
@@ -32,10 +30,3 @@ cdef class Kernels:
     def slice(self):
         """Value dims that one table of buckets holds."""
         return self.table.slice
-
-
-def aligned(Py_ssize_t count):
-    """Return an uninitialised float32 vector that starts on a cache line."""
-    whole = np.empty(count + 16, np.float32)
-    skip = (-whole.ctypes.data % 64) // 4
-    return whole[skip : skip + count]

@@ -7,6 +7,8 @@ import numpy.typing as npt
 SMALL: int
 KEPT: int
 
+def on_a_cache_line(size: int) -> npt.NDArray[np.uint8]: ...
+
 class Workspace:
     def lent(self) -> AbstractContextManager[None]: ...
     @property

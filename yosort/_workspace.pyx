@@ -52,7 +52,7 @@ cdef class Workspace:
         """Return an uninitialised array; its memory comes back when it and its views are gone."""
         size = prod(shape) * np.dtype(dtype).itemsize
         if size < SMALL:
-            return _on_a_cache_line(size).view(dtype).reshape(shape)
+            return on_a_cache_line(size).view(dtype).reshape(shape)
         return np.ndarray(shape, dtype, buffer=self.block(size))
 
     def floats(self, count):
@@ -68,7 +68,7 @@ cdef class Workspace:
                 block.memory = self.free.pop(i)
                 break
         else:
-            block.memory = _on_a_cache_line(size)
+            block.memory = on_a_cache_line(size)
         block.data = <char *><size_t>block.memory.ctypes.data
         block.size = size
         return block
@@ -128,7 +128,8 @@ cdef class _Call:
             self.workspace.free.clear()
 
 
-def _on_a_cache_line(Py_ssize_t size):
+def on_a_cache_line(Py_ssize_t size):
+    """Return `size` uninitialised bytes that start on a cache line."""
     whole = np.empty(size + CACHE_LINE, np.uint8)
     skip = -whole.ctypes.data % CACHE_LINE
     return whole[skip : skip + size]

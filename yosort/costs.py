@@ -43,7 +43,7 @@ class Costs:
 
 
 #: Measured on two cores of an AMD EPYC (Zen 4, AVX-512) with heads of 64 dimensions, 32 hash
-#: functions of 9 bits: docs/performance.md. `yosort calibrate` measures another machine.
+#: functions of 9 bits, by benchmarks/parts.py. `yosort calibrate` measures another machine.
 DEFAULT_COSTS = Costs(pair=0.0213, token=0.158, bucket=0.038)
 
 

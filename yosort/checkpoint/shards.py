@@ -133,16 +133,10 @@ def write_state(
         raise CheckpointError(f"{folder}: cannot be written: {error}") from error
     if len(groups) == 1:
         write_safetensors(folder / single, groups[0])
-        stale = {SAFETENSORS, SAFETENSORS_INDEX, INTEGERS, *old} - {single}
+        written = {single}
     else:
-        _write_shards(folder, groups, old)
-        # The single file would be read in the index's place, so it goes first.
-        stale = {SAFETENSORS, INTEGERS, *old}
-    try:
-        for name in sorted(stale):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: old weights cannot be removed: {error}") from error
+        written = _write_shards(folder, groups, old)
+    remove_stale(folder, written)
 
 
 def remove_stale(folder: Path, written: set[str]) -> None:
@@ -161,7 +155,8 @@ def remove_stale(folder: Path, written: set[str]) -> None:
         raise CheckpointError(f"{folder}: old weights cannot be removed: {error}") from error
 
 
-def _write_shards(folder: Path, groups: list[State], old: set[str]) -> None:
+def _write_shards(folder: Path, groups: list[State], old: set[str]) -> set[str]:
+    """Write shards and their index; return the files' names, none of which is in `old`."""
     names = [f"{i:05}-of-{len(groups):05}" for i in range(1, len(groups) + 1)]
     # A shard under an old one's name would mix the two sets until the new index is there.
     taken = old & {f"model-{name}.safetensors" for name in names}
@@ -179,6 +174,7 @@ def _write_shards(folder: Path, groups: list[State], old: set[str]) -> None:
             output.write((json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
+    return {SAFETENSORS_INDEX, *weight_map.values()}
 
 
 def _group(state: State, limit: int | None) -> list[State]:

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from yosort.checkpoint import join_scales, read_state, resolve, to_canonical
+from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
+from yosort.folder import read_weights
 from yosort.quantized import Quantized, Weight
 from yosort.tokenizer import Tokenizer
 
@@ -73,7 +74,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     """
     folder = resolve(source, **hub)
     config = YosoConfig.from_pretrained(folder)
-    state = join_scales(to_canonical(read_state(folder)), where=str(folder))
+    state = read_weights(folder)
     count = sum(array.size for array in state.values())
     dtypes = Counter({str(a.dtype): 0 for a in state.values()})
     for array in state.values():
