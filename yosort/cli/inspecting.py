@@ -98,11 +98,15 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         "attention": f"{mode}; {config.hash_code_len}-bit codes, {kind} hash"
         + (f"; convolution of {config.conv_window}" if config.conv_window else ""),
     }
+    memory = f"about {count * 4 / 2**20:,.0f} MB as float32"
     if any(isinstance(weight, Quantized) for weight in state.values()):
         facts["left in float"] = ", ".join(_large_floats(state)) or "no product"
+        memory = (
+            f"about {_int8_bytes(state) / 2**20:,.0f} MB as int8, {memory.removeprefix('about ')}"
+        )
     if not any(name in _LABELLED for name in names):
         del facts["labels"]
-    facts["memory, weights"] = f"about {count * 4 / 2**20:,.0f} MB as float32"
+    facts["memory, weights"] = memory
     longest = config.max_position_embeddings
     for n in (*(n for n in LENGTHS if n < longest), longest):
         # Half a megabyte is the least that is worth telling apart.
@@ -124,6 +128,16 @@ def _large_floats(state: Mapping[str, Weight]) -> list[str]:
         for name, weight in state.items()
         if ".encoder." in name and len(weight.shape) == 2 and not isinstance(weight, Quantized)
     ]
+
+
+def _int8_bytes(state: Mapping[str, Weight]) -> int:
+    """Bytes of the weights of an int8 checkpoint: integers with their scales, others in float32."""
+    return sum(
+        weight.values.nbytes + weight.scales.nbytes
+        if isinstance(weight, Quantized)
+        else 4 * weight.size
+        for weight in state.values()
+    )
 
 
 def _try_int8(folder: str) -> str:
