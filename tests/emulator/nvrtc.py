@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from yosort.kernels.launch import ACTIVATION_NUMBERS, SIGNATURES, source
-from yosort.ops import cuda
+from yosort.ops import cuda_attention
 from yosort.ops.signs import hash_dim
 
 #: Turing, Ampere, Orin, Hopper, Blackwell.
@@ -30,8 +30,8 @@ SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
     ],
     "sign_codes": [{}],
     "lsh_cumulation": [
-        {"TABLES": cuda.TABLES, "SLICE": cuda.SLICE, "BUCKETS": buckets}
-        for buckets in (2, 256, cuda.BUCKETS)
+        {"TABLES": cuda_attention.TABLES, "SLICE": cuda_attention.SLICE, "BUCKETS": buckets}
+        for buckets in (2, 256, cuda_attention.BUCKETS)
     ],
     "normalize_heads": [{}],
     "expected_attention": [

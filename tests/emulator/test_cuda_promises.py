@@ -11,7 +11,7 @@ from comparing import relative_error
 
 from emulator import build, fake_cupy
 from yosort import ops as functional
-from yosort.ops import cuda
+from yosort.ops import cuda_attention
 from yosort.ops.cpu import CpuOps
 from yosort.ops.cuda import CudaOps
 from yosort.ops.interface import HashFunctions, Heads
@@ -101,7 +101,7 @@ def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None
     turing.compute_capability = "75"
     monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
     ops = CudaOps(fake_cupy)
-    ops._device = turing
+    ops.attention.device = turing
     np.testing.assert_allclose(attend(ops, "sampled", qkv, heads), wanted, rtol=0, atol=1e-6)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
         attend(CudaOps(fake_cupy), "sampled", qkv, heads)
@@ -112,12 +112,12 @@ def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatc
     matrix = gaussian_projection(7, 5, 4, heads=3, seed=2)
     functions = HashFunctions(7, projection=matrix)
     x = fake_cupy.asarray(qkv)[:, :12]
-    whole = CudaOps(fake_cupy).gaussian_codes(x, functions, 5).get()
+    whole = CudaOps(fake_cupy).attention.gaussian_codes(x, functions, 5).get()
     wanted = CpuOps(1)._codes(qkv[:, :12], functions, slice(0, 3), heads.hash_code_len)
     np.testing.assert_array_equal(whole, wanted)
     for heads_at_once in (1, 2):
-        monkeypatch.setattr(cuda, "PROJECTED_BYTES", heads_at_once * 4 * 10 * 35)
-        parts = CudaOps(fake_cupy).gaussian_codes(x, functions, 5).get()
+        monkeypatch.setattr(cuda_attention, "PROJECTED_BYTES", heads_at_once * 4 * 10 * 35)
+        parts = CudaOps(fake_cupy).attention.gaussian_codes(x, functions, 5).get()
         np.testing.assert_array_equal(parts, whole)
 
 
@@ -126,7 +126,7 @@ def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
     place, ops = fake_cupy.asarray, CudaOps(fake_cupy)
     heads = heads_of([len(value)], 1, code_len)
     both = place(codes[None].astype(np.uint16))
-    return ops.cumulate(both, both, place(value), heads).get().sum(axis=0)
+    return ops.attention.cumulate(both, both, place(value), heads).get().sum(axis=0)
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_no_round_is_wasted(num_hash: int, code_len: int) -> None:
     """Barriers of the cumulation: per round and pass, one a tile of keys and two more."""
     fake_cupy.launches.clear()
     cumulate(np.zeros((num_hash, 130), int), draw(7, 130, 8), code_len)
-    per_group = -(-num_hash // -(-num_hash // cuda.TABLES))
+    per_group = -(-num_hash // -(-num_hash // cuda_attention.TABLES))
     rounds = sum(
-        -(-min(per_group, num_hash - first) // cuda.TABLES)
+        -(-min(per_group, num_hash - first) // cuda_attention.TABLES)
         for first in range(0, num_hash, per_group)
     )
-    passes = max(1, (1 << code_len) // cuda.BUCKETS)
+    passes = max(1, (1 << code_len) // cuda_attention.BUCKETS)
     assert fake_cupy.launches[-1][1]["barriers"] == rounds * passes * (-(-130 // 64) + 2)
 
 
@@ -189,7 +189,11 @@ def test_no_tile_is_wasted() -> None:
     fake_cupy.launches.clear()
     attend(CudaOps(fake_cupy), "expectation", draw(8, 128, 3 * 64), heads_of([128], 1, 4))
     counters = dict(fake_cupy.launches)["expected_attention"]
-    blocks, tiles, chunks = 128 // cuda.QUERY_ROWS, 128 // 64, 64 // cuda.MAX_CHUNK
+    blocks, tiles, chunks = (
+        128 // cuda_attention.QUERY_ROWS,
+        128 // 64,
+        64 // cuda_attention.MAX_CHUNK,
+    )
     assert counters["barriers"] == blocks * tiles * (2 * chunks + 2)
 
 

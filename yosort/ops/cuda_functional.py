@@ -18,7 +18,7 @@ class CudaFunctional:
 
     def __init__(self, cupy: Any) -> None:
         self.xp = cupy
-        self.ops = CudaOps(cupy, cupy.cuda.Device().id)
+        self.kernels = CudaOps(cupy, cupy.cuda.Device().id).attention
 
     def fast_hash(self, x: Array, signs: Array, num_hash: int, hash_code_len: int) -> Array:
         """Return int32 [batch, n, num_hash]."""
@@ -26,7 +26,7 @@ class CudaFunctional:
         rows = self._heads_side_by_side(x)
         if not rows.size:
             return self.xp.zeros((*x.shape[:2], num_hash), np.int32)
-        codes, _ = self.ops.hadamard_hash(rows, rows[:0], host_signs, num_hash, hash_code_len)
+        codes, _ = self.kernels.hadamard_hash(rows, rows[:0], host_signs, num_hash, hash_code_len)
         return codes.transpose(0, 2, 1).astype(np.int32)
 
     def gaussian_hash(
@@ -38,7 +38,7 @@ class CudaFunctional:
         if not rows.size:
             return self.xp.zeros((*x.shape[:2], num_hash), np.int32)
         functions = HashFunctions(num_hash, projection=matrix)
-        codes = self.ops.gaussian_codes(rows, functions, hash_code_len)
+        codes = self.kernels.gaussian_codes(rows, functions, hash_code_len)
         return codes.transpose(0, 2, 1).astype(np.int32)
 
     def lsh_cumulation(
@@ -55,13 +55,13 @@ class CudaFunctional:
         keys, offsets = self._live(key_mask, *key_codes.shape[:2])
         heads = Heads(1, hash_code_len, query_offsets, offsets)
         num_hash = query_codes.shape[2]
-        partial = self.ops.cumulate(
+        partial = self.kernels.cumulate(
             self._pack_codes(query_codes, queries),
             self._pack_codes(key_codes, keys),
             self._pack(value, keys),
             heads,
         )
-        sums = self.ops.finish(partial, 1, 1.0 / num_hash, normalize=False)
+        sums = self.kernels.finish(partial, 1, 1.0 / num_hash, normalize=False)
         return self._spread(sums, queries, query_codes.shape[:2])
 
     def expected_attention(
@@ -79,7 +79,7 @@ class CudaFunctional:
         q, k = self._pack(query, queries), self._pack(key, keys)
         ones = [self.xp.ones((len(rows), 1), np.float32) for rows in (q, k)]
         heads = Heads(1, hash_code_len, query_offsets, offsets)
-        sums = self.ops.expectation(q, ones[0], k, ones[1], self._pack(value, keys), heads)
+        sums = self.kernels.expectation(q, ones[0], k, ones[1], self._pack(value, keys), heads)
         return self._spread(sums[0], queries, query.shape[:2])
 
     def _heads_side_by_side(self, x: Array) -> Array:
