@@ -97,3 +97,13 @@ def test_the_pages_are_found() -> None:
     assert len(PAGES) > 10
     assert len(TRAINING) == 6
     assert sum(len(blocks(page)) for page in PAGES) > 60
+
+
+def test_the_dial_s_tables_are_those_of_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import dial_tables
+
+    made = dial_tables.tables()
+    for path, names in dial_tables.PAGES.items():
+        page = (ROOT / path).read_text(encoding="utf-8")
+        assert dial_tables.with_tables(page, names, made) == page

@@ -23,3 +23,4 @@ python "$root/benchmarks/dial.py" time
 python "$root/benchmarks/dial.py" draw
 python "$root/benchmarks/variance.py" --share
 python "$root/benchmarks/variance.py" --draws 16 --out "$root/docs/dial-variance.json"
+python "$root/benchmarks/dial_tables.py"
