@@ -149,8 +149,9 @@ def test_info_shows_the_errors(outlier: Path, capsys: pytest.CaptureFixture[str]
     [
         (np.ones(3, np.float32), "wanted float32"),
         (np.ones(2, np.float16), "wanted float32"),
-        (np.array([1, np.nan], np.float32), "finite"),
-        (np.array([1, -1], np.float32), "at least 0"),
+        (np.array([1, np.nan], np.float32), "from 0 to .* got nan"),
+        (np.array([1, -1], np.float32), "from 0 to .* got -1"),
+        (np.array([1, 1e37], np.float32), "is a finite float32, got 1.0 to 9.99"),
     ],
 )
 def test_scales_that_do_not_fit_are_refused(scales: Any, message: str) -> None:
@@ -161,3 +162,18 @@ def test_scales_that_do_not_fit_are_refused(scales: Any, message: str) -> None:
     state = State.of({"a.weight": values, "a.weight_scale": scales})
     with pytest.raises(CheckpointError, match=f"here.*a.weight_scale.*{message}"):
         join_scales(state, where="here")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
+    """No scale fits them: a file of int8 refuses them, a float32 map beside the others has them."""
+    model = load(bundled_model(), dtype="float32")
+    parameters = {k: np.array(v) for k, v in model._parameters.items()}
+    del parameters["cls.predictions.decoder.weight"]
+    parameters[DOWN + ".weight"][3, 5] = value
+    write_state(tmp_path, parameters)
+    replace(model.config, architectures=("YosoForMaskedLM",)).save(tmp_path)
+    with pytest.raises(CheckpointError, match=f"{DOWN}.weight': wanted finite weights for int8"):
+        convert(tmp_path, tmp_path / "int8", dtype="int8")
+    assert not (tmp_path / "int8").exists()
+    assert DOWN in load(tmp_path)._ops.left

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,7 @@ class Target:
 
 def make_targets(folder: Path) -> dict[str, Target]:
     """Return the targets, and fill `folder` with a whole model that they share."""
+    logging.getLogger("yosort").setLevel(logging.ERROR)  # a line an input would fill the disk
     _fill(folder)
     config = (folder / "config.json").read_bytes()
     tensors = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.arange(3)}
@@ -78,6 +81,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
         ),
         "index": Target("sharded/model.safetensors.index.json", _read_shards, shards),
         "config": Target("config.json", _read_model, [config, _authors_config()]),
+        "int8": Target("int8/yosort-int8.safetensors", _read_integers, _integers(folder)),
         "convert": Target("given.json", _convert, [config, _authors_config()]),
         "tokenizer": Target(
             "tokenizer/tokenizer.json",
@@ -117,6 +121,38 @@ def _fill(folder: Path) -> None:
     roles = {"mask_token": "<mask>", "pad_token": {"content": "<pad>"}, "add_prefix_space": True}
     (folder / "roles.json").write_text(json.dumps(roles))
     shutil.copy(folder / "roles.json", folder / "tokenizer" / "tokenizer_config.json")
+
+
+def _integers(folder: Path) -> list[bytes]:
+    """Write the model as int8; return the file, and whole files that are wrong in one weight.
+
+    To damage one weight's type or size, mutations would have to move the data of all that follow.
+    """
+    convert(folder, folder / "int8", dtype="int8")
+    state = read_state(folder / "int8")
+    name = "yoso.encoder.layer.1.output.dense.weight"
+    values, scales = state[name], state[name + "_scale"]
+    wrong: list[dict[str, np.ndarray]] = [
+        {name: values[:, :4]},
+        {name: values.astype("f4")},
+        {name: np.full_like(values, -128)},
+        {name: values.reshape(-1)},
+        {name + "_scale": scales[:4]},
+        {name + "_scale": scales[:, None]},
+        {name + "_scale": scales.astype("f2")},
+        {name + "_scale": np.full_like(scales, 1e38)},
+        {name + "_scale": np.full_like(scales, np.nan)},
+        {name + "_scale_scale": scales},
+        {name.replace("weight", "bias"): np.ones(len(values), "i1")},
+    ]
+    made = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for changes in [{}, *wrong]:
+            write_state(scratch, {**dict(state), **changes})
+            made.append(Path(scratch, "yosort-int8.safetensors").read_bytes())
+        write_state(scratch, {k: v for k, v in state.items() if k != name + "_scale"})
+        made.append(Path(scratch, "yosort-int8.safetensors").read_bytes())
+    return made
 
 
 def _small_bpe() -> tokenizers.Tokenizer:
@@ -205,6 +241,15 @@ def _read_shards(folder: Path) -> None:
 def _read_model(folder: Path) -> None:
     model = yosort.load(folder, device="cpu", num_threads=1)
     model([[0, 5, 2]])
+
+
+def _read_integers(folder: Path) -> None:
+    for dtype in ("int8", "float32"):
+        # A warning of numpy's would be a value that no check has seen.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = yosort.load(folder / "int8", device="cpu", dtype=dtype, num_threads=1)
+            model([[0, 5, 2]])
 
 
 def _convert(folder: Path) -> None:

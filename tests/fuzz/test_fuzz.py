@@ -16,8 +16,8 @@ from yosort.errors import CheckpointError
 
 RUN = Path(__file__).with_name("run.py")
 TARGETS = (
-    "pickle", "torch", "safetensors", "index", "config", "convert", "tokenizer", "roles", "vocab",
-    "merges",
+    "pickle", "torch", "safetensors", "index", "config", "int8", "convert", "tokenizer", "roles",
+    "vocab", "merges",
 )  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def convert(
     fields["architectures"] = [_architecture(state, fields)]
     state, model_config = _finish(state, fields, DTYPES.get(dtype or ""), what=f"{path}")
     if dtype == INT8:
-        state = quantize_state(state, model_config)
+        state = quantize_state(state, model_config, where=f"{path}")
     try:
         with replace_folder(target) as new:
             write_state(new, state, max_shard_size=max_shard_size)

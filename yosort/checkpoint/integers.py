@@ -24,6 +24,8 @@ TABLES = (
     BASE_PREFIX + "embeddings.position_embeddings.weight",
     DECODER_WEIGHT,
 )
+#: A larger scale times -128 is beyond float32.
+MAX_SCALE = float(np.finfo(np.float32).max) / 128
 
 
 def is_integers(names: Mapping[str, object]) -> bool:
@@ -52,9 +54,10 @@ def join_scales(state: State, *, where: str) -> dict[str, Weight]:
                 f"{where}: {quote(name + SCALE)}: wanted float32 {list(array.shape[:1])} for "
                 f"int8 {list(array.shape)}, got {scales.dtype} {list(scales.shape)}"
             )
-        if not np.isfinite(scales).all() or (scales < 0).any():
+        if not ((scales >= 0) & (scales <= MAX_SCALE)).all():  # NaN is neither
             raise CheckpointError(
-                f"{where}: {quote(name + SCALE)}: wanted finite scales of at least 0"
+                f"{where}: {quote(name + SCALE)}: wanted scales from 0 to {MAX_SCALE:.3g}, by "
+                f"which every integer is a finite float32, got {scales.min()} to {scales.max()}"
             )
         joined[name] = Quantized(array.astype(np.int8, copy=False), scales)
     return joined
@@ -71,7 +74,7 @@ def split_scales(parameters: Mapping[str, Weight]) -> dict[str, npt.NDArray[Any]
     return split
 
 
-def quantize_state(state: State, config: YosoConfig) -> State:
+def quantize_state(state: State, config: YosoConfig, *, where: str) -> State:
     """Quantise the encoder's products and the large tables of a whole model.
 
     What the probe finds out of bounds keeps its type, and so does all that is small.
@@ -79,6 +82,10 @@ def quantize_state(state: State, config: YosoConfig) -> State:
     Args:
         state: every weight of the model, under canonical names.
         config: the model's.
+        where: what messages call the checkpoint.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite: no scale fits its row.
     """
     # Not above: the ops and the model import this package.
     from yosort._dense import quantize
@@ -86,6 +93,11 @@ def quantize_state(state: State, config: YosoConfig) -> State:
     from yosort.ops.cpu_int8 import Int8Ops
     from yosort.probe import settle
 
+    for name in state:
+        if not np.isfinite(state[name]).all():
+            raise CheckpointError(
+                f"{where}: {quote(name)}: wanted finite weights for int8, got NaN or infinity"
+            )
     ops = Int8Ops()
     with ops.running():
         settle(Encoder(config, state, ops))

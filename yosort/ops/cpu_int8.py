@@ -150,14 +150,7 @@ class Int8Ops(CpuOps):
             return super().linear(x, linear_map, activation)
         exact = self._pack(trial.weights, trial.biases, "float32")
         wanted, got = super().linear(x, exact), super().linear(x, linear_map)
-        error = 0.0
-        start = 0
-        for weight, bias in zip(trial.weights, trial.biases, strict=True):
-            part = slice(start, start + weight.shape[0])
-            size = float(np.linalg.norm(wanted[:, part] - bias))
-            off = float(np.linalg.norm(got[:, part] - wanted[:, part]))
-            error = max(error, off / size if size else off)
-            start = part.stop
+        error = _error(trial, wanted, got)
         self.errors[trial.name] = error
         if not error <= ERROR_BOUND:  # so NaN is out of bounds
             linear_map.become(exact)
@@ -170,3 +163,17 @@ class Int8Ops(CpuOps):
         if self._trials:
             return self._tail_by_steps(context, x, tail, following)
         return super().layer_tail(context, x, tail, following)
+
+
+def _error(trial: _Trial, wanted: Floats, got: Floats) -> float:
+    """Return the largest relative error among a map's parts; NaN where values are not finite."""
+    errors, start = [], 0
+    for weight, bias in zip(trial.weights, trial.biases, strict=True):
+        part = slice(start, start + weight.shape[0])
+        # Weights that take values beyond float32 make the error NaN or infinite, not a warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = float(np.linalg.norm(wanted[:, part] - bias))
+            off = float(np.linalg.norm(got[:, part] - wanted[:, part]))
+        errors.append(off / size if size else off)
+        start = part.stop
+    return float(np.max(errors))  # unlike max(), NaN if any is
