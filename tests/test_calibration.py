@@ -103,9 +103,9 @@ def test_costs_are_recovered_from_times_that_follow_them() -> None:
     ("inputs", "options", "message"),
     [
         ([], {}, "at least one text"),
-        (TEXTS, {"num_hashes": []}, "some num_hashes"),
+        (TEXTS, {"num_hashes": []}, "num_hashes: wanted at least one"),
         (TEXTS, {"num_hashes": [0]}, "num_hashes: wanted an integer"),
-        (TEXTS, {"within": 1.0}, "within from 0 to 1"),
+        (TEXTS, {"within": 1.0}, "within: wanted a number from 0 to below 1"),
         (TEXTS, {"seeds": 0}, "seeds: wanted"),
         (TEXTS, {"limit": 0}, "limit: wanted"),
         (TEXTS, {"device": "cpu"}, "yet to load"),

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import is_integer
 from yosort.batch import PackedBatch
 from yosort.config import YosoConfig
 from yosort.costs import DEFAULT_COSTS
-from yosort.errors import ConfigError, InputError
+from yosort.errors import ConfigError, InputError, show
 from yosort.ops.interface import Array, HashFunctions, Heads, Ops
 from yosort.ops.signs import gaussian_projection, hash_signs
 
@@ -147,7 +148,7 @@ def check_mode(attention: str | None, config: YosoConfig) -> str:
     if not known:
         raise ConfigError(
             'attention: wanted None, "expectation", "sampled", "auto", or "auto:N" for sampling '
-            f"texts of N tokens or more, got {attention!r}"
+            f"texts of N tokens or more, got {show(attention)}"
         )
     return attention
 
@@ -156,13 +157,13 @@ def check_num_hash(num_hash: Any, config: YosoConfig) -> int:
     """Return the number of hash functions that an option (None: config.json) asks for."""
     if num_hash is None:
         return config.num_hash
-    if not isinstance(num_hash, (int, np.integer)) or isinstance(num_hash, bool) or num_hash < 1:
-        raise InputError(f"num_hash: wanted None or an integer of at least 1, got {num_hash!r}")
+    if not is_integer(num_hash) or num_hash < 1:
+        raise InputError(f"num_hash: wanted None or an integer of at least 1, got {show(num_hash)}")
     return int(num_hash)
 
 
 def check_seed(seed: Any) -> int:
     """Return a seed, or raise InputError."""
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"seed: wanted a non-negative integer, got {seed!r}")
+    if not is_integer(seed) or seed < 0:
+        raise InputError(f"seed: wanted a non-negative integer, got {show(seed)}")
     return int(seed)

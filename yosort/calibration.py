@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort import heads
+from yosort.arguments import check_count, check_path
 from yosort.attention import draw_attention
 from yosort.costs import Costs, measure_costs
-from yosort.errors import InputError
+from yosort.errors import InputError, show
 from yosort.loading import load
 from yosort.pretrained import PretrainedModel
 from yosort.tasks import pipeline
-from yosort.tasks.stream import Batch, Item, Pipeline, Row, check_count
+from yosort.tasks.stream import Batch, Item, Pipeline, Row
 
 Floats = npt.NDArray[np.float64]
 NUM_HASHES = (8, 16, 32, 64, 128, 256)
@@ -95,8 +96,9 @@ class Calibration:
         """Draw disagreement and error over the time of a text; needs matplotlib.
 
         Raises:
-            InputError: matplotlib is not installed.
+            InputError: matplotlib is not installed, or cannot write there.
         """
+        target = check_path("path", path, InputError)
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -118,7 +120,11 @@ class Calibration:
             axes.axvline(exact.seconds * 1e3, linestyle="--", label="expectation")
             axes.set(xlabel="ms a text", ylabel=label, ylim=(0, None))
             axes.legend()
-        figure.savefig(path)
+        try:
+            figure.savefig(target)
+        # ValueError: a format that it does not know.
+        except (OSError, ValueError) as error:
+            raise InputError(f"{target}: cannot be written: {error}") from error
 
 
 def calibrate(
@@ -148,20 +154,20 @@ def calibrate(
     Raises:
         InputError: no inputs, or an option that does not fit.
     """
-    tried = sorted({check_count("num_hashes", count) for count in num_hashes})
+    tried = sorted({check_count("num_hashes", n) for n in _listed("num_hashes", num_hashes)})
+    if not tried:
+        raise InputError("num_hashes: wanted at least one, got none")
     for name, value in (("seeds", seeds), ("limit", limit), ("batch_tokens", batch_tokens)):
         check_count(name, value)
-    if not tried or not 0 <= within < 1:
-        raise InputError(
-            f"wanted some num_hashes and within from 0 to 1, got {tried} and {within!r}"
-        )
+    if not isinstance(within, (int, float)) or not 0 <= within < 1:
+        raise InputError(f"within: wanted a number from 0 to below 1, got {show(within)}")
+    values = _listed("inputs", inputs)
     if isinstance(model, PretrainedModel):
         if options:
             raise InputError(f"options {sorted(options)} only apply to a model that is yet to load")
         loaded = model
     else:
         loaded = load(model, **options)
-    values = list(inputs)
     if not values:
         raise InputError("inputs: wanted at least one text, got none")
     chosen = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(int)
@@ -197,6 +203,16 @@ def calibrate(
         costs=costs,
         attention=f"auto:{costs.sampled_from(loaded.config, least or loaded.num_hash)}",
     )
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    """Return an iterable's values; one text or one question is an iterable of letters or keys."""
+    try:
+        if not isinstance(values, (str, bytes, Mapping)):
+            return list(values)
+    except TypeError:
+        pass
+    raise InputError(f"{name}: wanted several, such as a list, got {show(values)}")
 
 
 def _prepare(model: PretrainedModel, values: list[Any]) -> list[Item]:

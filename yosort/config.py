@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from yosort.activations import ACTIVATIONS
-from yosort.errors import ConfigError
+from yosort.arguments import check_path
+from yosort.errors import CheckpointError, ConfigError, show
 
 MAX_LAYERS = 1024
 MAX_LABELS = 100_000
+#: More than any memory holds of anything, and its products fit 64 bits.
+MAX_COUNT = 1 << 48
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -69,7 +71,9 @@ class YosoConfig:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            _require(name, getattr(self, name), "an integer of at least 1", _is_count)
+            _require(
+                name, getattr(self, name), "an integer of at least 1, at most 2 ** 48", _is_count
+            )
         for name in _FLAGS:
             _require(name, getattr(self, name), "true or false", lambda v: isinstance(v, bool))
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
@@ -103,7 +107,7 @@ class YosoConfig:
             "position_embedding_type",
             self.position_embedding_type,
             '"absolute", the only one that YOSO implements',
-            lambda v: v == "absolute",
+            lambda v: isinstance(v, str) and v == "absolute",
         )
         _require(
             "hidden_size",
@@ -128,8 +132,9 @@ class YosoConfig:
             "problem_type",
             self.problem_type,
             f"null or one of {', '.join(PROBLEM_TYPES)}",
-            lambda v: v is None or v in PROBLEM_TYPES,
+            lambda v: v is None or (isinstance(v, str) and v in PROBLEM_TYPES),
         )
+        _require("extra", self.extra, "an object of fields", _is_object)
         self._set_architectures()
         self._set_labels()
 
@@ -192,8 +197,8 @@ class YosoConfig:
         if not isinstance(values, Mapping):
             raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
         model_type = values.get("model_type", "yoso")
-        if model_type != "yoso":
-            raise ConfigError(f'model_type: wanted "yoso", got {model_type!r}')
+        if not isinstance(model_type, str) or model_type != "yoso":
+            raise ConfigError(f'model_type: wanted "yoso", got {show(model_type)}')
         known = {f.name for f in fields(cls)} - {"extra"}
         extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
@@ -201,19 +206,17 @@ class YosoConfig:
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> YosoConfig:
         """Read config.json from a local folder (or the file itself, if that is what is named)."""
-        path = Path(folder)
-        if path.is_dir():
+        from yosort.checkpoint.mapped import read_json
+
+        path = check_path("folder", folder, ConfigError)
+        if os.path.isdir(path):
             path = path / "config.json"
+        if not os.path.exists(path):
+            raise ConfigError(f"{path}: no such file; a model folder holds a config.json")
         try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: no such file; a model folder holds a config.json") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path}: not valid JSON: {error}") from error
+            values = read_json(path)
+        except CheckpointError as error:
+            raise ConfigError(str(error)) from error
         try:
             return cls.from_dict(values)
         except ConfigError as error:
@@ -233,14 +236,21 @@ class YosoConfig:
         return {**values, **self.extra, "model_type": "yoso"}
 
     def to_json(self) -> str:
-        """Return the text of config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        """Return the text of config.json.
+
+        Raises:
+            ConfigError: `extra` holds what JSON has no form for.
+        """
+        try:
+            return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"extra: wanted what JSON can hold: {error}") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json into `folder`, which must exist: whole, or not at all."""
         from yosort.checkpoint.atomic import replace_file
 
-        path = Path(folder, "config.json")
+        path = check_path("folder", folder, ConfigError) / "config.json"
         try:
             with replace_file(path) as file:
                 file.write(self.to_json().encode())
@@ -271,41 +281,49 @@ _FLAGS = (
 
 def _require(name: str, value: Any, wanted: str, accepts: Any) -> None:
     if not accepts(value):
-        raise ConfigError(f"{name}: wanted {wanted}, got {value!r}")
+        raise ConfigError(f"{name}: wanted {wanted}, got {show(value)}")
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_COUNT
 
 
 def _is_token_id(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return value is None or _is_count(value, 0)
 
 
-def _is_number(value: Any, low: float = 0.0, high: float = math.inf) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
-    )
+def _is_number(value: Any, low: float = 0.0, high: float = sys.float_info.max) -> bool:
+    # NaN is not within them.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float)) or value is None
 
 
 def _int_keys(name: str, mapping: Any) -> dict[int, str]:
     try:
+        if not all(isinstance(k, (str, int)) and _is_scalar(v) for k, v in mapping.items()):
+            raise TypeError
         return {int(k): str(v) for k, v in mapping.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
-            f"{name}: wanted an object of names by label number, got {mapping!r}"
+            f"{name}: wanted an object of names by label number, got {show(mapping)}"
         ) from None
 
 
 def _int_values(name: str, mapping: Any) -> dict[str, int]:
     try:
+        if not all(_is_scalar(k) and isinstance(v, (str, int)) for k, v in mapping.items()):
+            raise TypeError
         return {str(k): int(v) for k, v in mapping.items()}
-    except (AttributeError, TypeError, ValueError, OverflowError):
+    except (AttributeError, TypeError, ValueError):
         raise ConfigError(
-            f"{name}: wanted an object of label numbers by name, got {mapping!r}"
+            f"{name}: wanted an object of label numbers by name, got {show(mapping)}"
         ) from None
 
 

@@ -1,4 +1,13 @@
-"""Every error that yosort raises on purpose."""
+"""Every error that yosort raises on purpose, and how values look in their messages."""
+
+from __future__ import annotations
+
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlong = 4, 60
+_SHORT.maxstring = _SHORT.maxother = 120
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 12
 
 
 class YosortError(Exception):
@@ -25,3 +34,12 @@ def one_line(error: Exception) -> str:
     """Return an error's message on one line, as a command line prints it."""
     lines = [line.strip() for line in str(error).splitlines()]
     return "; ".join(line for line in lines if line).replace(":;", ":")
+
+
+def show(value: object) -> str:
+    """Return a value as a message shows it: on one line, of bounded length, whatever it is."""
+    try:
+        return " ".join(_SHORT.repr(value).split())
+    # An object's own repr may raise anything, a number of 5,000 digits ValueError.
+    except Exception:
+        return f"an object of type {type(value).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,11 @@ def to_numpy(name: str, values: ArrayLike) -> npt.NDArray[Any]:
     """Return numpy, cupy or nested-list input as a numpy array."""
     if hasattr(values, "get") and hasattr(values, "device"):  # a cupy array
         values = values.get()
+    if isinstance(values, np.ma.MaskedArray):  # whose mask the next line would drop
+        raise InputError(
+            f"{name}: wanted a plain array, got a masked one; its `filled` makes one, and "
+            "attention_mask tells which tokens count"
+        )
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):
@@ -166,11 +172,14 @@ def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) 
     if grid.ndim == 3:
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
             rows = np.ascontiguousarray(batch.pack(grid), np.float32)
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        # Layer normalisation sums the squares of differences: beyond float32, all would be zeros.
+        largest = math.sqrt(np.finfo(np.float32).max / (4 * config.hidden_size))
+        bad = np.flatnonzero(~(np.abs(rows).max(axis=1) <= largest))
         if bad.size:
             text, token = divmod(int(batch.cells[bad[0]]), batch.shape[1])
             raise InputError(
-                f"inputs_embeds[{text}, {token}]: wanted finite values in float32, got NaN or inf"
+                f"inputs_embeds[{text}, {token}]: wanted finite values of at most {largest:.1e}, "
+                "whose squares can be summed in float32, got NaN or larger ones"
             )
         return rows
     words = batch.pack(grid)
@@ -224,9 +233,11 @@ def read_head_mask(head_mask: ArrayLike, config: YosoConfig) -> npt.NDArray[np.f
             f"head_mask: wanted numbers of shape [{heads}] or [{layers}, {heads}], "
             f"got {mask.dtype} of shape {list(mask.shape)}"
         )
-    if not np.isfinite(mask.astype(np.float64)).all():
-        raise InputError("head_mask: wanted finite values, got NaN or inf")
-    return np.broadcast_to(mask.astype(np.float32), (layers, heads))
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused
+        factors = mask.astype(np.float32)
+    if not np.isfinite(factors).all():
+        raise InputError("head_mask: wanted finite values in float32, got NaN or inf")
+    return np.broadcast_to(factors, (layers, heads))
 
 
 def read_scored_tokens(positions: ArrayLike, batch: PackedBatch) -> npt.NDArray[np.int64]:

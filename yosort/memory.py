@@ -18,6 +18,8 @@ from yosort.errors import DeviceError
 WORTH_ASKING = 256 << 20
 #: Freed memory that the process may hold and use again, but that counts as taken.
 SLACK = 64 << 20
+#: No machine of today has more to offer, whatever it does not tell.
+ADDRESSES = 1 << 47
 
 
 def numbers_of_call(
@@ -51,17 +53,28 @@ def numbers_of_call(
     return max(encoder * row, kept * row + answer)
 
 
-def check_memory(needed: int, available: int | None, device: str) -> None:
+def check_memory(
+    needed: int, available: int | None, device: str, what: str = "the call needs"
+) -> None:
     """Refuse a call that needs more bytes than are available (None: nobody knows).
+
+    Args:
+        needed: bytes, at least.
+        available: bytes, as `host_memory` or a device tells.
+        device: what the message begins with.
+        what: what has the need, with its verb.
 
     Raises:
         DeviceError: with both numbers.
     """
-    if available is None or needed <= available + SLACK:
+    if available is None:
+        available = ADDRESSES
+    if needed <= available + SLACK:
         return
+    hint = "; smaller batches or shorter texts need less" if what == "the call needs" else ""
     raise DeviceError(
-        f"{device}: the call needs at least {needed / 1e9:.2f} GB of memory, "
-        f"{available / 1e9:.2f} GB are available; smaller batches or shorter texts need less"
+        f"{device}: {what} at least {needed / 1e9:.2f} GB of memory, "
+        f"{available / 1e9:.2f} GB are available{hint}"
     )
 
 

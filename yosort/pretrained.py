@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from copy import copy
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import check_flag, check_path
 from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
 from yosort.batch import PackedBatch
 from yosort.checkpoint import resolve
 from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
-from yosort.errors import ConfigError, InputError
+from yosort.errors import ConfigError, InputError, show
 from yosort.folder import read_weights, write_model
 from yosort.inputs import Call, read_head_mask, read_inputs
-from yosort.memory import WORTH_ASKING, check_memory, numbers_of_call
+from yosort.memory import WORTH_ASKING, check_memory, host_memory, numbers_of_call
 from yosort.model import Encoder, Parameters
 from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
@@ -77,8 +79,11 @@ class PretrainedModel:
                 f"config: wanted a YosoConfig, got {type(config).__name__}; from_dict and "
                 "from_pretrained of YosoConfig make one, a model's from_pretrained loads weights"
             )
-        names = [*base_shapes(config), *head_shapes(config, self.head)]
-        state = random_parameters(names, config, self.head, check_seed(seed))
+        shapes = {**base_shapes(config), **head_shapes(config, self.head)}
+        needed = 4 * sum(map(math.prod, shapes.values()))
+        if needed >= WORTH_ASKING:
+            check_memory(needed, host_memory(), "cpu", "the model needs")
+        state = random_parameters(shapes, config, self.head, check_seed(seed))
         if config.tie_word_embeddings:
             state = {k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")}
         parameters, _ = select(
@@ -111,8 +116,8 @@ class PretrainedModel:
         padding: str,
         num_threads: int | None,
     ) -> None:
-        if padding not in PADDING:
-            raise ConfigError(f'padding: wanted "masked" or "attended", got {padding!r}')
+        if not isinstance(padding, str) or padding not in PADDING:
+            raise ConfigError(f'padding: wanted "masked" or "attended", got {show(padding)}')
         self.config = config
         self.padding = padding
         self._mode = check_mode(attention, config)
@@ -170,6 +175,7 @@ class PretrainedModel:
             ConfigError: config.json or an option is not a YOSO model's.
             DeviceError: the device cannot be used.
         """
+        check_flag("allow_random_head", allow_random_head, ConfigError)
         folder = resolve(
             source,
             revision=revision,
@@ -213,7 +219,8 @@ class PretrainedModel:
             CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
         """
         architecture = type(self).__name__
-        write_model(Path(folder), self.config, architecture, self._parameters, self._folder)
+        target = check_path("folder", folder)
+        write_model(target, self.config, architecture, self._parameters, self._folder)
 
     @property
     def device(self) -> str:
@@ -264,7 +271,13 @@ class PretrainedModel:
         return other
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
-        """Return an array of an output as numpy, from whichever device."""
+        """Return an array of an output as numpy, from whichever device.
+
+        Raises:
+            InputError: no array.
+        """
+        if not isinstance(array, (np.ndarray, np.generic, self._ops.xp.ndarray)):
+            raise InputError(f"array: wanted one of a model's output, got {show(array)}")
         return self._ops.to_host(array)
 
     def num_parameters(self) -> int:
@@ -323,12 +336,16 @@ class PretrainedModel:
         inputs = read_inputs(call, config, padding=self.padding)
         batch = inputs.batch
         head_mask = read_head_mask(call.head_mask, config)
-        keep_hidden = _chosen(call.output_hidden_states, config.output_hidden_states)
-        keep_contexts = _chosen(call.output_attentions, config.output_attentions)
+        keep_hidden = _chosen(
+            "output_hidden_states", call.output_hidden_states, config.output_hidden_states
+        )
+        keep_contexts = _chosen(
+            "output_attentions", call.output_attentions, config.output_attentions
+        )
         self._check_memory(call, batch, keep_hidden, keep_contexts)
         rows = self._wanted_rows(call, batch)
         all_rows = rows is None or keep_hidden or keep_contexts
-        named = _chosen(call.return_dict, config.return_dict)
+        named = _chosen("return_dict", call.return_dict, config.return_dict)
         attentions = self._attentions_of(call)
         begun = [self._encoder.begin(inputs)] * len(attentions)
         outputs = []
@@ -381,8 +398,9 @@ class PretrainedModel:
 
 def _are_several(seed: Any) -> bool:
     """Whether a call names a list of seeds, and gets a list of outputs."""
-    return isinstance(seed, (list, tuple, range, np.ndarray))
+    row = isinstance(seed, np.ndarray) and seed.ndim == 1
+    return row or isinstance(seed, (list, tuple, range))
 
 
-def _chosen(argument: bool | None, default: bool) -> bool:
-    return default if argument is None else bool(argument)
+def _chosen(name: str, argument: bool | None, default: bool) -> bool:
+    return default if argument is None else check_flag(name, argument)

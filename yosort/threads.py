@@ -6,7 +6,8 @@ import math
 import os
 from pathlib import Path
 
-from yosort.errors import ConfigError
+from yosort.arguments import is_integer
+from yosort.errors import ConfigError, show
 
 #: Read in this order; the second is what BLAS, OpenMP and torch users set already.
 VARIABLES = ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS")
@@ -25,13 +26,12 @@ def resolve_num_threads(num_threads: int | None) -> int:
         ConfigError: the option or a variable is not an integer from 1 to MAX_THREADS.
     """
     if num_threads is not None:
-        whole = isinstance(num_threads, int) and not isinstance(num_threads, bool)
-        if not whole or not 1 <= num_threads <= MAX_THREADS:
+        if not is_integer(num_threads) or not 1 <= num_threads <= MAX_THREADS:
             raise ConfigError(
                 f"num_threads: wanted None or an integer from 1 to {MAX_THREADS}, "
-                f"got {num_threads!r}"
+                f"got {show(num_threads)}"
             )
-        return num_threads
+        return int(num_threads)
     for name in VARIABLES:
         text = os.environ.get(name, "").strip()
         if text:
@@ -39,7 +39,7 @@ def resolve_num_threads(num_threads: int | None) -> int:
             first = text.split(",")[0].strip()
             if not first.isdecimal() or not 1 <= int(first) <= MAX_THREADS:
                 raise ConfigError(
-                    f"{name}: wanted an integer from 1 to {MAX_THREADS}, got {text!r}"
+                    f"{name}: wanted an integer from 1 to {MAX_THREADS}, got {show(text)}"
                 )
             return int(first)
     return max(1, min(_usable_processors(), _quota(Path("/sys/fs/cgroup"))))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
-from yosort.errors import CheckpointError, InputError
+from yosort.arguments import check_choice, check_count, check_flag, check_path, is_integer
+from yosort.checkpoint.mapped import read_file, read_json, regular_size
+from yosort.errors import CheckpointError, InputError, show
 
+#: What truncation may cut of a pair.
+STRATEGIES = ("longest_first", "only_first", "only_second")
+NO_UNICODE = "wanted Unicode text, got one with lone surrogates: was it read as UTF-8?"
 _SPECIAL = (
     "mask_token",
     "pad_token",
@@ -43,11 +48,15 @@ class Tokenizer:
         *,
         token_types: bool = True,
     ) -> None:
+        if not isinstance(backend, tokenizers.Tokenizer):
+            raise InputError(f"backend: wanted a tokenizers.Tokenizer, got {show(backend)}")
+        if not isinstance(special_tokens, dict):
+            raise InputError(f"special_tokens: wanted tokens by role, got {show(special_tokens)}")
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
         self.special_tokens = special_tokens
-        self.token_types = token_types
+        self.token_types = check_flag("token_types", token_types)
         self._truncating: dict[tuple[int, int, str], Tokenizer] = {}
 
     @classmethod
@@ -57,24 +66,25 @@ class Tokenizer:
         Raises:
             CheckpointError: the folder holds neither, or one that cannot be read.
         """
-        names = _read_json(Path(folder, "tokenizer_config.json")).get("model_input_names")
+        where = check_path("folder", folder)
+        names = _read_fields(where / "tokenizer_config.json").get("model_input_names")
         token_types = not isinstance(names, list) or "token_type_ids" in names
-        path = Path(folder, "tokenizer.json")
-        if not path.exists() and Path(folder, "vocab.json").exists():
-            backend = _byte_bpe(Path(folder))
-            return cls(backend, _special_tokens(Path(folder), backend), token_types=token_types)
-        try:
-            # One call for the text: tokenizers reports a missing file and a broken one alike.
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        path = where / "tokenizer.json"
+        if os.path.exists(path):
+            text = read_file(path)
+            try:
+                backend = tokenizers.Tokenizer.from_buffer(text)
+            except Exception as error:  # tokenizers raises bare Exception
+                raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
+        elif os.path.exists(where / "vocab.json"):
+            backend = _byte_bpe(where)
+        else:
             raise CheckpointError(
                 f"{folder}: wanted tokenizer.json, or vocab.json and merges.txt, found neither; "
                 "transformers' AutoTokenizer writes a tokenizer.json: from_pretrained, then "
                 "save_pretrained"
-            ) from None
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-        return cls(backend, _special_tokens(Path(folder), backend), token_types=token_types)
+            )
+        return cls(backend, _special_tokens(where, backend), token_types=token_types)
 
     def encode(
         self, text: str | list[str], pair: str | None = None, *, add_special_tokens: bool = True
@@ -82,17 +92,20 @@ class Tokenizer:
         """Tokenize a text, a pair of texts, or a list of words.
 
         Raises:
-            InputError: a text that is no Unicode, as bytes read in a wrong encoding leave it.
+            InputError: no text, or one that is no Unicode, as bytes read in a wrong encoding leave
+                it.
         """
-        words = not isinstance(text, str)
+        words = isinstance(text, (list, tuple))
+        for part in (text,) if pair is None else (text, pair):
+            if not (_are_texts(part) if words else isinstance(part, str)):
+                raise InputError(f"wanted a text, or a list of words, got {show(part)}")
+        check_flag("add_special_tokens", add_special_tokens)
         try:
             return self.backend.encode(
                 text, pair, is_pretokenized=words, add_special_tokens=add_special_tokens
             )
-        except TypeError:
-            raise InputError(
-                "wanted Unicode text, got one with lone surrogates: was it read as UTF-8?"
-            ) from None
+        except (TypeError, UnicodeEncodeError):
+            raise InputError(NO_UNICODE) from None
 
     def truncating(self, max_tokens: int, stride: int, strategy: str) -> Tokenizer:
         """Return a copy that cuts at max_tokens; its encodings' `overflowing` are the rest.
@@ -102,6 +115,9 @@ class Tokenizer:
         Raises:
             InputError: windows of max_tokens that overlap by stride would not advance.
         """
+        check_count("max_tokens", max_tokens)
+        check_count("stride", stride, least=0)
+        check_choice("strategy", strategy, STRATEGIES)
         key = (max_tokens, stride, strategy)
         if key not in self._truncating:
             copy = Tokenizer(
@@ -119,17 +135,43 @@ class Tokenizer:
         return self._truncating[key]
 
     def join(self, tokens: Sequence[str]) -> str:
-        """Return tokens as the text that they spell."""
+        """Return tokens as the text that they spell.
+
+        Raises:
+            InputError: no list of texts.
+        """
+        if not _are_texts(tokens):
+            raise InputError(f"tokens: wanted a list of texts, got {show(tokens)}")
         decoder = self.backend.decoder
-        return str(decoder.decode(list(tokens))) if decoder is not None else " ".join(tokens)
+        try:
+            return str(decoder.decode(list(tokens))) if decoder is not None else " ".join(tokens)
+        except (TypeError, UnicodeEncodeError):
+            raise InputError(NO_UNICODE) from None
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """Return the text of ids."""
-        return str(self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens))
+        """Return the text of ids; those that the vocabulary lacks are left out.
+
+        Raises:
+            InputError: something that is no token id.
+        """
+        check_flag("skip_special_tokens", skip_special_tokens)
+        row = isinstance(ids, np.ndarray) and ids.ndim == 1
+        if not (row or isinstance(ids, (list, tuple, range))) or not all(map(_is_id, ids)):
+            raise InputError(f"ids: wanted a list of token ids, got {show(ids)}")
+        whole = [int(token) for token in ids]
+        return str(self.backend.decode(whole, skip_special_tokens=skip_special_tokens))
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of a token, or None if the vocabulary has no such token."""
-        found = self.backend.token_to_id(token)
+        """Return the id of a token, or None if the vocabulary has no such token.
+
+        Raises:
+            InputError: no text.
+        """
+        try:
+            found = self.backend.token_to_id(token)
+        except (TypeError, UnicodeEncodeError):
+            got = NO_UNICODE if isinstance(token, str) else f"wanted text, got {show(token)}"
+            raise InputError(f"token: {got}") from None
         return None if found is None else int(found)
 
     def id_of(self, role: str) -> int:
@@ -138,18 +180,26 @@ class Tokenizer:
         Raises:
             InputError: the tokenizer has none.
         """
-        token = self.special_tokens.get(role)
+        token = self.special_tokens.get(role) if isinstance(role, str) else None
         found = None if token is None else self.token_id(token)
         if found is None:
-            raise InputError(f"this model's tokenizer has no {role}")
+            raise InputError(f"this model's tokenizer has no {show(role)}")
         return found
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, (list, tuple)) and all(isinstance(text, str) for text in values)
+
+
+def _is_id(value: Any) -> bool:
+    return is_integer(value) and 0 <= value < 1 << 32
 
 
 def _byte_bpe(folder: Path) -> tokenizers.Tokenizer:
     """Build RoBERTa's tokenizer, which vocab.json and merges.txt imply, from those files."""
     from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
-    config = _read_json(folder / "tokenizer_config.json")
+    config = _read_fields(folder / "tokenizer_config.json")
     names = {
         "bos_token": "<s>",
         "pad_token": "<pad>",
@@ -157,12 +207,14 @@ def _byte_bpe(folder: Path) -> tokenizers.Tokenizer:
         "unk_token": "<unk>",
         "mask_token": "<mask>",
     }
-    for values in (_read_json(folder / "special_tokens_map.json"), config):
+    for values in (_read_fields(folder / "special_tokens_map.json"), config):
         for role in names:
             entry = values.get(role)
             content = entry.get("content") if isinstance(entry, dict) else entry
             if isinstance(content, str):
                 names[role] = content
+    for name in ("vocab.json", "merges.txt"):
+        regular_size(folder / name)  # the next line would wait for a pipe without end
     try:
         model = models.BPE.from_file(
             str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=names["unk_token"]
@@ -198,7 +250,7 @@ def _special_tokens(folder: Path, backend: tokenizers.Tokenizer) -> dict[str, st
     """Collect special tokens by role; the later file wins, as in transformers."""
     found: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        values = _read_json(folder / name)
+        values = _read_fields(folder / name)
         for role in _SPECIAL:
             entry = values.get(role)
             content = entry.get("content") if isinstance(entry, dict) else entry
@@ -213,11 +265,5 @@ def _special_tokens(folder: Path, backend: tokenizers.Tokenizer) -> dict[str, st
     return found
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    return values if isinstance(values, dict) else {}
+def _read_fields(path: Path) -> dict[str, Any]:
+    return read_json(path) if os.path.exists(path) else {}

@@ -86,7 +86,9 @@ def test_what_a_container_leaves(files: dict[str, str], kilobytes: int, tmp_path
 
 def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     assert host_memory(tmp_path) is None
-    check_memory(1 << 60, None, "cpu")
+    check_memory(1 << 46, None, "cpu")
+    with pytest.raises(DeviceError, match="cpu: the call needs at least"):
+        check_memory(1 << 60, None, "cpu")  # no machine has so much
 
 
 def test_what_fits_to_the_byte_is_let_through() -> None:

@@ -75,7 +75,7 @@ def test_special_tokens_are_those_of_the_files(tmp_path: Path) -> None:
     assert tokenizer.id_of("mask_token") == tokenizer.token_id("fox")
     config["mask_token"] = "[NOT THERE]"
     path.write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(yosort.InputError, match="no mask_token"):
+    with pytest.raises(yosort.InputError, match="no 'mask_token'"):
         Tokenizer.from_pretrained(tmp_path).id_of("mask_token")
 
 

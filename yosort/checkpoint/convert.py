@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yosort.arguments import check_choice, check_count, check_flag, check_path
 from yosort.checkpoint import original
 from yosort.checkpoint.atomic import replace_folder
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
@@ -107,13 +108,16 @@ def convert(
             or does not fit its config; or `out` cannot be written.
         ConfigError: the config is not one of a YOSO model.
     """
-    if dtype is not None and dtype not in (*DTYPES, INT8):
-        wanted = ", ".join([*DTYPES, INT8])
-        raise CheckpointError(f"dtype: wanted one of {wanted}, got {quote(dtype)}")
-    target = Path(os.path.realpath(out))
-    _check_target(target, overwrite)
-    path = Path(source)
-    if not path.is_file():
+    if dtype is not None:
+        check_choice("dtype", dtype, (*DTYPES, INT8), CheckpointError)
+    if config is not None and not isinstance(config, Mapping):
+        config = check_path("config", config)
+    if max_shard_size is not None:
+        check_count("max_shard_size", max_shard_size, error=CheckpointError)
+    target = Path(os.path.realpath(check_path("out", out)))
+    _check_target(target, check_flag("overwrite", overwrite, CheckpointError))
+    path = check_path("source", source)
+    if not os.path.isfile(path):
         path = resolve(
             source,
             revision=revision,

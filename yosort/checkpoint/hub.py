@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from yosort.arguments import check_flag
 from yosort.checkpoint.atomic import finish_files
 from yosort.checkpoint.shards import WEIGHT_FILES
 from yosort.checkpoint.stored import quote
@@ -64,6 +65,9 @@ def resolve(
             huggingface_hub is not installed; the repository, the revision or the network is not
             there.
     """
+    check_flag("local_files_only", local_files_only, CheckpointError)
+    if revision is not None and not isinstance(revision, str):
+        raise CheckpointError(f"revision: wanted a branch, tag or commit, got {quote(revision)}")
     try:
         path = Path(source)
         found = source != "" and path.exists()  # an empty name would be the current folder

@@ -33,7 +33,7 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         CheckpointError: it is missing, empty, no regular file, or cannot be mapped.
     """
-    size = _regular_size(path)
+    size = regular_size(path)
     if size == 0:
         raise CheckpointError(f"{path}: wanted a file of weights, got an empty file")
     try:
@@ -66,14 +66,22 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be read, is over 64 MB, or is not a JSON object.
     """
-    size = _regular_size(path)
-    if size > MAX_JSON_BYTES:
-        raise CheckpointError(f"{path}: wanted at most {MAX_JSON_BYTES} bytes of JSON, got {size}")
+    return parse_json(read_file(path), f"{path}")
+
+
+def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
+    """Read a regular file, of at most `limit` bytes.
+
+    Raises:
+        CheckpointError: it is missing, larger, no regular file, or cannot be read.
+    """
+    size = regular_size(path)
+    if size > limit:
+        raise CheckpointError(f"{path}: wanted at most {limit} bytes, got {size}")
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
-    return parse_json(data, f"{path}")
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
@@ -103,8 +111,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _regular_size(path: Path) -> int:
-    # A pipe or a device in a file's place would block or never end.
+def regular_size(path: Path) -> int:
+    """Return a file's size; a pipe or a device in its place would block or never end.
+
+    Raises:
+        CheckpointError: it is missing, or no regular file.
+    """
     try:
         info = os.stat(path)
     except (OSError, ValueError) as error:

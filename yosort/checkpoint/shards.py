@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from yosort.arguments import check_path
 from yosort.checkpoint.atomic import replace_file
 from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.mapped import read_json
@@ -42,8 +43,8 @@ def read_state(source: str | os.PathLike[str]) -> State:
     Raises:
         CheckpointError: no weights are there, or what is there cannot be read.
     """
-    path = Path(source)
-    return _read_folder(path) if path.is_dir() else _read_file(path)
+    path = check_path("source", source)
+    return _read_folder(path) if os.path.isdir(path) else _read_file(path)
 
 
 def _read_folder(folder: Path) -> State:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import CheckpointError
+from yosort.errors import CheckpointError, show
 
 Array = npt.NDArray[np.generic]
 
@@ -161,5 +161,6 @@ class State(Mapping[str, Array]):
 
 def quote(name: object) -> str:
     """Show text from a file in a message: on one line, printable, of bounded length."""
-    text = ascii(name)
+    text = ascii(name) if isinstance(name, str) else show(name)
+    text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 120 else f"{text[:117]}..."

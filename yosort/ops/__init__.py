@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yosort.errors import ConfigError, DeviceError
+import numpy as np
+
+from yosort.errors import ConfigError, DeviceError, show
 from yosort.ops import checks
 from yosort.ops.interface import Ops
 from yosort.ops.signs import hash_signs
@@ -56,31 +58,32 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     """
     if not isinstance(device, str) or not _is_device(device):
         raise ConfigError(
-            f'device: wanted "auto", "cpu", "cuda", "cuda:N" or "reference", got {device!r}'
+            f'device: wanted "auto", "cpu", "cuda", "cuda:N" or "reference", got {show(device)}'
         )
+    name = str(dtype) if isinstance(dtype, (str, np.dtype)) else ""  # a dtype of NumPy's will do
     # int8 is the CPU's alone, and "auto" need not look further.
-    if (device == "auto" and str(dtype) != "int8") or device.startswith("cuda"):
+    if (device == "auto" and name != "int8") or device.startswith("cuda"):
         found = _gpu(device)
         if found is not None:
             from yosort.ops.cuda import CudaOps
 
-            if str(dtype) not in GPU_TYPES:
-                wanted = " or ".join(f'"{name}"' for name in GPU_TYPES)
-                raise ConfigError(f"dtype: wanted {wanted} on a GPU, got {dtype!r}")
-            return CudaOps(*found, dtype=str(dtype))
+            if name not in GPU_TYPES:
+                wanted = " or ".join(f'"{known}"' for known in GPU_TYPES)
+                raise ConfigError(f"dtype: wanted {wanted} on a GPU, got {show(dtype)}")
+            return CudaOps(*found, dtype=name)
     if device == "reference":
-        if str(dtype) != "float32":
-            raise ConfigError(f'dtype: wanted "float32" of the reference, got {dtype!r}')
+        if name != "float32":
+            raise ConfigError(f'dtype: wanted "float32" of the reference, got {show(dtype)}')
         from yosort.ops.plain import PlainOps
 
         return PlainOps()
-    if str(dtype) not in CPU_TYPES:
-        wanted = " or ".join(f'"{name}"' for name in CPU_TYPES)
-        raise ConfigError(f"dtype: wanted {wanted} on the CPU, got {dtype!r}")
+    if name not in CPU_TYPES:
+        wanted = " or ".join(f'"{known}"' for known in CPU_TYPES)
+        raise ConfigError(f"dtype: wanted {wanted} on the CPU, got {show(dtype)}")
     with _compiled_part():
         from yosort.ops.cpu import CpuOps
         from yosort.ops.cpu_int8 import Int8Ops
-    if str(dtype) == "int8":
+    if name == "int8":
         return Int8Ops(num_threads)
     return CpuOps(num_threads)
 
@@ -136,7 +139,7 @@ def fast_hash(x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: An
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_fast_hash(x, signs, num_hash, hash_code_len, mask)
-    codes = _functions(x).fast_hash(x, signs, num_hash, hash_code_len)
+    codes = _functions(x).fast_hash(x, signs, int(num_hash), int(hash_code_len))
     return codes if mask is None else codes * (mask != 0)[..., None]
 
 
@@ -159,7 +162,7 @@ def gaussian_hash(
         InputError: shapes, sizes or values that do not fit.
     """
     checks.check_gaussian_hash(x, projection, num_hash, hash_code_len, mask)
-    codes = _functions(x).gaussian_hash(x, projection, num_hash, hash_code_len)
+    codes = _functions(x).gaussian_hash(x, projection, int(num_hash), int(hash_code_len))
     return codes if mask is None else codes * (mask != 0)[..., None]
 
 
@@ -192,7 +195,7 @@ def lsh_cumulation(
     """
     checks.check_lsh_cumulation(query_codes, key_codes, value, hash_code_len, query_mask, key_mask)
     return _functions(value).lsh_cumulation(
-        query_codes, key_codes, value, hash_code_len, query_mask, key_mask
+        query_codes, key_codes, value, int(hash_code_len), query_mask, key_mask
     )
 
 
@@ -225,7 +228,7 @@ def expected_attention(
     """
     checks.check_expected_attention(query, key, value, hash_code_len, query_mask, key_mask)
     return _functions(query).expected_attention(
-        query, key, value, hash_code_len, query_mask, key_mask
+        query, key, value, int(hash_code_len), query_mask, key_mask
     )
 
 

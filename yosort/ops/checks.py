@@ -9,6 +9,8 @@ import numpy as np
 from yosort.errors import InputError
 from yosort.ops.signs import check_hash_sizes, hash_dim, hash_parts
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kinds: str) -> None:
     """Raise InputError unless `array` has this many axes, these sizes and a dtype of `kinds`.
@@ -19,9 +21,11 @@ def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kind
         shape: per axis an exact size, or a name for an axis of any size.
         kinds: numpy's dtype kinds that will do, such as "f" or "iu".
     """
-    got = getattr(array, "shape", None)
-    if got is None:
+    if not isinstance(array, np.ndarray) and type(array).__module__.partition(".")[0] != "cupy":
         raise InputError(f"{name}: wanted an array, got {type(array).__name__}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"{name}: wanted a plain array, got a masked one; give its mask by itself")
+    got = array.shape
     fits = len(got) == len(shape) and all(
         not isinstance(want, int) or want == have for want, have in zip(shape, got, strict=True)
     )
@@ -32,6 +36,19 @@ def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kind
         names = {"f": "floating point", "i": "integer", "u": "unsigned", "b": "boolean"}
         wanted = " or ".join(names[k] for k in kinds)
         raise InputError(f"{name}: wanted {wanted} values, got dtype {array.dtype}")
+
+
+def check_finite(name: str, array: Any, largest: float = FLOAT32_MAX, mask: Any = None) -> None:
+    """Raise InputError unless |values| <= largest: no NaN, nothing that overflows on the way.
+
+    Rows that `mask` [batch, n] leaves out may hold anything.
+    """
+    rows = array if mask is None else array[mask != 0]
+    if rows.size and not float(abs(rows).max()) <= largest:
+        raise InputError(
+            f"{name}: wanted finite values of at most {largest:.3g}, for sums in float32; got NaN "
+            "or larger ones"
+        )
 
 
 def check_mask(name: str, mask: Any, batch: int, n: int) -> None:
@@ -48,12 +65,13 @@ def check_fast_hash(x: Any, signs: Any, num_hash: int, hash_code_len: int, mask:
     """Check the arguments of `fast_hash`."""
     check_array("x", x, ("batch", "n", "dim"), "f")
     batch, n, dim = x.shape
-    check_hash_sizes(num_hash, hash_code_len, dim)
+    num_hash, hash_code_len, dim = check_hash_sizes(num_hash, hash_code_len, dim)
     parts, width = hash_parts(num_hash, hash_code_len, dim), hash_dim(dim, hash_code_len)
     check_array("signs", signs, (batch, 3, parts, width), "i")
     if not bool((abs(signs) == 1).all()):
         raise InputError("signs: wanted only -1 and 1, got other values")
     check_mask("mask", mask, batch, n)
+    check_finite("x", x, FLOAT32_MAX / width**3, mask)  # each of three transforms sums `width`
 
 
 def check_gaussian_hash(
@@ -62,9 +80,12 @@ def check_gaussian_hash(
     """Check the arguments of `gaussian_hash`."""
     check_array("x", x, ("batch", "n", "dim"), "f")
     batch, n, dim = x.shape
-    check_hash_sizes(num_hash, hash_code_len, dim)
+    num_hash, hash_code_len, dim = check_hash_sizes(num_hash, hash_code_len, dim)
     check_array("projection", projection, (batch, dim, num_hash * hash_code_len), "f")
     check_mask("mask", mask, batch, n)
+    check_finite("projection", projection)
+    largest = float(abs(projection).max()) if projection.size else 0.0
+    check_finite("x", x, FLOAT32_MAX / max(1.0, largest * dim), mask)
 
 
 def check_lsh_cumulation(
@@ -76,7 +97,7 @@ def check_lsh_cumulation(
     check_array("key_codes", key_codes, (batch, "n", num_hash), "iu")
     n_key = key_codes.shape[1]
     check_array("value", value, (batch, n_key, "dim"), "f")
-    check_hash_sizes(num_hash, hash_code_len, value.shape[2])
+    hash_code_len = check_hash_sizes(num_hash, hash_code_len, value.shape[2])[1]
     for name, codes in (("query_codes", query_codes), ("key_codes", key_codes)):
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < 1 << hash_code_len:
             raise InputError(
@@ -85,6 +106,7 @@ def check_lsh_cumulation(
             )
     check_mask("query_mask", query_mask, batch, n_query)
     check_mask("key_mask", key_mask, batch, n_key)
+    check_finite("value", value, FLOAT32_MAX / max(1, n_key * num_hash), key_mask)
 
 
 def check_expected_attention(
@@ -99,8 +121,11 @@ def check_expected_attention(
     check_hash_sizes(1, hash_code_len, dim)
     check_mask("query_mask", query_mask, batch, n_query)
     check_mask("key_mask", key_mask, batch, n_key)
-    for name, rows in (("query", query), ("key", key)):
-        norm = (rows.astype(np.float64) ** 2).sum(axis=-1) ** 0.5
+    check_finite("value", value, FLOAT32_MAX / max(1, n_key), key_mask)
+    for name, rows, mask in (("query", query, query_mask), ("key", key, key_mask)):
+        check_finite(name, rows, mask=mask)
+        kept = rows if mask is None else rows[mask != 0]
+        norm = (kept.astype(np.float64) ** 2).sum(axis=-1) ** 0.5
         if bool((norm > 1.001).any()):
             raise InputError(
                 f"{name}: wanted rows of length at most 1 (L2-normalised), "

@@ -304,7 +304,8 @@ class Functional:
         batch, n, dim = x.shape
         if not batch or not n:
             return np.zeros((batch, n, functions.num_hash), np.int32)
-        rows = np.ascontiguousarray(x.transpose(1, 0, 2), np.float32).reshape(n, batch * dim)
+        with np.errstate(over="ignore"):  # what a mask leaves out may be beyond float32
+            rows = np.ascontiguousarray(x.transpose(1, 0, 2), np.float32).reshape(n, batch * dim)
         codes = self.ops._codes(rows, functions, slice(0, batch), hash_code_len)
         return np.ascontiguousarray(codes.transpose(0, 2, 1), np.int32)
 

@@ -7,12 +7,17 @@ keeps the ones that fewer would have had.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import InputError
+from yosort.arguments import check_count, is_integer
+from yosort.errors import DeviceError, InputError, show
+from yosort.memory import WORTH_ASKING, check_memory, host_memory
 
 Seed = int | Sequence[int]
 
@@ -38,15 +43,21 @@ def hash_signs(
 
     Raises:
         InputError: a count below 1, a hash_code_len outside 1 to 16, or a negative seed.
+        DeviceError: more functions than memory holds.
     """
-    check_hash_sizes(num_hash, hash_code_len, dim, heads)
+    num_hash, hash_code_len, dim = check_hash_sizes(num_hash, hash_code_len, dim)
+    heads = check_count("heads", heads)
     width = hash_dim(dim, hash_code_len)
     parts = hash_parts(num_hash, hash_code_len, dim)
     shape = (parts, heads, 3, width)
-    words = _philox(seed, "signs").random_raw(-(-int(np.prod(shape)) // 64))
-    bits = np.unpackbits(np.asarray(words, "<u8").view(np.uint8), bitorder="little")
-    signs = (bits[: int(np.prod(shape))].astype(np.int8) * 2 - 1).reshape(shape)
-    return np.ascontiguousarray(signs.transpose(1, 2, 0, 3))
+    count = math.prod(shape)
+    generator = _philox(seed, "signs")
+    with _room(2 * count):  # a byte a sign, and the same in order
+        words = generator.random_raw(-(-count // 64))
+        signs = np.unpackbits(np.asarray(words, "<u8").view(np.uint8), bitorder="little")[:count]
+        signs *= 2
+        signs -= 1  # 0 becomes 255, which is -1 as int8
+        return np.ascontiguousarray(signs.view(np.int8).reshape(shape).transpose(1, 2, 0, 3))
 
 
 def gaussian_projection(
@@ -59,37 +70,55 @@ def gaussian_projection(
         hash h. The first columns of a draw do not depend on `num_hash`.
 
     Raises:
-        InputError: as `hash_signs`.
+        InputError: as `hash_signs`, like DeviceError.
     """
-    check_hash_sizes(num_hash, hash_code_len, dim, heads)
+    num_hash, hash_code_len, dim = check_hash_sizes(num_hash, hash_code_len, dim)
+    heads = check_count("heads", heads)
     shape = (num_hash * hash_code_len, heads, dim)
-    count = int(np.prod(shape))
-    words = np.asarray(_philox(seed, "gaussian").random_raw(count + count % 2), np.uint64)
-    # 53 bits each; + 0.5 keeps the uniform inside (0, 1), where the logarithm is finite.
-    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
-    angle = 2.0 * np.pi * uniform[1::2]
-    normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(-1)
-    matrix = normal[:count].reshape(shape).transpose(1, 2, 0)
-    return np.ascontiguousarray(matrix, np.float32)
+    count = math.prod(shape)
+    generator = _philox(seed, "gaussian")
+    with _room(24 * count):  # the words, the uniform numbers and the normal ones
+        words = np.asarray(generator.random_raw(count + count % 2), np.uint64)
+        # 53 bits each; + 0.5 keeps the uniform inside (0, 1), where the logarithm is finite.
+        uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+        angle = 2.0 * np.pi * uniform[1::2]
+        normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(-1)
+        matrix = normal[:count].reshape(shape).transpose(1, 2, 0)
+        return np.ascontiguousarray(matrix, np.float32)
 
 
-def check_hash_sizes(num_hash: int, hash_code_len: int, dim: int, heads: int = 1) -> None:
-    """Raise InputError for sizes that no hash function has."""
-    sizes = (("num_hash", num_hash), ("dim", dim), ("heads", heads))
-    for name, value in sizes:
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name}: wanted an integer of at least 1, got {value!r}")
-    if not isinstance(hash_code_len, (int, np.integer)) or not 1 <= hash_code_len <= 16:
-        raise InputError(f"hash_code_len: wanted an integer from 1 to 16, got {hash_code_len!r}")
+def check_hash_sizes(num_hash: int, hash_code_len: int, dim: int) -> tuple[int, int, int]:
+    """Return the sizes as Python's integers; raise InputError if no hash function has them."""
+    sizes = check_count("num_hash", num_hash), check_count("dim", dim)
+    if not is_integer(hash_code_len) or not 1 <= hash_code_len <= 16:
+        raise InputError(
+            f"hash_code_len: wanted an integer from 1 to 16, got {show(hash_code_len)}"
+        )
+    return sizes[0], int(hash_code_len), sizes[1]
+
+
+@contextmanager
+def _room(needed: int) -> Iterator[None]:
+    """Raise DeviceError where so many bytes cannot be had: before the draw, or on the way."""
+    what = "a layer's hash functions need"
+    if needed >= WORTH_ASKING:
+        check_memory(needed, host_memory(), "cpu", what)
+    try:
+        yield
+    except MemoryError as error:
+        raise DeviceError(f"cpu: out of memory: {what} at least {needed} bytes") from error
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1
 
 
 def _philox(seed: Seed, purpose: str) -> np.random.Philox:
     """Return the generator of a seed: SeedSequence spreads (purpose, seed ...) over the key."""
-    words = [seed] if isinstance(seed, (int, np.integer)) else list(seed)
-    if not words or any(
-        not isinstance(w, (int, np.integer)) or isinstance(w, bool) or w < 0 for w in words
-    ):
-        raise InputError(f"seed: wanted a non-negative integer or several, got {seed!r}")
-    entropy = [int.from_bytes(purpose.encode(), "little"), *(int(w) for w in words)]
+    words: Any = [seed] if is_integer(seed) else seed
+    several = isinstance(words, (list, tuple, range)) or _is_row(words)
+    if not several or not len(words) or not all(is_integer(word) and word >= 0 for word in words):
+        raise InputError(f"seed: wanted a non-negative integer or several, got {show(seed)}")
+    entropy = [int.from_bytes(purpose.encode(), "little"), *(int(word) for word in words)]
     return np.random.Philox(np.random.SeedSequence(entropy))

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from yosort.arguments import check_choice
 from yosort.errors import ConfigError
 from yosort.pretrained import PretrainedModel
 from yosort.tokenizer import Tokenizer
@@ -54,10 +55,9 @@ def pipeline(
         ConfigError: no such task, or a model of another task.
         CheckpointError: the model or its tokenizer cannot be loaded.
     """
-    if task not in TASKS:
-        raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got {task!r}")
+    check_choice("task", task, TASKS, ConfigError)
     if model is None:
-        if task not in BUNDLED_TASKS and not options.get("allow_random_head"):
+        if task not in BUNDLED_TASKS and options.get("allow_random_head") is not True:
             raise ConfigError(
                 f"model: wanted one for {task}: a folder or hub id of a fine-tuned checkpoint; the "
                 f"bundled model knows {' and '.join(BUNDLED_TASKS)} (allow_random_head=True puts "

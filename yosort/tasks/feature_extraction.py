@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError
 from yosort.heads import YosoModel
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
@@ -50,11 +51,14 @@ class FeatureExtractionPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        if pooling not in POOLING:
-            raise InputError(f"pooling: wanted one of {', '.join(POOLING)}, got {pooling!r}")
+        options = {
+            "pooling": check_choice("pooling", pooling, POOLING),
+            "normalize": check_flag("normalize", normalize),
+            "arrays": check_flag("return_tensors", return_tensors),
+        }
         return self.answer(
             inputs,
-            {"pooling": pooling, "normalize": bool(normalize), "arrays": bool(return_tensors)},
+            options,
             batch_tokens=batch_tokens,
             progress=progress,
             overflow=overflow,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import InputError
+from yosort.arguments import check_count
+from yosort.errors import InputError, show
 from yosort.heads import YosoForMaskedLM
 from yosort.pretrained import PretrainedModel
-from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 from yosort.tokenizer import Tokenizer
 
@@ -139,6 +140,8 @@ class FillMaskPipeline(Pipeline):
 
     def _target_ids(self, targets: str | Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the ids of target words, each a single token with or without a leading space."""
+        if not isinstance(targets, (str, list, tuple, set, frozenset)):
+            raise InputError(f"targets: wanted a word, or several, got {show(targets)}")
         words = [targets] if isinstance(targets, str) else list(targets)
         if not words:
             raise InputError("targets: wanted at least one word, got none")
@@ -156,7 +159,7 @@ class FillMaskPipeline(Pipeline):
             if token is None:
                 pieces = self.tokenizer.encode(f" {word}", add_special_tokens=False).tokens
                 raise InputError(
-                    f"targets: wanted words of one token, got {word!r}, which is {pieces}"
+                    f"targets: wanted words of one token, got {show(word)}, which is {show(pieces)}"
                 )
             found.append(token)
         return np.unique(np.asarray(found, np.int64))

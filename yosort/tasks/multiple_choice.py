@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from yosort.errors import InputError
+from yosort.arguments import check_count
+from yosort.errors import InputError, show
 from yosort.heads import YosoForMultipleChoice
-from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 
 
@@ -60,7 +61,7 @@ class MultipleChoicePipeline(Pipeline):
         """See `Pipeline.prepare`."""
         no_stride(options, "multiple-choice")
         if not isinstance(value, dict) or value.keys() != {"prompt", "choices"}:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            got = show(list(value)) if isinstance(value, dict) else type(value).__name__
             raise InputError(f"wanted a dictionary of prompt and choices, got {got}")
         prompt, choices = value["prompt"], value["choices"]
         texts = [prompt, *choices] if isinstance(choices, (list, tuple)) else [None]

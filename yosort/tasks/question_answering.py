@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import InputError
+from yosort.arguments import check_count, check_flag, is_integer
+from yosort.errors import InputError, show
 from yosort.heads import YosoForQuestionAnswering
-from yosort.tasks.stream import Batch, Item, Pipeline, check_count, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
 
@@ -75,8 +76,10 @@ class QuestionAnsweringPipeline(Pipeline):
         if window > self.max_tokens:
             raise InputError(f"max_seq_len: wanted at most {self.max_tokens}, got {window}")
         stride = min(window // 2, 128) if doc_stride is None else doc_stride
-        if not isinstance(stride, int) or not 0 <= stride <= window:
-            raise InputError(f"doc_stride: wanted an integer from 0 to {window}, got {stride!r}")
+        if not is_integer(stride) or not 0 <= stride <= window:
+            raise InputError(
+                f"doc_stride: wanted an integer from 0 to {window}, got {show(stride)}"
+            )
         options = {
             "top_k": check_count("top_k", top_k),
             "window": window,
@@ -85,8 +88,8 @@ class QuestionAnsweringPipeline(Pipeline):
             "max_question_len": None
             if max_question_len is None
             else check_count("max_question_len", max_question_len),
-            "impossible": bool(handle_impossible_answer),
-            "align": bool(align_to_words),
+            "impossible": check_flag("handle_impossible_answer", handle_impossible_answer),
+            "align": check_flag("align_to_words", align_to_words),
         }
         result = self.answer(
             inputs,
@@ -102,12 +105,12 @@ class QuestionAnsweringPipeline(Pipeline):
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
         if not isinstance(value, dict) or value.keys() != {"question", "context"}:
-            got = sorted(value) if isinstance(value, dict) else type(value).__name__
+            got = show(list(value)) if isinstance(value, dict) else type(value).__name__
             raise InputError(f"wanted a dictionary of question and context, got {got}")
         question, context = value["question"], value["context"]
         for name, text in value.items():
             if not isinstance(text, str) or not text.strip():
-                raise InputError(f"{name}: wanted a text that is not empty, got {text!r}")
+                raise InputError(f"{name}: wanted a text that is not empty, got {show(text)}")
         count = len(self.tokenizer.encode(question, add_special_tokens=False).ids)
         limit = options["max_question_len"]
         if limit is not None and count > limit:
@@ -215,6 +218,7 @@ def _best_spans(
     Only that band of the n x n table of spans is made: [n, longest].
     """
     n = len(start)
+    longest = min(longest, n)
     padded = np.concatenate([end, np.zeros(longest - 1)])
     band = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded, longest)
     scores = band.reshape(-1)

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import ConfigError, InputError, YosortError
+from yosort.arguments import check_choice, check_count, check_flag
+from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.uncertainty import draw_seeds
 from yosort.tokenizer import Tokenizer
@@ -85,9 +86,11 @@ class Pipeline(ABC):
             raise ConfigError(
                 f"model: wanted a {self.model_class.__name__}, got {type(model).__name__}"
             )
-        found = tokenizer or model.tokenizer
+        found = model.tokenizer if tokenizer is None else tokenizer
         if found is None:
             raise ConfigError("tokenizer: wanted one, for the model was not loaded from a folder")
+        if not isinstance(found, Tokenizer):
+            raise ConfigError(f"tokenizer: wanted a Tokenizer of yosort's, got {show(found)}")
         self.model = model
         self.tokenizer = found
         self.max_tokens = model.config.max_position_embeddings
@@ -127,14 +130,10 @@ class Pipeline(ABC):
         on_error: str,
     ) -> Any:
         """Return the result of one input, a list for a list, an iterator for any other iterable."""
-        if not isinstance(batch_tokens, int) or isinstance(batch_tokens, bool) or batch_tokens < 1:
-            raise InputError(f"batch_tokens: wanted an integer of at least 1, got {batch_tokens!r}")
-        for name, value, known in (
-            ("overflow", overflow, OVERFLOW),
-            ("on_error", on_error, ON_ERROR),
-        ):
-            if value not in known:
-                raise InputError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
+        batch_tokens = check_count("batch_tokens", batch_tokens)
+        check_choice("overflow", overflow, OVERFLOW)
+        check_choice("on_error", on_error, ON_ERROR)
+        progress = check_flag("progress", progress)
         options = {**options, "overflow": overflow}
         if self.is_one(inputs):
             (result,) = self._stream([inputs], options, batch_tokens, on_error)
@@ -311,13 +310,6 @@ def no_stride(options: dict[str, Any], task: str) -> None:
         raise InputError(
             f"overflow: wanted 'error' or 'truncate' for {task}, which answers once a text"
         )
-
-
-def check_count(name: str, value: Any) -> int:
-    """Return a count of at least 1, or raise InputError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name}: wanted an integer of at least 1, got {value!r}")
-    return value
 
 
 def softmax(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from yosort.errors import InputError
+from yosort.arguments import check_choice, check_count
+from yosort.errors import InputError, show
 from yosort.heads import YosoForSequenceClassification
-from yosort.tasks.stream import Batch, Item, Pipeline, check_count, no_stride, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
@@ -54,11 +55,8 @@ class TextClassificationPipeline(Pipeline):
         one = top_k is _ONE_DICTIONARY
         if not one and top_k is not None:
             check_count("top_k", top_k)
-        if function_to_apply is not None and function_to_apply not in FUNCTIONS:
-            wanted = ", ".join(FUNCTIONS)
-            raise InputError(
-                f"function_to_apply: wanted one of {wanted}, got {function_to_apply!r}"
-            )
+        if function_to_apply is not None:
+            check_choice("function_to_apply", function_to_apply, FUNCTIONS)
         options = {"top_k": top_k, "one": one, "function": function_to_apply or self._usual()}
         result = self.answer(
             inputs,
@@ -83,9 +81,8 @@ class TextClassificationPipeline(Pipeline):
         no_stride(options, "text-classification")
         text, pair = value, None
         if isinstance(value, dict):
-            extra = sorted(value.keys() - {"text", "text_pair"})
-            if extra or "text" not in value:
-                raise InputError(f"wanted the keys text and text_pair, got {sorted(value)}")
+            if value.keys() - {"text", "text_pair"} or "text" not in value:
+                raise InputError(f"wanted the keys text and text_pair, got {show(list(value))}")
             text, pair = value["text"], value.get("text_pair")
         for part in (text, pair):
             if not isinstance(part, str) and (part is not None or part is text):

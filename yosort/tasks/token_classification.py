@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import InputError
+from yosort.arguments import check_choice, check_flag, is_integer
+from yosort.errors import InputError, show
 from yosort.heads import YosoForTokenClassification
-from yosort.tasks.stream import Batch, Item, Pipeline, softmax
+from yosort.tasks.stream import OVERFLOW, Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -65,16 +66,19 @@ class TokenClassificationPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        if aggregation_strategy not in STRATEGIES:
-            raise InputError(
-                f"aggregation_strategy: wanted one of {', '.join(STRATEGIES)}, "
-                f"got {aggregation_strategy!r}"
-            )
+        check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
+        check_choice("overflow", overflow, OVERFLOW)
+        check_flag("is_split_into_words", is_split_into_words)
+        if not isinstance(delimiter, str):
+            raise InputError(f"delimiter: wanted text, got {show(delimiter)}")
+        ignored = ["O"] if ignore_labels is None else ignore_labels
+        if isinstance(ignored, str) or not _are_texts(ignored):
+            raise InputError(f"ignore_labels: wanted a list of labels, got {show(ignored)}")
         if stride is not None:
             overflow = "stride"
-            if not isinstance(stride, int) or not 0 <= stride < self.max_tokens - 2:
+            if not is_integer(stride) or not 0 <= stride < self.max_tokens - 2:
                 raise InputError(
-                    f"stride: wanted an integer from 0 to {self.max_tokens - 3}, got {stride!r}"
+                    f"stride: wanted an integer from 0 to {self.max_tokens - 3}, got {show(stride)}"
                 )
         if overflow == "stride" and aggregation_strategy == "none":
             raise InputError(
@@ -85,7 +89,7 @@ class TokenClassificationPipeline(Pipeline):
             inputs = {"words": list(inputs)}  # one text, as a list of words
         options = {
             "strategy": aggregation_strategy,
-            "ignore": ["O"] if ignore_labels is None else list(ignore_labels),
+            "ignore": list(ignored),
             "stride": min(self.max_tokens // 4, 128) if stride is None else stride,
             "split": is_split_into_words,
             "delimiter": delimiter,
@@ -102,9 +106,9 @@ class TokenClassificationPipeline(Pipeline):
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
         if isinstance(value, dict) and options["split"]:
-            value = value["words"]
+            value = value.get("words")
         words = list(value) if options["split"] and isinstance(value, (list, tuple)) else None
-        if options["split"] and (words is None or not all(isinstance(w, str) for w in words)):
+        if options["split"] and (words is None or not _are_texts(words)):
             raise InputError(f"wanted a list of words, got {type(value).__name__}")
         if not options["split"] and not isinstance(value, str):
             raise InputError(f"wanted a text, got {type(value).__name__}")
@@ -208,6 +212,12 @@ class TokenClassificationPipeline(Pipeline):
             }
             for group in groups
         ]
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, (list, tuple, set, frozenset)) and all(
+        isinstance(value, str) for value in values
+    )
 
 
 def _surest(scores: npt.NDArray[np.float64]) -> float:

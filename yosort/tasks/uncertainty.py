@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import check_count
 from yosort.errors import ConfigError
 from yosort.pretrained import PretrainedModel
 
@@ -33,8 +34,7 @@ def draw_seeds(model: PretrainedModel, samples: Any, *, has_scores: bool) -> ran
     Raises:
         ConfigError: not a count, or several draws of what has no randomness or no scores.
     """
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise ConfigError(f"samples: wanted an integer of at least 1, got {samples!r}")
+    samples = check_count("samples", samples, error=ConfigError)
     if samples == 1:
         return None
     if not has_scores:

@@ -1,0 +1,57 @@
+"""Checks of arguments that many calls share: what a value must be, or an error that says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import CheckpointError, InputError, YosortError, show
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is a whole number, of Python's type or NumPy's; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_count(
+    name: str, value: Any, *, least: int = 1, error: type[YosortError] = InputError
+) -> int:
+    """Return an integer of at least `least`, or raise `error`."""
+    if not is_integer(value) or value < least:
+        raise error(f"{name}: wanted an integer of at least {least}, got {show(value)}")
+    return int(value)
+
+
+def check_flag(name: str, value: Any, error: type[YosortError] = InputError) -> bool:
+    """Return True or False, or raise `error`: "no" and [] would count as one of them."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise error(f"{name}: wanted True or False, got {show(value)}")
+    return bool(value)
+
+
+def check_choice(
+    name: str, value: Any, known: Collection[str], error: type[YosortError] = InputError
+) -> str:
+    """Return one of the `known` texts, or raise `error`."""
+    if not isinstance(value, str) or value not in known:
+        raise error(f"{name}: wanted one of {', '.join(known)}, got {show(value)}")
+    return value
+
+
+def check_path(name: str, value: Any, error: type[YosortError] = CheckpointError) -> Path:
+    """Return the path that a str or os.PathLike names, or raise `error`.
+
+    An empty name would be the current folder, as an unset variable leaves it.
+    """
+    try:
+        encoded = os.fsencode(os.fspath(value))
+        path = Path(value)
+    except (TypeError, ValueError) as failure:  # UnicodeEncodeError is a ValueError
+        raise error(f"{name}: wanted a path, got {show(value)}: {failure}") from None
+    if not encoded or b"\0" in encoded:
+        raise error(f"{name}: wanted a path, got {show(value)}")
+    return path
