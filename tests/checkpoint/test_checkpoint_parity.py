@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 
 from yosort.checkpoint import convert, read_state, to_canonical
+from yosort.checkpoint.unpickle import GLOBALS, loads
+from yosort.errors import CheckpointError
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 torch = pytest.importorskip("torch")
@@ -137,3 +140,62 @@ def test_casts_equal_theirs() -> None:
         cast = Tensor.of(kept).cast(short, name="w").bits
         wanted = torch.from_numpy(kept).to(dtype).view(torch.int16).numpy()
         np.testing.assert_array_equal(cast.view("i2"), wanted)
+
+
+def test_globals_are_some_of_those_that_torch_itself_lets_a_file_name() -> None:
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    theirs = set(_get_allowed_globals())
+    assert set(GLOBALS) < theirs
+    for name in theirs - set(GLOBALS):
+        module, _, attribute = name.rpartition(".")
+        with pytest.raises(CheckpointError, match=re.escape(f"names '{name}'")):
+            loads(b"\x80\x02c" + f"{module}\n{attribute}\n.".encode())
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_globals_suffice_for_every_tensor_that_a_model_may_hold(
+    tmp_path: Path, protocol: int
+) -> None:
+    """All dtypes that we read, views, ties, parameters, buffers, and what training adds to them."""
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    tied = torch.nn.Parameter(torch.ones(2, 2), requires_grad=False)
+    state = {**module.state_dict(), **dict(module.named_parameters(prefix="p")), "a": tied}
+    state |= {"b": tied, "view": module[0].weight.T, "row": torch.arange(6)[2:4]}
+    dtypes = [
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "bool",
+    ]
+    state |= {name: torch.ones(3, dtype=getattr(torch, name)) for name in dtypes}
+    training = {"state_dict": state, "epoch": 3, "loss": 0.5, "name": "yoso", "betas": (0.9, None)}
+    for number, content in enumerate((state, training)):
+        path = tmp_path / f"{number}.bin"
+        torch.save(content, path, pickle_protocol=protocol)
+        read = read_state(path)
+        assert set(read) == set(state)
+        for name, tensor in state.items():
+            np.testing.assert_array_equal(read[name], bits(tensor).astype(read[name].dtype))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "named"),
+    [
+        (torch.ones(2, dtype=torch.complex64), "torch.ComplexFloatStorage"),
+        (torch.ones(2).to(torch.float8_e5m2), "torch._utils._rebuild_tensor_v3"),
+        (torch.eye(2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
+        (torch.ones(2, device="meta"), "torch._utils._rebuild_meta_tensor_no_storage"),
+    ],
+    ids=str,
+)
+def test_other_tensors_are_refused_by_name(tmp_path: Path, tensor: Any, named: str) -> None:
+    torch.save({"a": tensor}, tmp_path / "x.bin")
+    with pytest.raises(CheckpointError, match=re.escape(f"refused: its pickle names '{named}'")):
+        read_state(tmp_path / "x.bin")
