@@ -109,6 +109,10 @@ def test_costs_are_recovered_from_times_that_follow_them() -> None:
         (TEXTS, {"seeds": 0}, "seeds: wanted"),
         (TEXTS, {"limit": 0}, "limit: wanted"),
         (TEXTS, {"device": "cpu"}, "yet to load"),
+        ("one text", {}, "inputs: wanted several, such as a list, got 'one text'"),
+        ({"text": "one"}, {}, "inputs: wanted several"),
+        (TEXTS, {"num_hashes": "88"}, "num_hashes: wanted several"),
+        (TEXTS, {"num_hashes": 8}, "num_hashes: wanted several"),
         (["a", 3], {}, r"inputs\[1\]: wanted a text"),
     ],
 )

@@ -19,7 +19,9 @@ from yosort import (
     YosoConfig,
     YosortError,
 )
-from yosort.checkpoint import read_state, write_state
+from yosort.checkpoint import convert, read_state, write_state
+from yosort.errors import show
+from yosort.tokenizer import Tokenizer
 
 CONFIG = YosoConfig(
     vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -60,8 +62,16 @@ IDS = np.array([[1, 2, 3], [4, 5, 6]])
         ({"inputs_embeds": np.full((1, 2, 16), np.nan)}, r"inputs_embeds\[0, 0\]: .* NaN"),
         ({"inputs_embeds": np.full((1, 2, 16), 1e300)}, r"\[0, 0\]: wanted .* in float32"),
         ({"inputs_embeds": np.full((1, 2, 16), 1j)}, "inputs_embeds: wanted numbers"),
+        # Squares of more overflow: layer normalisation would make zeros of it.
+        ({"inputs_embeds": np.full((1, 2, 16), 1e19)}, r"at most 2\.3e\+18, whose squares"),
+        ({"input_ids": np.ma.masked_array(IDS, IDS > 2)}, "input_ids: wanted a plain array"),
         ({"input_ids": IDS, "head_mask": [1, 1, 1]}, r"head_mask: wanted numbers of shape \[2\]"),
         ({"input_ids": IDS, "head_mask": [1, np.inf]}, "head_mask: wanted finite"),
+        ({"input_ids": IDS, "head_mask": [1, 1e300]}, "head_mask: wanted finite values in float32"),
+        ({"input_ids": IDS, "return_dict": "no"}, "return_dict: wanted True or False, got 'no'"),
+        ({"input_ids": IDS, "output_attentions": IDS}, r"output_attentions: .*, got array\(\[\["),
+        ({"input_ids": IDS, "output_hidden_states": 1}, "output_hidden_states: wanted True or"),
+        ({"input_ids": IDS, "seed": np.array(1)}, r"seed: wanted a non-.*, got array\(1\)"),
         ({"input_ids": IDS, "num_hash": 0}, "num_hash: wanted None or an integer of at least 1"),
         ({"input_ids": IDS, "seed": -1}, "seed: wanted a non-negative integer, got -1"),
     ],
@@ -203,7 +213,46 @@ def test_a_config_of_another_type() -> None:
         yosort.YosoModel(CONFIG.to_dict())  # type: ignore[arg-type]
 
 
+NO_PATHS = [None, 3, b"\xff", "", "a\0b", "\ud800", ["a"], IDS]
+
+
+@pytest.mark.parametrize("path", NO_PATHS, ids=ascii)
+def test_what_is_no_path(path: Any) -> None:
+    """An empty one would be the current folder."""
+    for call in (
+        MODEL.save_pretrained,
+        CONFIG.save,
+        YosoConfig.from_pretrained,
+        yosort.load,
+        yosort.YosoModel.from_pretrained,
+        Tokenizer.from_pretrained,
+        read_state,
+        lambda path: convert(path, "out"),
+        lambda path: convert("in", path),
+    ):
+        with pytest.raises((CheckpointError, ConfigError), match=r"wanted a |no such folder"):
+            call(path)
+
+
+def test_values_in_messages_are_short_whatever_they_are() -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    for value in (deep, 10**5000, Mute(), "x" * 10**6, list(range(10**6)), np.zeros((99, 99))):
+        text = show(value)
+        assert len(text) < 200
+        assert "\n" not in text
+        with pytest.raises(ConfigError, match="attention: wanted None"):
+            MODEL.with_attention(value)  # type: ignore[arg-type]
+
+
 def test_more_hashes_than_memory_holds() -> None:
+    with pytest.raises(DeviceError, match="hash functions need at least 4611686018"):
+        yosort.YosoModel(CONFIG, device="cpu", attention="sampled", num_hash=10**400)
     for call in (
         lambda: yosort.YosoModel(CONFIG, device="cpu", attention="sampled", num_hash=10**14),
         lambda: yosort.YosoModel(CONFIG, device="cpu", attention="sampled")(IDS, num_hash=10**14),

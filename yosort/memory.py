@@ -71,6 +71,7 @@ def check_memory(
         available = ADDRESSES
     if needed <= available + SLACK:
         return
+    needed = min(needed, 1 << 62)  # still "at least", and a float holds it
     hint = "; smaller batches or shorter texts need less" if what == "the call needs" else ""
     raise DeviceError(
         f"{device}: {what} at least {needed / 1e9:.2f} GB of memory, "

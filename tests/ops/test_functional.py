@@ -297,8 +297,62 @@ def test_signs_never_change_between_versions() -> None:
                                            key_mask=np.full((1, 2), 2)),
             "key_mask: wanted zeros and ones, got 2",
         ),
+        (
+            lambda: ops.fast_hash(np.full((1, 2, 8), np.nan), np.ones((1, 3, 1, 8), np.int8),
+                                  num_hash=1, hash_code_len=4),
+            "x: wanted finite values",  # a comparison would make a code of it
+        ),
+        (
+            lambda: ops.fast_hash(np.full((1, 2, 8), 1e36, "f4"), np.ones((1, 3, 1, 8), np.int8),
+                                  num_hash=1, hash_code_len=4),
+            r"x: wanted finite values of at most 6.65e\+35",  # 8 * 8 * 8 times more overflow
+        ),
+        (
+            lambda: ops.gaussian_hash(draw(0, 1, 2, 8), np.full((1, 8, 4), np.inf),
+                                      num_hash=1, hash_code_len=4),
+            "projection: wanted finite values",
+        ),
+        (
+            lambda: ops.lsh_cumulation(np.zeros((1, 2, 1), int), np.zeros((1, 2, 1), int),
+                                       np.full((1, 2, 3), 1e300), hash_code_len=4),
+            "value: wanted finite values",
+        ),
+        (
+            lambda: ops.lsh_cumulation(memoryview(np.zeros((1, 2, 1), int)),
+                                       np.zeros((1, 2, 1), int), draw(0, 1, 2, 3), hash_code_len=4),
+            "query_codes: wanted an array, got memoryview",
+        ),
+        (lambda: ops.hash_signs(1, True, 8, heads=1, seed=0), "hash_code_len: wanted"),
+        (lambda: ops.hash_signs(1, 4, 8, heads=1, seed=[[1]]), "seed: wanted"),
+        (lambda: ops.hash_signs(1, 4, 8, heads=1, seed={}), "seed: wanted"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_named(call: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_masked_rows_may_hold_anything() -> None:
+    x, mask = draw(0, 1, 3, 8), np.array([[1, 0, 1]])
+    wild = x.astype(np.float64)
+    wild[0, 1] = [np.nan, np.inf, 1e300, 0, 0, 0, 0, 0]
+    signs = ops.hash_signs(2, 4, 8, heads=1, seed=0)
+    codes = [
+        ops.fast_hash(rows, signs, num_hash=2, hash_code_len=4, mask=mask) for rows in (x, wild)
+    ]
+    np.testing.assert_array_equal(*codes)
+    sums = [
+        ops.lsh_cumulation(codes[0], codes[0], rows, hash_code_len=4, key_mask=mask)
+        for rows in (x, wild)
+    ]
+    np.testing.assert_array_equal(*sums)
+
+
+def test_sizes_of_numpys_small_types_do_not_wrap_around() -> None:
+    codes = np.full((1, 2, 1), 300)
+    value = draw(0, 1, 2, 3)
+    got = ops.lsh_cumulation(codes, codes, value, hash_code_len=np.int8(9))
+    np.testing.assert_array_equal(got, ops.lsh_cumulation(codes, codes, value, hash_code_len=9))
+    sizes = {"heads": 2, "seed": 0}
+    got = ops.hash_signs(np.uint8(200), np.int8(9), np.int8(100), **sizes)
+    np.testing.assert_array_equal(got, ops.hash_signs(200, 9, 100, **sizes))

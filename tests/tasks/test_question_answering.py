@@ -34,6 +34,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ({"question": "a", "context": "b", "max_seq_len": 65}, "max_seq_len: wanted at most 64"),
         ({"question": "a", "context": "b", "max_question_len": "x"}, "max_question_len: wanted"),
         ({"question": "a b c", "context": "b", "max_question_len": 2}, "at most 2 tokens, got 3"),
+        ({"question": "a", "context": "b", "align_to_words": "no"}, "align_to_words: wanted True"),
+        ({"inputs": {3: "a", "context": "b"}}, r"got \[3, 'context'\]"),
         ({"question": "a", "context": "b", "doc_stride": -1}, "doc_stride: wanted"),
         ({"question": "a b c", "context": "d", "max_seq_len": 6}, "no room in a window of 6"),
     ],
@@ -42,6 +44,11 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_what_does_not_fit_is_named(answer: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(yosort.InputError, match=message):
         answer(**arguments)
+
+
+def test_an_answer_is_at_most_the_text_however_long_it_may_be(answer: Any) -> None:
+    asked = {"question": "Who?", "context": "a dog barks at the moon", "top_k": 50}
+    assert answer(**asked, max_answer_len=10**15) == answer(**asked, max_answer_len=64)
 
 
 def test_a_long_context_is_read_whole_refused_or_cut_and_said_so(answer: Any) -> None:
