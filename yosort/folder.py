@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_model(
             if source is not None and source.resolve() != target.resolve():
                 for name in TOKENIZER_FILES:
                     if (source / name).is_file():
-                        (new / name).write_bytes((source / name).read_bytes())
+                        shutil.copyfile(source / name, new / name)
             written = {path.name for path in new.iterdir()}
         remove_stale(target, written)
     except OSError as error:

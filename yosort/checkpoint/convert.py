@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,7 +146,7 @@ def convert(
             for name in TOKENIZER_FILES:
                 if (folder / name).is_file():
                     # The bytes alone: a cache's files may be read-only.
-                    (new / name).write_bytes((folder / name).read_bytes())
+                    shutil.copyfile(folder / name, new / name)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written: {error}") from error
     return Path(out)
