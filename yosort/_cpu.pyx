@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3
 """Attention on the CPU: hash, cumulation, expectation and convolution over packed texts.
 
 Heads stand side by side in the columns of q, k and v; `offsets` cut the rows into texts. Work is

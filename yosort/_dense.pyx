@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3
 """Linear maps, the rest of a layer, layer normalisation: numpy arrays to the kernels of simd/.
 
 Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.

@@ -19,6 +19,12 @@ from math import prod
 
 import numpy as np
 
+
+cdef extern from "simd/guard.h":
+    Py_ssize_t YS_GUARD
+    void ys_guard(const void *start, size_t size)
+
+
 #: Bytes below which malloc keeps its memory by itself.
 SMALL = 64 << 10
 #: Blocks that are kept at most; a layer takes about eight.
@@ -130,6 +136,8 @@ cdef class _Call:
 
 def on_a_cache_line(Py_ssize_t size):
     """Return `size` uninitialised bytes that start on a cache line."""
-    whole = np.empty(size + CACHE_LINE, np.uint8)
+    whole = np.empty(size + CACHE_LINE + YS_GUARD, np.uint8)
     skip = -whole.ctypes.data % CACHE_LINE
-    return whole[skip : skip + size]
+    end = skip + size
+    ys_guard(<void *><size_t>(whole.ctypes.data + end), whole.nbytes - end)
+    return whole[skip:end]
