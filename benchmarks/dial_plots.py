@@ -39,6 +39,7 @@ def draw(report: dict[str, Any], beside: Path) -> list[Path]:
 def draw_one(task: str, rows: dict[str, Any], seconds: dict[str, Any]) -> Any:
     """Return the figure of one model in one dtype: quality over num_hash, difference over time."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     quality, price = figure.subplots(1, 2)
@@ -60,6 +61,9 @@ def draw_one(task: str, rows: dict[str, Any], seconds: dict[str, Any]) -> Any:
     quality.set_xticks(numbers, counts)
     quality.set(xlabel="num_hash; dotted: expectation", ylabel=f"{TASKS[task]}, %")
     price.set_xscale("log")
+    price.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    price.xaxis.set_major_formatter("{x:g}")
+    price.xaxis.set_minor_locator(NullLocator())
     price.set(
         xlabel="ms a text (8 to 256 hashes); dotted: expectation",
         ylabel="answers that differ from the expectation's, %",
