@@ -29,7 +29,8 @@ cdef extern from "simd/guard.h":
 SMALL = 64 << 10
 #: Blocks that are kept at most; a layer takes about eight.
 KEPT = 16
-CACHE_LINE = 64
+cdef enum:
+    CACHE_LINE = 64
 
 
 cdef class Workspace:
@@ -137,7 +138,8 @@ cdef class _Call:
 def on_a_cache_line(Py_ssize_t size):
     """Return `size` uninitialised bytes that start on a cache line."""
     whole = np.empty(size + CACHE_LINE + YS_GUARD, np.uint8)
-    skip = -whole.ctypes.data % CACHE_LINE
-    end = skip + size
-    ys_guard(<void *><size_t>(whole.ctypes.data + end), whole.nbytes - end)
-    return whole[skip:end]
+    # Asked for once: numpy makes an object for it each time, and small arrays are many.
+    cdef size_t start = whole.ctypes.data
+    cdef Py_ssize_t skip = <Py_ssize_t>(-start % CACHE_LINE)
+    ys_guard(<void *>(start + skip + size), CACHE_LINE + YS_GUARD - skip)
+    return whole[skip : skip + size]
