@@ -60,8 +60,8 @@ def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]
     qkv = cupy.asarray(rng.standard_normal((n, 3 * hidden), np.float32).astype(dtype))
     query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
     signs = hash_signs(num_hash, CODE_LEN, DIM, heads=HEADS, seed=0)
-    codes = ops.attention.hadamard_hash(query, key, signs, num_hash, CODE_LEN)
-    sums = ops.attention.cumulate(*codes, value, heads)
+    codes = ops.kernels.hadamard_hash(query, key, signs, num_hash, CODE_LEN)
+    sums = ops.kernels.cumulate(*codes, value, heads)
     functions = HashFunctions(num_hash, signs=signs)
     vector = cupy.ones(hidden, np.float32)
     norm = LayerNorm(vector, vector, 1e-12)
@@ -73,12 +73,12 @@ def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]
         (
             "hadamard_hash",
             2 * n * hidden * item + all_codes,
-            lambda: ops.attention.hadamard_hash(query, key, signs, num_hash, CODE_LEN),
+            lambda: ops.kernels.hadamard_hash(query, key, signs, num_hash, CODE_LEN),
         ),
         (
             "lsh_cumulation",
             n * hidden * item + all_codes + sums.nbytes,
-            lambda: ops.attention.cumulate(*codes, value, heads),
+            lambda: ops.kernels.cumulate(*codes, value, heads),
         ),
         (
             "sampled attention, whole",

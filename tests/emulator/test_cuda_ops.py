@@ -72,7 +72,7 @@ def test_codes_are_the_cpus_bit_for_bit(cupy: ModuleType, shape: Any, any_order:
     assert functions.signs is not None
     gpu = CudaOps(cupy)
     query, key, _ = split(cupy.asarray(qkv))
-    got = gpu.attention.hadamard_hash(
+    got = gpu.kernels.hadamard_hash(
         query, key, functions.signs, functions.num_hash, heads.hash_code_len
     )
     cpu = CpuOps(1)

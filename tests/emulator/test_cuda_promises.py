@@ -101,7 +101,7 @@ def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None
     turing.compute_capability = "75"
     monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
     ops = CudaOps(fake_cupy)
-    ops.attention.device = turing
+    ops.kernels.device = turing
     np.testing.assert_allclose(attend(ops, "sampled", qkv, heads), wanted, rtol=0, atol=1e-6)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
         attend(CudaOps(fake_cupy), "sampled", qkv, heads)
@@ -112,12 +112,12 @@ def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatc
     matrix = gaussian_projection(7, 5, 4, heads=3, seed=2)
     functions = HashFunctions(7, projection=matrix)
     x = fake_cupy.asarray(qkv)[:, :12]
-    whole = CudaOps(fake_cupy).attention.gaussian_codes(x, functions, 5).get()
+    whole = CudaOps(fake_cupy).kernels.gaussian_codes(x, functions, 5).get()
     wanted = CpuOps(1)._codes(qkv[:, :12], functions, slice(0, 3), heads.hash_code_len)
     np.testing.assert_array_equal(whole, wanted)
     for heads_at_once in (1, 2):
         monkeypatch.setattr(cuda_attention, "PROJECTED_BYTES", heads_at_once * 4 * 10 * 35)
-        parts = CudaOps(fake_cupy).attention.gaussian_codes(x, functions, 5).get()
+        parts = CudaOps(fake_cupy).kernels.gaussian_codes(x, functions, 5).get()
         np.testing.assert_array_equal(parts, whole)
 
 
@@ -126,7 +126,7 @@ def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
     place, ops = fake_cupy.asarray, CudaOps(fake_cupy)
     heads = heads_of([len(value)], 1, code_len)
     both = place(codes[None].astype(np.uint16))
-    return ops.attention.cumulate(both, both, place(value), heads).get().sum(axis=0)
+    return ops.kernels.cumulate(both, both, place(value), heads).get().sum(axis=0)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
     assert functions.signs is not None
     query, key, _ = split(cupy.asarray(qkv))
     gpu, cpu = CudaOps(cupy), CpuOps()
-    got = gpu.attention.hadamard_hash(
+    got = gpu.kernels.hadamard_hash(
         query, key, functions.signs, functions.num_hash, heads.hash_code_len
     )
     for codes, rows in zip(got, split(qkv)[:2], strict=True):
@@ -110,9 +110,7 @@ def test_slow_hash_codes_differ_only_within_rounding() -> None:
     functions = functions_of(shape, fast=False)
     x = split(qkv)[0]
     got = (
-        CudaOps(cupy)
-        .attention.gaussian_codes(cupy.asarray(x), functions, heads.hash_code_len)
-        .get()
+        CudaOps(cupy).kernels.gaussian_codes(cupy.asarray(x), functions, heads.hash_code_len).get()
     )
     wanted = CpuOps()._codes(x, functions, slice(0, heads.count), heads.hash_code_len)
     assert (got != wanted).mean() < 1e-4

@@ -32,14 +32,18 @@ class Resident:
         prepare: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
     ) -> Any:
         """Return prepare(array) on the device."""
-        stream = self.xp.cuda.get_current_stream()
-        key = (stream.ptr, prepare, array.dtype, array.shape, array.tobytes())
+        key = (
+            self.xp.cuda.get_current_stream().ptr,
+            prepare,
+            array.dtype,
+            array.shape,
+            array.tobytes(),
+        )
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        placed = self.xp.asarray(prepare(array))
-        stream.synchronize()
+        placed = place(self.xp, prepare(array))
         with self._lock:
             self._kept[key] = placed
             while len(self._kept) > KEPT:
@@ -53,6 +57,13 @@ class Resident:
     def __len__(self) -> int:
         """How many copies are kept."""
         return len(self._kept)
+
+
+def place(cupy: Any, array: npt.NDArray[Any]) -> Any:
+    """Return a host array on the current device, there for every stream."""
+    placed = cupy.asarray(np.ascontiguousarray(array))
+    cupy.cuda.get_current_stream().synchronize()
+    return placed
 
 
 def _as_int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
 from yosort.kernels.launch import ACTIVATION_NUMBERS, Launcher
-from yosort.kernels.resident import Resident
+from yosort.kernels.resident import Resident, place
 from yosort.ops.cuda_attention import AttentionKernels, stride_of
 from yosort.ops.interface import (
     Array,
@@ -43,7 +43,7 @@ class CudaOps:
         self._device = cupy.cuda.Device(index)
         self._launch = Launcher(cupy, self.dtype)
         self._resident = Resident(cupy)
-        self.attention = AttentionKernels(
+        self.kernels = AttentionKernels(
             cupy, self._device, self._launch, self._resident, self.dtype
         )
 
@@ -68,10 +68,7 @@ class CudaOps:
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
-        placed = self.xp.asarray(np.ascontiguousarray(array))
-        # Weights serve other streams as well.
-        self.xp.cuda.get_current_stream().synchronize()
-        return placed
+        return place(self.xp, array)
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
@@ -173,7 +170,7 @@ class CudaOps:
 
     def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
         """See `Ops.expected_attention`."""
-        kernels = self.attention
+        kernels = self.kernels
         sums = kernels.expectation(
             query,
             kernels.inverse_norms(query, heads.count),
@@ -188,7 +185,7 @@ class CudaOps:
         self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
     ) -> Array:
         """See `Ops.sampled_attention`."""
-        kernels = self.attention
+        kernels = self.kernels
         if functions.signs is not None:
             codes = kernels.hadamard_hash(
                 query, key, functions.signs, functions.num_hash, heads.hash_code_len

@@ -18,7 +18,7 @@ class CudaFunctional:
 
     def __init__(self, cupy: Any) -> None:
         self.xp = cupy
-        self.kernels = CudaOps(cupy, cupy.cuda.Device().id).attention
+        self.kernels = CudaOps(cupy, cupy.cuda.Device().id).kernels
 
     def fast_hash(self, x: Array, signs: Array, num_hash: int, hash_code_len: int) -> Array:
         """Return int32 [batch, n, num_hash]."""
