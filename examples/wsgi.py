@@ -38,7 +38,7 @@ def respond(environ: dict[str, Any]) -> tuple[str, Any]:
         return "413 Content Too Large", {"detail": f"wanted at most {MAX_BYTES} bytes"}
     try:
         texts = json.loads(environ["wsgi.input"].read(int(length)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return "400 Bad Request", {"detail": f"wanted JSON: {error}"}
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return "400 Bad Request", {"detail": "wanted a JSON list of texts"}

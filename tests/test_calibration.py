@@ -109,7 +109,7 @@ def test_costs_are_recovered_from_times_that_follow_them() -> None:
         (TEXTS, {"seeds": 0}, "seeds: wanted"),
         (TEXTS, {"limit": 0}, "limit: wanted"),
         (TEXTS, {"device": "cpu"}, "yet to load"),
-        ("one text", {}, "inputs: wanted several, such as a list, got 'one text'"),
+        ("one text", {}, "inputs: wanted several values, such as a list, got 'one text'"),
         ({"text": "one"}, {}, "inputs: wanted several"),
         (TEXTS, {"num_hashes": "88"}, "num_hashes: wanted several"),
         (TEXTS, {"num_hashes": 8}, "num_hashes: wanted several"),
@@ -154,3 +154,9 @@ def test_a_plot_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(yosort.InputError, match="pip install matplotlib"):
         FOUND.plot(tmp_path / "dial.svg")
     assert "use the expectation" in FOUND.table()
+
+
+def test_an_error_of_the_inputs_iterator_is_its_own(tmp_path: Path) -> None:
+    model = make(tmp_path / "m", "YosoForMaskedLM")
+    with pytest.raises(ZeroDivisionError):
+        calibrate(model, (str(1 // n) for n in (1, 0)))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +124,14 @@ def test_anything_else_is_a_config_error(values: dict[str, object]) -> None:
     except ConfigError:
         return
     assert YosoConfig.from_dict(config.to_dict()) == config
+
+
+def test_label_maps_of_numpy_and_of_json() -> None:
+    config = YosoConfig(id2label=dict(enumerate(np.unique([3, 4]))))
+    assert config.id2label == {0: "3", 1: "4"}
+    config = YosoConfig(id2label={np.int64(0): "a", np.int64(1): "b"}, label2id={"a": 0.0, "b": 1})
+    assert config.id2label == {0: "a", 1: "b"}
+    assert config.label2id == {"a": 0, "b": 1}
+    for wrong in ({0.5: "a"}, {0: object()}, {None: "a"}):
+        with pytest.raises(ConfigError, match="id2label: wanted an object of names"):
+            YosoConfig(id2label=wrong)

@@ -295,3 +295,10 @@ def test_a_checkout_without_its_compiled_part(monkeypatch: pytest.MonkeyPatch) -
     signs = yosort.ops.hash_signs(1, 4, 8, heads=1, seed=0)
     with pytest.raises(DeviceError, match="lacks its compiled part"):
         yosort.ops.fast_hash(np.ones((1, 2, 8)), signs, num_hash=1, hash_code_len=4)
+
+
+@pytest.mark.parametrize("flag", [True, np.True_])
+def test_a_random_head_that_is_asked_for(flag: Any) -> None:
+    assert yosort.pipeline("text-classification", device="cpu", allow_random_head=flag)("a")
+    with pytest.raises(ConfigError, match="allow_random_head: wanted True or False, got 1"):
+        yosort.pipeline("text-classification", allow_random_head=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,15 @@ def check_count(
     return int(value)
 
 
-def check_flag(name: str, value: Any, error: type[YosortError] = InputError) -> bool:
-    """Return True or False, or raise `error`: "no" and [] would count as one of them."""
+def check_flag(
+    name: str, value: Any, error: type[YosortError] = InputError, *, unset: bool | None = None
+) -> bool:
+    """Return True or False, or raise `error`: "no" and [] would count as one of them.
+
+    Where `unset` is given, None stands for it.
+    """
+    if value is None and unset is not None:
+        return unset
     if not isinstance(value, (bool, np.bool_)):
         raise error(f"{name}: wanted True or False, got {show(value)}")
     return bool(value)
@@ -40,6 +47,25 @@ def check_choice(
     if not isinstance(value, str) or value not in known:
         raise error(f"{name}: wanted one of {', '.join(known)}, got {show(value)}")
     return value
+
+
+def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
+    """Return an iterable's values, or raise InputError.
+
+    One text is an iterable of its letters, and a dictionary of its keys: neither is meant.
+    """
+    try:
+        iterator = iter(values)
+    except TypeError:
+        iterator = None
+    if iterator is None or isinstance(values, (str, bytes, Mapping)):
+        raise InputError(f"{name}: wanted several {what}, such as a list, got {show(values)}")
+    return list(iterator)
+
+
+def are_texts(values: Any) -> bool:
+    """Whether values are a list or tuple of texts."""
+    return isinstance(values, (list, tuple)) and all(isinstance(text, str) for text in values)
 
 
 def check_path(name: str, value: Any, error: type[YosortError] = CheckpointError) -> Path:

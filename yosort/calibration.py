@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort import heads
-from yosort.arguments import check_count, check_path
+from yosort.arguments import check_count, check_path, check_several
 from yosort.attention import draw_attention
 from yosort.costs import Costs, measure_costs
 from yosort.errors import InputError, show
@@ -154,14 +154,15 @@ def calibrate(
     Raises:
         InputError: no inputs, or an option that does not fit.
     """
-    tried = sorted({check_count("num_hashes", n) for n in _listed("num_hashes", num_hashes)})
+    tried = sorted({check_count("num_hashes", n) for n in check_several("num_hashes", num_hashes)})
     if not tried:
         raise InputError("num_hashes: wanted at least one, got none")
     for name, value in (("seeds", seeds), ("limit", limit), ("batch_tokens", batch_tokens)):
         check_count(name, value)
-    if not isinstance(within, (int, float)) or not 0 <= within < 1:
+    number = isinstance(within, (int, float, np.floating)) and not isinstance(within, bool)
+    if not number or not 0 <= within < 1:
         raise InputError(f"within: wanted a number from 0 to below 1, got {show(within)}")
-    values = _listed("inputs", inputs)
+    values = check_several("inputs", inputs)
     if isinstance(model, PretrainedModel):
         if options:
             raise InputError(f"options {sorted(options)} only apply to a model that is yet to load")
@@ -203,16 +204,6 @@ def calibrate(
         costs=costs,
         attention=f"auto:{costs.sampled_from(loaded.config, least or loaded.num_hash)}",
     )
-
-
-def _listed(name: str, values: Any) -> list[Any]:
-    """Return an iterable's values; one text or one question is an iterable of letters or keys."""
-    try:
-        if not isinstance(values, (str, bytes, Mapping)):
-            return list(values)
-    except TypeError:
-        pass
-    raise InputError(f"{name}: wanted several, such as a list, got {show(values)}")
 
 
 def _prepare(model: PretrainedModel, values: list[Any]) -> list[Item]:

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from yosort.activations import ACTIVATIONS
 from yosort.arguments import check_path
 from yosort.errors import CheckpointError, ConfigError, show
 
 MAX_LAYERS = 1024
 MAX_LABELS = 100_000
-#: More than any memory holds of anything, and its products fit 64 bits.
+#: More than any memory holds of anything.
 MAX_COUNT = 1 << 48
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
@@ -193,7 +195,11 @@ class YosoConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:
-        """Build a config from the contents of a config.json; unknown fields go to `extra`."""
+        """Build a config from the contents of a config.json; unknown fields go to `extra`.
+
+        Raises:
+            ConfigError: a field that no YOSO model can have.
+        """
         if not isinstance(values, Mapping):
             raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
         model_type = values.get("model_type", "yoso")
@@ -205,7 +211,12 @@ class YosoConfig:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> YosoConfig:
-        """Read config.json from a local folder (or the file itself, if that is what is named)."""
+        """Read config.json from a local folder (or the file itself, if that is what is named).
+
+        Raises:
+            ConfigError: it cannot be read, is no JSON object with each key once, or has a field
+                that no YOSO model can have.
+        """
         from yosort.checkpoint.mapped import read_json
 
         path = check_path("folder", folder, ConfigError)
@@ -247,7 +258,11 @@ class YosoConfig:
             raise ConfigError(f"extra: wanted what JSON can hold: {error}") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json into `folder`, which must exist: whole, or not at all."""
+        """Write config.json into `folder`, which must exist: whole, or not at all.
+
+        Raises:
+            ConfigError: it cannot be written, or `extra` holds what JSON has no form for.
+        """
         from yosort.checkpoint.atomic import replace_file
 
         path = check_path("folder", folder, ConfigError) / "config.json"
@@ -302,14 +317,22 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, int, float)) or value is None
+    return isinstance(value, (str, int, float, np.integer, np.floating)) or value is None
+
+
+def _to_int(value: Any) -> int:
+    """Return a label's number: JSON has it as text where it is a key, numpy in types of its own."""
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    if not (whole or isinstance(value, (str, int, np.integer))):
+        raise TypeError
+    return int(value)
 
 
 def _int_keys(name: str, mapping: Any) -> dict[int, str]:
     try:
-        if not all(isinstance(k, (str, int)) and _is_scalar(v) for k, v in mapping.items()):
+        if not all(map(_is_scalar, mapping.values())):
             raise TypeError
-        return {int(k): str(v) for k, v in mapping.items()}
+        return {_to_int(k): str(v) for k, v in mapping.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
             f"{name}: wanted an object of names by label number, got {show(mapping)}"
@@ -318,9 +341,9 @@ def _int_keys(name: str, mapping: Any) -> dict[int, str]:
 
 def _int_values(name: str, mapping: Any) -> dict[str, int]:
     try:
-        if not all(_is_scalar(k) and isinstance(v, (str, int)) for k, v in mapping.items()):
+        if not all(map(_is_scalar, mapping)):
             raise TypeError
-        return {str(k): int(v) for k, v in mapping.items()}
+        return {str(k): _to_int(v) for k, v in mapping.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
             f"{name}: wanted an object of label numbers by name, got {show(mapping)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 _SHORT = reprlib.Repr()
@@ -39,7 +40,7 @@ def one_line(error: Exception) -> str:
 def show(value: object) -> str:
     """Return a value as a message shows it: on one line, of bounded length, whatever it is."""
     try:
-        return " ".join(_SHORT.repr(value).split())
+        return re.sub(r"\s*\n\s*", " ", _SHORT.repr(value))
     # An object's own repr may raise anything, a number of 5,000 digits ValueError.
     except Exception:
         return f"an object of type {type(value).__name__}"

@@ -53,30 +53,26 @@ def numbers_of_call(
     return max(encoder * row, kept * row + answer)
 
 
-def check_memory(
-    needed: int, available: int | None, device: str, what: str = "the call needs"
-) -> None:
-    """Refuse a call that needs more bytes than are available (None: nobody knows).
+def check_memory(needed: int, available: int | None, device: str, *, what: str, hint: str) -> None:
+    """Refuse what needs more bytes than are available (None: nobody knows).
 
     Args:
         needed: bytes, at least.
         available: bytes, as `host_memory` or a device tells.
         device: what the message begins with.
         what: what has the need, with its verb.
+        hint: what needs less, with its verb.
 
     Raises:
         DeviceError: with both numbers.
     """
-    if available is None:
-        available = ADDRESSES
-    if needed <= available + SLACK:
+    if needed <= (ADDRESSES if available is None else available) + SLACK:
         return
     needed = min(needed, 1 << 62)  # still "at least", and a float holds it
-    hint = "; smaller batches or shorter texts need less" if what == "the call needs" else ""
-    raise DeviceError(
-        f"{device}: {what} at least {needed / 1e9:.2f} GB of memory, "
-        f"{available / 1e9:.2f} GB are available{hint}"
-    )
+    there = "more than any machine has"
+    if available is not None:
+        there = f"{available / 1e9:.2f} GB are available"
+    raise DeviceError(f"{device}: {what} at least {needed / 1e9:.2f} GB of memory, {there}; {hint}")
 
 
 def host_memory(system: Path = Path("/")) -> int | None:

@@ -82,7 +82,13 @@ class PretrainedModel:
         shapes = {**base_shapes(config), **head_shapes(config, self.head)}
         needed = 4 * sum(map(math.prod, shapes.values()))
         if needed >= WORTH_ASKING:
-            check_memory(needed, host_memory(), "cpu", "the model needs")
+            check_memory(
+                needed,
+                host_memory(),
+                "cpu",
+                what="the model needs",
+                hint="a smaller config needs less",
+            )
         state = random_parameters(shapes, config, self.head, check_seed(seed))
         if config.tie_word_embeddings:
             state = {k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")}
@@ -313,7 +319,13 @@ class PretrainedModel:
         # int8 is the type of products; what lies between them is float32.
         needed = numbers * (self.dtype.itemsize if self.dtype.kind == "f" else 4)
         if needed >= WORTH_ASKING:
-            check_memory(needed, self._ops.available_memory(), self.device)
+            check_memory(
+                needed,
+                self._ops.available_memory(),
+                self.device,
+                what="the call needs",
+                hint="smaller batches or shorter texts need less",
+            )
 
     def _answer(
         self,

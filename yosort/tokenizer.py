@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from yosort.arguments import check_choice, check_count, check_flag, check_path, is_integer
+from yosort.arguments import (
+    are_texts,
+    check_choice,
+    check_count,
+    check_flag,
+    check_path,
+    is_integer,
+)
 from yosort.checkpoint.mapped import read_file, read_json, regular_size
 from yosort.errors import CheckpointError, InputError, show
 
@@ -39,6 +46,9 @@ class Tokenizer:
         special_tokens: content by role ("mask_token", "pad_token", ...), as the files say.
         token_types: whether the model is given the token types of a pair; not where
             tokenizer_config.json's `model_input_names` leaves them out.
+
+    Raises:
+        InputError: no backend of `tokenizers`, or special tokens that are not by role.
     """
 
     def __init__(
@@ -97,7 +107,7 @@ class Tokenizer:
         """
         words = isinstance(text, (list, tuple))
         for part in (text,) if pair is None else (text, pair):
-            if not (_are_texts(part) if words else isinstance(part, str)):
+            if not (are_texts(part) if words else isinstance(part, str)):
                 raise InputError(f"wanted a text, or a list of words, got {show(part)}")
         check_flag("add_special_tokens", add_special_tokens)
         try:
@@ -113,7 +123,8 @@ class Tokenizer:
         A copy, because truncation is a setting of the whole tokenizer, which other threads use.
 
         Raises:
-            InputError: windows of max_tokens that overlap by stride would not advance.
+            InputError: an argument of another type or range, or windows of max_tokens that would
+                not advance, since they overlap by stride.
         """
         check_count("max_tokens", max_tokens)
         check_count("stride", stride, least=0)
@@ -140,7 +151,7 @@ class Tokenizer:
         Raises:
             InputError: no list of texts.
         """
-        if not _are_texts(tokens):
+        if not are_texts(tokens):
             raise InputError(f"tokens: wanted a list of texts, got {show(tokens)}")
         decoder = self.backend.decoder
         try:
@@ -185,10 +196,6 @@ class Tokenizer:
         if found is None:
             raise InputError(f"this model's tokenizer has no {show(role)}")
         return found
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, (list, tuple)) and all(isinstance(text, str) for text in values)
 
 
 def _is_id(value: Any) -> bool:

@@ -217,10 +217,16 @@ def test_tied_decoder_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "saved"), [("float16", "float16"), ("bfloat16", "float32"), (None, "float32")]
+    ("dtype", "saved"),
+    [
+        ("float16", "float16"),
+        (np.dtype("float16"), "float16"),
+        ("bfloat16", "float32"),
+        (None, "float32"),
+    ],
 )
 def test_a_saved_config_names_the_type_that_the_file_holds(
-    tmp_path: Path, dtype: str | None, saved: str
+    tmp_path: Path, dtype: Any, saved: str
 ) -> None:
     model = yosort.load(convert(hf_folder(tmp_path / "in"), tmp_path / "out", dtype=dtype))
     model.save_pretrained(tmp_path / "saved")

@@ -17,6 +17,7 @@ from yosort import DeviceError
 from yosort.memory import SLACK, WORTH_ASKING, check_memory, host_memory
 
 SCRIPTS = Path(__file__).with_name("scripts.py")
+WORDS = {"what": "the call needs", "hint": "shorter texts need less"}
 MEMINFO = "MemTotal: 100 kB\nMemAvailable:   40 kB\nSwapFree: 2 kB\n"
 
 
@@ -86,15 +87,15 @@ def test_what_a_container_leaves(files: dict[str, str], kilobytes: int, tmp_path
 
 def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     assert host_memory(tmp_path) is None
-    check_memory(1 << 46, None, "cpu")
-    with pytest.raises(DeviceError, match="cpu: the call needs at least"):
-        check_memory(1 << 60, None, "cpu")  # no machine has so much
+    check_memory(1 << 46, None, "cpu", **WORDS)
+    with pytest.raises(DeviceError, match=r"needs .* memory, more than any machine has; shorter"):
+        check_memory(1 << 60, None, "cpu", **WORDS)  # no machine has so much
 
 
 def test_what_fits_to_the_byte_is_let_through() -> None:
-    check_memory((5 << 30) + SLACK, 5 << 30, "cpu")
+    check_memory((5 << 30) + SLACK, 5 << 30, "cpu", **WORDS)
     with pytest.raises(DeviceError, match=r"cpu: the call needs at least 5\.44 GB .* 5\.37 GB are"):
-        check_memory((5 << 30) + SLACK + 1, 5 << 30, "cpu")
+        check_memory((5 << 30) + SLACK + 1, 5 << 30, "cpu", **WORDS)
 
 
 def test_a_call_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:

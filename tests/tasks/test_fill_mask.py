@@ -52,6 +52,8 @@ def test_targets_are_single_tokens_with_or_without_their_space(fill: Any) -> Non
     everything = {a["token"]: a["score"] for a in fill("A <mask> barks.", top_k=8192)}
     for answer in answers:
         assert answer["score"] == everything[answer["token"]]
+    for several in (np.array(["dog", " cat"]), {"dog": 1, " cat": 2}.keys()):
+        assert fill("A <mask> barks.", targets=several) == answers
     with pytest.raises(InputError, match="'unfathomably', which is"):
         fill("A <mask> barks.", targets="unfathomably")
     with pytest.raises(InputError, match="at least one word"):

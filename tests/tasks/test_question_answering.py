@@ -78,3 +78,11 @@ def test_only_the_context_is_scored(answer: Any, monkeypatch: pytest.MonkeyPatch
     ids = answer.tokenizer.encode("Who is it?", "A dog barks.")
     context = [i for i, part in enumerate(ids.sequence_ids) if part == 1]
     assert seen == [[[0, i] for i in (0, *context)]]
+
+
+def test_none_is_the_default_of_an_option(answer: Any) -> None:
+    given = {"question": "Who went?", "context": "Moses went up into Sinai."}
+    unset = {"handle_impossible_answer": None, "align_to_words": None}
+    assert answer(**given, **unset) == answer(**given)
+    with pytest.raises(yosort.InputError, match="align_to_words: wanted True or False"):
+        answer(**given, align_to_words="no")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pytest
 
 import yosort
@@ -54,6 +55,9 @@ def test_a_word_is_what_the_tokenizer_took_for_one(tag: Any) -> None:
         (3, {}, "wanted one input or an iterable"),
         ([3], {}, r"inputs\[0\]: wanted a text, got int"),
         (["a", 3], {"is_split_into_words": True}, r"wanted a list of words, got str"),
+        ([{"tokens": ["a"]}], {"is_split_into_words": True}, r"of words, got \['tokens'\]"),
+        (TEXT, {"ignore_labels": "O"}, "ignore_labels: wanted several labels"),
+        (TEXT, {"ignore_labels": [0]}, "ignore_labels: wanted a list of labels"),
         ("word " * 99, {}, "wanted at most 64 tokens"),
     ],
     ids=str,
@@ -71,3 +75,9 @@ def test_a_cut_text_without_entities_is_said_so_too(
     every = [*ENTITIES.values(), "PER", "LOC"]
     assert tag("word " * 99, overflow="truncate", ignore_labels=every) == []
     assert "inputs[0]: cut to 64 tokens" in caplog.text
+
+
+def test_options_as_transformers_and_numpy_have_them(tag: Any) -> None:
+    words = {"is_split_into_words": True, "ignore_labels": []}
+    assert tag(["a", "b"], **words, delimiter=None) == tag(["a", "b"], **words)
+    assert tag(TEXT, ignore_labels=np.array(["O"])) == tag(TEXT)

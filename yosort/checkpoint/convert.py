@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yosort.arguments import check_choice, check_count, check_flag, check_path
 from yosort.checkpoint import original
 from yosort.checkpoint.atomic import replace_folder
@@ -109,6 +111,8 @@ def convert(
             or does not fit its config; or `out` cannot be written.
         ConfigError: the config is not one of a YOSO model.
     """
+    if isinstance(dtype, np.dtype):
+        dtype = dtype.name
     if dtype is not None:
         check_choice("dtype", dtype, (*DTYPES, INT8), CheckpointError)
     if config is not None and not isinstance(config, Mapping):

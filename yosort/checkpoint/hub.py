@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from yosort.arguments import check_flag
+from yosort.arguments import check_flag, check_path
 from yosort.checkpoint.atomic import finish_files
 from yosort.checkpoint.shards import WEIGHT_FILES
 from yosort.checkpoint.stored import quote
@@ -62,10 +62,12 @@ def resolve(
 
     Raises:
         CheckpointError: neither a folder nor a hub id; a save that cannot be finished;
-            huggingface_hub is not installed; the repository, the revision or the network is not
-            there.
+            huggingface_hub is not installed; an option of another type; the repository, the
+            revision or the network is not there.
     """
     check_flag("local_files_only", local_files_only, CheckpointError)
+    if cache_dir is not None:
+        check_path("cache_dir", cache_dir)
     if revision is not None and not isinstance(revision, str):
         raise CheckpointError(f"revision: wanted a branch, tag or commit, got {quote(revision)}")
     try:

@@ -92,11 +92,17 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    except _TwiceError as error:
+        raise CheckpointError(f"{what}: wanted each key once, {error}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what}: wanted valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{what}: wanted a JSON object, got {type(value).__name__}")
     return value
+
+
+class _TwiceError(Exception):
+    """A JSON object has a key twice."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {quote(key)} is given twice")
+                raise _TwiceError(f"{quote(key)} is given twice")
             seen.add(key)
     return values
 

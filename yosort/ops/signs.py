@@ -52,7 +52,7 @@ def hash_signs(
     shape = (parts, heads, 3, width)
     count = math.prod(shape)
     generator = _philox(seed, "signs")
-    with _room(2 * count):  # a byte a sign, and the same in order
+    with _memory_for(2 * count):  # a byte a sign, and the same in order
         words = generator.random_raw(-(-count // 64))
         signs = np.unpackbits(np.asarray(words, "<u8").view(np.uint8), bitorder="little")[:count]
         signs *= 2
@@ -77,7 +77,7 @@ def gaussian_projection(
     shape = (num_hash * hash_code_len, heads, dim)
     count = math.prod(shape)
     generator = _philox(seed, "gaussian")
-    with _room(24 * count):  # the words, the uniform numbers and the normal ones
+    with _memory_for(24 * count):  # the words, the uniform numbers and the normal ones
         words = np.asarray(generator.random_raw(count + count % 2), np.uint64)
         # 53 bits each; + 0.5 keeps the uniform inside (0, 1), where the logarithm is finite.
         uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
@@ -99,11 +99,11 @@ def check_hash_sizes(num_hash: int, hash_code_len: int, dim: int) -> tuple[int, 
 
 
 @contextmanager
-def _room(needed: int) -> Iterator[None]:
+def _memory_for(needed: int) -> Iterator[None]:
     """Raise DeviceError where so many bytes cannot be had: before the draw, or on the way."""
     what = "a layer's hash functions need"
     if needed >= WORTH_ASKING:
-        check_memory(needed, host_memory(), "cpu", what)
+        check_memory(needed, host_memory(), "cpu", what=what, hint="a smaller num_hash needs less")
     try:
         yield
     except MemoryError as error:

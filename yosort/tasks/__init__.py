@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from yosort.arguments import check_choice
+from yosort.arguments import check_choice, check_flag
 from yosort.errors import ConfigError
 from yosort.pretrained import PretrainedModel
 from yosort.tokenizer import Tokenizer
@@ -57,7 +57,9 @@ def pipeline(
     """
     check_choice("task", task, TASKS, ConfigError)
     if model is None:
-        if task not in BUNDLED_TASKS and options.get("allow_random_head") is not True:
+        random_head = options.get("allow_random_head", False)
+        random_head = check_flag("allow_random_head", random_head, ConfigError)
+        if task not in BUNDLED_TASKS and not random_head:
             raise ConfigError(
                 f"model: wanted one for {task}: a folder or hub id of a fine-tuned checkpoint; the "
                 f"bundled model knows {' and '.join(BUNDLED_TASKS)} (allow_random_head=True puts "

@@ -27,7 +27,7 @@ class FeatureExtractionPipeline(Pipeline):
         *,
         pooling: str = "none",
         normalize: bool = False,
-        return_tensors: bool = False,
+        return_tensors: bool | None = False,
         batch_tokens: int = 16384,
         progress: bool = False,
         overflow: str = "error",
@@ -54,7 +54,7 @@ class FeatureExtractionPipeline(Pipeline):
         options = {
             "pooling": check_choice("pooling", pooling, POOLING),
             "normalize": check_flag("normalize", normalize),
-            "arrays": check_flag("return_tensors", return_tensors),
+            "arrays": check_flag("return_tensors", return_tensors, unset=False),
         }
         return self.answer(
             inputs,

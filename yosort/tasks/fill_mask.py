@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count
+from yosort.arguments import check_count, check_several
 from yosort.errors import InputError, show
 from yosort.heads import YosoForMaskedLM
 from yosort.pretrained import PretrainedModel
@@ -140,9 +140,9 @@ class FillMaskPipeline(Pipeline):
 
     def _target_ids(self, targets: str | Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the ids of target words, each a single token with or without a leading space."""
-        if not isinstance(targets, (str, list, tuple, set, frozenset)):
-            raise InputError(f"targets: wanted a word, or several, got {show(targets)}")
-        words = [targets] if isinstance(targets, str) else list(targets)
+        words = (
+            [targets] if isinstance(targets, str) else check_several("targets", targets, "words")
+        )
         if not words:
             raise InputError("targets: wanted at least one word, got none")
         found = []

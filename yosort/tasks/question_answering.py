@@ -32,8 +32,8 @@ class QuestionAnsweringPipeline(Pipeline):
         max_answer_len: int = 15,
         max_seq_len: int | None = None,
         max_question_len: int | None = None,
-        handle_impossible_answer: bool = False,
-        align_to_words: bool = True,
+        handle_impossible_answer: bool | None = False,
+        align_to_words: bool | None = True,
         batch_tokens: int = 16384,
         progress: bool = False,
         overflow: str = "stride",
@@ -88,8 +88,10 @@ class QuestionAnsweringPipeline(Pipeline):
             "max_question_len": None
             if max_question_len is None
             else check_count("max_question_len", max_question_len),
-            "impossible": check_flag("handle_impossible_answer", handle_impossible_answer),
-            "align": check_flag("align_to_words", align_to_words),
+            "impossible": check_flag(
+                "handle_impossible_answer", handle_impossible_answer, unset=False
+            ),
+            "align": check_flag("align_to_words", align_to_words, unset=True),
         }
         result = self.answer(
             inputs,

@@ -70,6 +70,10 @@ class Pipeline(ABC):
 
     Subclasses say how an input becomes rows, what the model answers to a batch of rows, and how an
     input's result is made of its rows' answers.
+
+    Raises:
+        ConfigError: a model of another task, no tokenizer, or several samples where there is
+            nothing to draw.
     """
 
     #: What the task runs on.

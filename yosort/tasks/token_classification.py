@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_choice, check_flag, is_integer
+from yosort.arguments import are_texts, check_choice, check_flag, check_several, is_integer
 from yosort.errors import InputError, show
 from yosort.heads import YosoForTokenClassification
-from yosort.tasks.stream import OVERFLOW, Batch, Item, Pipeline, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -36,7 +36,7 @@ class TokenClassificationPipeline(Pipeline):
         ignore_labels: list[str] | None = None,
         stride: int | None = None,
         is_split_into_words: bool = False,
-        delimiter: str = " ",
+        delimiter: str | None = " ",
         batch_tokens: int = 16384,
         progress: bool = False,
         overflow: str = "error",
@@ -67,12 +67,14 @@ class TokenClassificationPipeline(Pipeline):
             InputError: an input or option that does not fit.
         """
         check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
-        check_choice("overflow", overflow, OVERFLOW)
         check_flag("is_split_into_words", is_split_into_words)
+        delimiter = " " if delimiter is None else delimiter
         if not isinstance(delimiter, str):
             raise InputError(f"delimiter: wanted text, got {show(delimiter)}")
-        ignored = ["O"] if ignore_labels is None else ignore_labels
-        if isinstance(ignored, str) or not _are_texts(ignored):
+        ignored = ["O"]
+        if ignore_labels is not None:
+            ignored = check_several("ignore_labels", ignore_labels, "labels")
+        if not are_texts(ignored):
             raise InputError(f"ignore_labels: wanted a list of labels, got {show(ignored)}")
         if stride is not None:
             overflow = "stride"
@@ -89,7 +91,7 @@ class TokenClassificationPipeline(Pipeline):
             inputs = {"words": list(inputs)}  # one text, as a list of words
         options = {
             "strategy": aggregation_strategy,
-            "ignore": list(ignored),
+            "ignore": ignored,
             "stride": min(self.max_tokens // 4, 128) if stride is None else stride,
             "split": is_split_into_words,
             "delimiter": delimiter,
@@ -106,9 +108,11 @@ class TokenClassificationPipeline(Pipeline):
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
         if isinstance(value, dict) and options["split"]:
-            value = value.get("words")
+            if "words" not in value:
+                raise InputError(f"wanted a dictionary of words, got {show(list(value))}")
+            value = value["words"]
         words = list(value) if options["split"] and isinstance(value, (list, tuple)) else None
-        if options["split"] and (words is None or not _are_texts(words)):
+        if options["split"] and (words is None or not are_texts(words)):
             raise InputError(f"wanted a list of words, got {type(value).__name__}")
         if not options["split"] and not isinstance(value, str):
             raise InputError(f"wanted a text, got {type(value).__name__}")
@@ -212,12 +216,6 @@ class TokenClassificationPipeline(Pipeline):
             }
             for group in groups
         ]
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, (list, tuple, set, frozenset)) and all(
-        isinstance(value, str) for value in values
-    )
 
 
 def _surest(scores: npt.NDArray[np.float64]) -> float:
