@@ -265,7 +265,11 @@ def test_without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         "C:\\x",
     ],
 )
-def test_neither_folder_nor_id(source: str) -> None:
+def test_neither_folder_nor_id(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(CheckpointError, match="no such folder, and not a hub id"):
         resolve(source)
 
