@@ -7,7 +7,6 @@ hand. Run as a script: from docs/dial.json, docs/dial-variance.json and examples
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -133,10 +132,14 @@ def tables() -> dict[str, str]:
 def with_tables(page: str, names: Iterable[str], made: dict[str, str]) -> str:
     """Return the text of a page with its tables replaced."""
     for name in names:
-        pattern = rf"(<!-- table: {name} -->\n\n).*?(\n\n<!-- end -->)"
-        page, count = re.subn(pattern, lambda m: m[1] + made[name] + m[2], page, flags=re.S)  # noqa: B023
-        if count != 1:
-            raise SystemExit(f"wanted one place for the table {name!r}, found {count}")
+        begin = f"<!-- table: {name} -->\n\n"
+        if page.count(begin) != 1:
+            raise SystemExit(f"wanted one place for the table {name!r}, found {page.count(begin)}")
+        before, _, rest = page.partition(begin)
+        _, end, after = rest.partition("\n\n<!-- end -->")
+        if not end:
+            raise SystemExit(f"the table {name!r} has no end")
+        page = before + begin + made[name] + end + after
     return page
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from yosort.errors import CheckpointError, InputError, YosortError, show
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 def is_integer(value: Any) -> bool:
     """Whether a value is a whole number, of Python's type or NumPy's; True and False are none."""
@@ -61,6 +63,11 @@ def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
     if iterator is None or isinstance(values, (str, bytes, Mapping)):
         raise InputError(f"{name}: wanted several {what}, such as a list, got {show(values)}")
     return list(iterator)
+
+
+def is_row(value: Any) -> bool:
+    """Whether a value is an array of one axis."""
+    return isinstance(value, np.ndarray) and value.ndim == 1
 
 
 def are_texts(values: Any) -> bool:

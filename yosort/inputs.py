@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import FLOAT32_MAX
 from yosort.batch import PackedBatch, pack_mask, read_mask
 from yosort.config import YosoConfig
 from yosort.errors import InputError
@@ -173,7 +174,7 @@ def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) 
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
             rows = np.ascontiguousarray(batch.pack(grid), np.float32)
         # Layer normalisation sums the squares of differences: beyond float32, all would be zeros.
-        largest = math.sqrt(np.finfo(np.float32).max / (4 * config.hidden_size))
+        largest = math.sqrt(FLOAT32_MAX / (4 * config.hidden_size))
         bad = np.flatnonzero(~(np.abs(rows).max(axis=1) <= largest))
         if bad.size:
             text, token = divmod(int(batch.cells[bad[0]]), batch.shape[1])

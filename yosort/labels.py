@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import FLOAT32_MAX
 from yosort.batch import PackedBatch
 from yosort.errors import InputError
 from yosort.inputs import ArrayLike, read_ids, to_numpy
@@ -33,7 +34,7 @@ def read_targets(values: ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.fl
         raise InputError(f"labels: wanted shape {list(shape)}, got {list(array.shape)}")
     targets = array.astype(np.float64).reshape(shape)
     # As the logits are: the square of more would overflow, and the loss say nothing.
-    if not (np.abs(targets) <= np.finfo(np.float32).max).all():
+    if not (np.abs(targets) <= FLOAT32_MAX).all():
         raise InputError("labels: wanted finite values in float32, got NaN or inf")
     return targets
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_path
+from yosort.arguments import check_flag, check_path, is_row
 from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
 from yosort.batch import PackedBatch
 from yosort.checkpoint import resolve
@@ -410,8 +410,7 @@ class PretrainedModel:
 
 def _are_several(seed: Any) -> bool:
     """Whether a call names a list of seeds, and gets a list of outputs."""
-    row = isinstance(seed, np.ndarray) and seed.ndim == 1
-    return row or isinstance(seed, (list, tuple, range))
+    return is_row(seed) or isinstance(seed, (list, tuple, range))
 
 
 def _chosen(name: str, argument: bool | None, default: bool) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tokenizers
 
 from yosort.arguments import (
@@ -17,6 +16,7 @@ from yosort.arguments import (
     check_flag,
     check_path,
     is_integer,
+    is_row,
 )
 from yosort.checkpoint.mapped import read_file, read_json, regular_size
 from yosort.errors import CheckpointError, InputError, show
@@ -166,8 +166,7 @@ class Tokenizer:
             InputError: something that is no token id.
         """
         check_flag("skip_special_tokens", skip_special_tokens)
-        row = isinstance(ids, np.ndarray) and ids.ndim == 1
-        if not (row or isinstance(ids, (list, tuple, range))) or not all(map(_is_id, ids)):
+        if not (is_row(ids) or isinstance(ids, (list, tuple, range))) or not all(map(_is_id, ids)):
             raise InputError(f"ids: wanted a list of token ids, got {show(ids)}")
         whole = [int(token) for token in ids]
         return str(self.backend.decode(whole, skip_special_tokens=skip_special_tokens))

@@ -40,6 +40,13 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def _sync_files(folder: Path) -> None:
+    """Have a folder of files on the disk, names and contents."""
+    for file in folder.iterdir():
+        _sync_file(file)
+    sync_folder(folder)
+
+
 @contextlib.contextmanager
 def replace_files(folder: Path) -> Iterator[Path]:
     """Give a folder within `folder` to fill; on success its files take their places, as one.
@@ -52,9 +59,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.iterdir():
-            _sync_file(file)
-        sync_folder(temporary)
+        _sync_files(temporary)
         while True:
             finish_files(folder)
             try:
@@ -103,9 +108,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.iterdir():
-            _sync_file(file)
-        sync_folder(temporary)
+        _sync_files(temporary)
         if not path.exists():
             os.rename(temporary, path)
         elif _exchange(temporary, path):

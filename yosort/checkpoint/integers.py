@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.arguments import FLOAT32_MAX
 from yosort.checkpoint.names import SCALE
 from yosort.checkpoint.stored import State, Tensor, quote
 from yosort.config import YosoConfig
@@ -25,7 +26,7 @@ TABLES = (
     DECODER_WEIGHT,
 )
 #: A larger scale times -128 is beyond float32.
-MAX_SCALE = float(np.finfo(np.float32).max) / 128
+MAX_SCALE = FLOAT32_MAX / 128
 
 
 def is_integers(names: Mapping[str, object]) -> bool:

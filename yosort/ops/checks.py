@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from yosort.arguments import FLOAT32_MAX
 from yosort.errors import InputError
 from yosort.ops.signs import check_hash_sizes, hash_dim, hash_parts
-
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kinds: str) -> None:
@@ -38,17 +37,19 @@ def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kind
         raise InputError(f"{name}: wanted {wanted} values, got dtype {array.dtype}")
 
 
-def check_finite(name: str, array: Any, largest: float = FLOAT32_MAX, mask: Any = None) -> None:
-    """Raise InputError unless |values| <= largest: no NaN, nothing that overflows on the way.
+def check_finite(name: str, array: Any, largest: float = FLOAT32_MAX, mask: Any = None) -> float:
+    """Return the largest |value|, 0 of none; raise InputError if one is NaN or above `largest`.
 
     Rows that `mask` [batch, n] leaves out may hold anything.
     """
     rows = array if mask is None else array[mask != 0]
-    if rows.size and not float(abs(rows).max()) <= largest:
+    found = float(abs(rows).max()) if rows.size else 0.0
+    if not found <= largest:
         raise InputError(
             f"{name}: wanted finite values of at most {largest:.3g}, for sums in float32; got NaN "
             "or larger ones"
         )
+    return found
 
 
 def check_mask(name: str, mask: Any, batch: int, n: int) -> None:
@@ -83,8 +84,7 @@ def check_gaussian_hash(
     num_hash, hash_code_len, dim = check_hash_sizes(num_hash, hash_code_len, dim)
     check_array("projection", projection, (batch, dim, num_hash * hash_code_len), "f")
     check_mask("mask", mask, batch, n)
-    check_finite("projection", projection)
-    largest = float(abs(projection).max()) if projection.size else 0.0
+    largest = check_finite("projection", projection)
     check_finite("x", x, FLOAT32_MAX / max(1.0, largest * dim), mask)
 
 

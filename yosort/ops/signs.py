@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count, is_integer
+from yosort.arguments import check_count, is_integer, is_row
 from yosort.errors import DeviceError, InputError, show
 from yosort.memory import WORTH_ASKING, check_memory, host_memory
 
@@ -110,14 +110,10 @@ def _memory_for(needed: int) -> Iterator[None]:
         raise DeviceError(f"cpu: out of memory: {what} at least {needed} bytes") from error
 
 
-def _is_row(value: object) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1
-
-
 def _philox(seed: Seed, purpose: str) -> np.random.Philox:
     """Return the generator of a seed: SeedSequence spreads (purpose, seed ...) over the key."""
     words: Any = [seed] if is_integer(seed) else seed
-    several = isinstance(words, (list, tuple, range)) or _is_row(words)
+    several = isinstance(words, (list, tuple, range)) or is_row(words)
     if not several or not len(words) or not all(is_integer(word) and word >= 0 for word in words):
         raise InputError(f"seed: wanted a non-negative integer or several, got {show(seed)}")
     entropy = [int.from_bytes(purpose.encode(), "little"), *(int(word) for word in words)]
