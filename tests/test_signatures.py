@@ -26,6 +26,8 @@ LOADING: dict[str, Any] = {
     "cache_dir": None,
     "token": None,
     "allow_random_head": False,
+    "config": None,
+    "fields": REQUIRED,
 }
 INPUTS = (
     "input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds",

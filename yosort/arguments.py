@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,23 @@ def check_flag(
 def check_choice(
     name: str, value: Any, known: Collection[str], error: type[YosortError] = InputError
 ) -> str:
-    """Return one of the `known` texts, or raise `error`."""
-    if not isinstance(value, str) or value not in known:
+    """Return one of the `known` texts, which may come in capitals, or raise `error`."""
+    # An enumeration's member that is text, as transformers has them, counts by its value.
+    lower = str.lower(value) if isinstance(value, str) else None
+    if lower is None or lower not in known:
         raise error(f"{name}: wanted one of {', '.join(known)}, got {show(value)}")
-    return value
+    return lower
+
+
+def no_such_option(
+    name: str, known: Iterable[str], error: type[YosortError], hint: str | None = None
+) -> YosortError:
+    """Return the error of a keyword that means nothing here: what to write instead, if known."""
+    names = sorted(known)
+    if hint is None:
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
+    return error(f"{name}: no such option; {hint}")
 
 
 def check_several(name: str, values: Any, what: str = "values") -> list[Any]:

@@ -138,25 +138,26 @@ def _draw(config: YosoConfig, num_hash: int, seed: tuple[int, int]) -> HashFunct
     return HashFunctions(num_hash, projection=projection)
 
 
-def check_mode(attention: str | None, config: YosoConfig) -> str:
-    """Return the form that a load option (None: config.json) asks for, or raise ConfigError."""
+def check_mode(attention: Any) -> str | None:
+    """Return the form that an option asks for (None: config.json's), or raise ConfigError."""
     if attention is None:
-        return "expectation" if config.use_expectation else "sampled"
-    known = isinstance(attention, str) and (
-        attention in MODES or re.fullmatch(r"auto:[0-9]{1,18}", attention)
+        return None
+    mode = str.lower(attention) if isinstance(attention, str) else ""
+    if mode in MODES or re.fullmatch(r"auto:[0-9]{1,18}", mode):
+        return mode
+    raise ConfigError(
+        'attention: wanted None, "expectation", "sampled", "auto", or "auto:N" for sampling '
+        f"texts of N tokens or more, got {show(attention)}"
     )
-    if not known:
-        raise ConfigError(
-            'attention: wanted None, "expectation", "sampled", "auto", or "auto:N" for sampling '
-            f"texts of N tokens or more, got {show(attention)}"
-        )
-    return attention
 
 
-def check_num_hash(num_hash: Any, config: YosoConfig) -> int:
-    """Return the number of hash functions that an option (None: config.json) asks for."""
-    if num_hash is None:
-        return config.num_hash
+def mode_of(config: YosoConfig) -> str:
+    """Return the form that config.json asks for."""
+    return "expectation" if config.use_expectation else "sampled"
+
+
+def check_num_hash(num_hash: Any) -> int:
+    """Return a number of hash functions, or raise InputError."""
     if not is_integer(num_hash) or num_hash < 1:
         raise InputError(f"num_hash: wanted None or an integer of at least 1, got {show(num_hash)}")
     return int(num_hash)

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from yosort.activations import ACTIVATIONS
-from yosort.arguments import check_path
+from yosort.arguments import check_path, no_such_option
 from yosort.errors import CheckpointError, ConfigError, show
 
 MAX_LAYERS = 1024
@@ -193,6 +193,48 @@ class YosoConfig:
         names = self.id2label or {}
         return [names[i] for i in range(len(names))]
 
+    @property
+    def model_type(self) -> str:
+        """The name of the architecture in config.json: always "yoso"."""
+        return "yoso"
+
+    @classmethod
+    def has_field(cls, name: str) -> bool:
+        """Whether `override` knows a field by its name alone."""
+        return name in cls.__dataclass_fields__ and name != "extra"
+
+    def override(self, **changed: Any) -> YosoConfig:
+        """Return this config with other values of some fields, as transformers takes them.
+
+        Label names and their number follow each other: `num_labels` alone gives new names, LABEL_0
+        and so on, unless there are that many already; `id2label` alone says how many there are.
+
+        Args:
+            changed: by field; fields of `extra`, too.
+
+        Raises:
+            ConfigError: no such field, or a value that no YOSO model can have.
+        """
+        extra = dict(self.extra)
+        for name in changed.keys() & extra.keys():
+            extra[name] = changed.pop(name)
+        for name in changed:
+            if not self.has_field(name):
+                known = (*self.__dataclass_fields__.keys() - {"extra"}, *extra)
+                raise no_such_option(name, known, ConfigError)
+        names, count = changed.get("id2label"), changed.get("num_labels")
+        if names is not None:
+            names = _int_keys("id2label", names)
+            if count is not None and count != len(names):
+                raise ConfigError(
+                    f"num_labels: wanted {len(names)}, the number of names in id2label, "
+                    f"got {show(count)}"
+                )
+            changed = {"label2id": None, **changed, "num_labels": len(names)}
+        elif count is not None and count != self.num_labels:
+            changed = {"label2id": None, **changed, "id2label": None}
+        return replace(self, **changed, extra=extra)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:
         """Build a config from the contents of a config.json; unknown fields go to `extra`.
@@ -256,6 +298,19 @@ class YosoConfig:
             return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"extra: wanted what JSON can hold: {error}") from error
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json into `folder`, which is made if need be: transformers' name of it.
+
+        Raises:
+            ConfigError: as `save`.
+        """
+        path = check_path("folder", folder, ConfigError)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be made: {error}") from error
+        self.save(path)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json into `folder`, which must exist: whole, or not at all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from yosort.pretrained import PretrainedModel
 
 Rows = npt.NDArray[np.int64]
 States = dict[str, Any]
+#: What a class answers with, where it is asked for one draw and no tuple.
+Output = TypeVar("Output", bound=ModelOutput)
 
 
 class YosoModel(PretrainedModel):
@@ -46,7 +48,7 @@ class YosoModel(PretrainedModel):
         return_dict: bool | None = None,
         seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
-    ) -> Any:
+    ) -> BaseModelOutput:
         """Encode texts.
 
         Args:
@@ -59,29 +61,29 @@ class YosoModel(PretrainedModel):
             inputs_embeds: floats [batch, n, hidden], in place of the word embeddings.
             output_attentions: return each layer's attention context too.
             output_hidden_states: return each layer's output too.
-            return_dict: False for a tuple.
-            seed: of the hash functions, for this call; of several, a list of outputs, which share
-                what no hash function changes: reading, embeddings, the first q, k and v.
+            return_dict: False for a tuple (which type checkers do not see).
+            seed: of the hash functions, for this call; of several, a list of outputs (nor do they
+                see that), which share what no hash function changes: reading, embeddings, the
+                first q, k and v.
             num_hash: how many of them, for this call.
 
         Raises:
             InputError: an argument the model cannot take.
         """
-        return self._forward(
-            Call(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                token_type_ids=token_type_ids,
-                position_ids=position_ids,
-                head_mask=head_mask,
-                inputs_embeds=inputs_embeds,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
-                return_dict=return_dict,
-                seed=seed,
-                num_hash=num_hash,
-            )
+        call = Call(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            seed=seed,
+            num_hash=num_hash,
         )
+        return cast(BaseModelOutput, self._forward(call))
 
     def _answer(
         self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
@@ -89,7 +91,7 @@ class YosoModel(PretrainedModel):
         return BaseModelOutput(self._unpack(x, batch), **states)
 
 
-class _LabelledModel(PretrainedModel):
+class _LabelledModel(PretrainedModel, Generic[Output]):
     """A model whose loss comes from one array of labels."""
 
     def __call__(
@@ -106,24 +108,23 @@ class _LabelledModel(PretrainedModel):
         return_dict: bool | None = None,
         seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
-    ) -> Any:
+    ) -> Output:
         """Answer for texts; `labels` add the loss. Other arguments are as in `YosoModel`."""
-        return self._forward(
-            Call(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                token_type_ids=token_type_ids,
-                position_ids=position_ids,
-                head_mask=head_mask,
-                inputs_embeds=inputs_embeds,
-                labels=labels,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
-                return_dict=return_dict,
-                seed=seed,
-                num_hash=num_hash,
-            )
+        call = Call(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            seed=seed,
+            num_hash=num_hash,
         )
+        return cast(Output, self._forward(call))
 
 
 class YosoForMaskedLM(PretrainedModel):
@@ -146,7 +147,7 @@ class YosoForMaskedLM(PretrainedModel):
         seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
-    ) -> Any:
+    ) -> MaskedLMOutput:
         """Score the vocabulary for each token.
 
         Args:
@@ -168,23 +169,22 @@ class YosoForMaskedLM(PretrainedModel):
         Raises:
             InputError: an argument the model cannot take.
         """
-        return self._forward(
-            Call(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                token_type_ids=token_type_ids,
-                position_ids=position_ids,
-                head_mask=head_mask,
-                inputs_embeds=inputs_embeds,
-                labels=labels,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
-                return_dict=return_dict,
-                seed=seed,
-                num_hash=num_hash,
-                positions=positions,
-            )
+        call = Call(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            seed=seed,
+            num_hash=num_hash,
+            positions=positions,
         )
+        return cast(MaskedLMOutput, self._forward(call))
 
     def _prepare_head(self, parameters: Parameters) -> None:
         transform = "cls.predictions.transform."
@@ -227,7 +227,7 @@ class YosoForMaskedLM(PretrainedModel):
         return read_classes("labels", call.labels, len(read_scored_tokens(call.positions, batch)))
 
 
-class YosoForSequenceClassification(_LabelledModel):
+class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
     """Classifies a text from its token 0: dense, hidden_act, out_proj.
 
     The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
@@ -268,7 +268,7 @@ class YosoForSequenceClassification(_LabelledModel):
         return losses.binary_cross_entropy(xp, logits, targets)
 
 
-class YosoForMultipleChoice(_LabelledModel):
+class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
     """Scores the choices of a question: inputs are [batch, choices, n], one text a choice."""
 
     head: ClassVar[str | None] = "multiple_choice"
@@ -296,7 +296,7 @@ class YosoForMultipleChoice(_LabelledModel):
         return MultipleChoiceModelOutput(loss, logits, **states)
 
 
-class YosoForTokenClassification(_LabelledModel):
+class YosoForTokenClassification(_LabelledModel[TokenClassifierOutput]):
     """Labels each token by a linear map; the loss counts unmasked tokens."""
 
     head: ClassVar[str | None] = "token_classification"
@@ -338,31 +338,30 @@ class YosoForQuestionAnswering(PretrainedModel):
         seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput:
         """Score answer spans.
 
         `start_positions` and `end_positions`, integers [batch], together add the loss; positions
         past the end do not count. `positions`, integers [k, 2], pairs (text, token): score these
         tokens only; the others' scores come back as zeros. Other arguments are as in `YosoModel`.
         """
-        return self._forward(
-            Call(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                token_type_ids=token_type_ids,
-                position_ids=position_ids,
-                head_mask=head_mask,
-                inputs_embeds=inputs_embeds,
-                start_positions=start_positions,
-                end_positions=end_positions,
-                positions=positions,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
-                return_dict=return_dict,
-                seed=seed,
-                num_hash=num_hash,
-            )
+        call = Call(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            start_positions=start_positions,
+            end_positions=end_positions,
+            positions=positions,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            seed=seed,
+            num_hash=num_hash,
         )
+        return cast(QuestionAnsweringModelOutput, self._forward(call))
 
     def _prepare_head(self, parameters: Parameters) -> None:
         self._qa_outputs = self._linear("qa_outputs")

@@ -9,6 +9,7 @@ from yosort import heads
 from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
 from yosort.errors import ConfigError
+from yosort.options import HUB_OPTIONS, read_loading
 from yosort.pretrained import PretrainedModel
 
 CLASSES: dict[str, type[PretrainedModel]] = {
@@ -23,28 +24,34 @@ CLASSES: dict[str, type[PretrainedModel]] = {
     )
 }
 
-_HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
 
-
-def load(source: str | os.PathLike[str], **options: Any) -> Any:
+def load(
+    source: str | os.PathLike[str],
+    *,
+    config: YosoConfig | str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> PretrainedModel:
     """Load a checkpoint into the class that its config.json's `architectures` names.
 
     Args:
         source: a local folder or a hub id.
+        config: a config, or the folder of one, in place of the checkpoint's config.json.
         options: those of `from_pretrained`.
 
     Raises:
-        ConfigError: no architecture, or one that is not YOSO's.
-        CheckpointError: as `from_pretrained`, like DeviceError.
+        ConfigError: no architecture, or one that is not YOSO's; as `from_pretrained` otherwise,
+            like CheckpointError and DeviceError.
     """
-    hub = {name: options[name] for name in _HUB_OPTIONS if name in options}
-    folder = resolve(source, **hub)
-    names = YosoConfig.from_pretrained(folder).architectures or ()
+    given = read_loading(options)
+    folder = resolve(source, **given.hub)
+    if not isinstance(config, YosoConfig):
+        config = YosoConfig.from_pretrained(folder if config is None else config)
+    names = config.override(**given.fields).architectures or ()
     known = [name for name in names if name in CLASSES]
     if not known:
         raise ConfigError(
             f"{folder}: architectures: wanted one of {', '.join(CLASSES)}, got {list(names)}; "
             "call a class's from_pretrained to choose yourself"
         )
-    local = {name: value for name, value in options.items() if name not in _HUB_OPTIONS}
-    return CLASSES[known[0]].from_pretrained(folder, **local)
+    local = {name: value for name, value in options.items() if name not in HUB_OPTIONS}
+    return CLASSES[known[0]].from_pretrained(folder, config=config, **local)

@@ -13,18 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.arguments import check_flag, check_path, is_row
-from yosort.attention import Attention, check_mode, check_num_hash, check_seed, draw_attention
+from yosort.attention import (
+    Attention,
+    check_mode,
+    check_num_hash,
+    check_seed,
+    draw_attention,
+    mode_of,
+)
 from yosort.batch import PackedBatch
 from yosort.checkpoint import resolve
 from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
 from yosort.errors import ConfigError, InputError, show
 from yosort.folder import read_weights, write_model
+from yosort.habits import TorchHabits
 from yosort.inputs import Call, read_head_mask, read_inputs
 from yosort.memory import WORTH_ASKING, check_memory, host_memory, numbers_of_call
 from yosort.model import Encoder, Parameters
 from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
+from yosort.options import LoadOptions, read_loading
 from yosort.outputs import ModelOutput
 from yosort.probe import settle
 from yosort.quantized import Weight
@@ -35,10 +44,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _log = logging.getLogger("yosort")
-PADDING = ("masked", "attended")
 
 
-class PretrainedModel:
+class PretrainedModel(TorchHabits):
     """A YOSO encoder with a head, on one backend.
 
     A call changes nothing in the model: threads may share it.
@@ -46,8 +54,9 @@ class PretrainedModel:
     Args:
         config: the architecture.
         seed: of the random weights, and of the hash functions of sampled attention.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: compute type, "float32"; "float16" on a GPU; "int8" on a CPU.
+        device: "auto", "cpu", "cuda" or "cuda:N"; -1 is the CPU, N a GPU.
+        dtype: compute type, "float32"; "float16" on a GPU; "int8" on a CPU; None and "auto" are
+            float32.
         attention: "expectation"; "sampled"; "auto": each text in the form that is faster at its
             length (see `yosort.costs`); "auto:N": sampled for texts of N tokens or more, exact for
             shorter ones; None: what the config says.
@@ -74,6 +83,7 @@ class PretrainedModel:
         padding: str = "masked",
         num_threads: int | None = None,
     ) -> None:
+        options = LoadOptions(device, dtype, attention, num_hash, seed, padding, num_threads)
         if not isinstance(config, YosoConfig):
             raise ConfigError(
                 f"config: wanted a YosoConfig, got {type(config).__name__}; from_dict and "
@@ -89,53 +99,33 @@ class PretrainedModel:
                 what="the model needs",
                 hint="a smaller config needs less",
             )
-        state = random_parameters(shapes, config, self.head, check_seed(seed))
+        state = random_parameters(shapes, config, self.head, options.seed)
         if config.tie_word_embeddings:
             state = {k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")}
         parameters, _ = select(
             state, config, self.head, where="random weights", allow_random_head=False
         )
-        self._set_up(
-            config,
-            parameters,
-            None,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-            num_hash=num_hash,
-            seed=seed,
-            padding=padding,
-            num_threads=num_threads,
-        )
+        self._set_up(config, parameters, None, options, _backend(options))
 
     def _set_up(
         self,
         config: YosoConfig,
         parameters: dict[str, Weight],
         folder: Path | None,
-        *,
-        device: str,
-        dtype: str,
-        attention: str | None,
-        num_hash: int | None,
-        seed: int,
-        padding: str,
-        num_threads: int | None,
+        options: LoadOptions,
+        ops: Ops,
     ) -> None:
-        if not isinstance(padding, str) or padding not in PADDING:
-            raise ConfigError(f'padding: wanted "masked" or "attended", got {show(padding)}')
-        self.config = config
-        self.padding = padding
-        self._mode = check_mode(attention, config)
-        self._num_hash = check_num_hash(num_hash, config)
-        self._seed = check_seed(seed)
-        self._ops = get_ops(device, dtype=dtype, num_threads=num_threads)
+        self.config = options.apply(config)
+        self.padding = options.padding
+        self._mode = options.mode(config)
+        self._seed = options.seed
+        self._ops = ops
         self._parameters = parameters
         self._folder = folder
         self._tokenizer: Tokenizer | None = None
-        with self._ops.running():
-            self._attention = draw_attention(config, self._mode, self._num_hash, self._seed)
-            self._encoder = Encoder(config, parameters, self._ops)
+        with ops.running():
+            self._attention = draw_attention(self.config, self._mode, self.num_hash, self._seed)
+            self._encoder = Encoder(self.config, parameters, ops)
             self._prepare_head(parameters)
             settle(self._encoder)
         release_pages(parameters.values())
@@ -157,8 +147,12 @@ class PretrainedModel:
         cache_dir: str | os.PathLike[str] | None = None,
         token: str | bool | None = None,
         allow_random_head: bool = False,
+        config: YosoConfig | str | os.PathLike[str] | None = None,
+        **fields: Any,
     ) -> Self:
         """Load a checkpoint: a local folder (never touching the network) or a hub id.
+
+        Options are checked before any file is read.
 
         Args:
             source: a folder with config.json and weights, or an id such as "uw-madison/yoso-4096".
@@ -173,49 +167,56 @@ class PretrainedModel:
             local_files_only: take a hub id from the local cache alone.
             cache_dir: the cache, if not the hub library's default.
             token: the hub's access token.
-            allow_random_head: draw the head at random if the checkpoint has none of it, and log a
-                warning: its answers mean nothing until it is trained.
+            allow_random_head: draw at random what the checkpoint lacks of the head, or has in
+                another shape, and log a warning: its answers mean nothing until it is trained.
+            config: a config, or the folder of one, in place of the checkpoint's config.json.
+            fields: fields of `YosoConfig` that replace config.json's, such as `num_labels`,
+                `id2label`, `problem_type` or `output_hidden_states`; and transformers' names of the
+                options above, such as `torch_dtype`.
 
         Raises:
             CheckpointError: weights missing, unexpected, misshapen (all named) or unreadable.
-            ConfigError: config.json or an option is not a YOSO model's.
+            ConfigError: config.json, an option or a field is not a YOSO model's; a keyword that is
+                neither an option nor a field, with the nearest name.
             DeviceError: the device cannot be used.
         """
-        check_flag("allow_random_head", allow_random_head, ConfigError)
-        folder = resolve(
-            source,
-            revision=revision,
-            local_files_only=local_files_only,
-            cache_dir=cache_dir,
-            token=token,
+        given = read_loading(
+            {
+                "device": device,
+                "dtype": dtype,
+                "attention": attention,
+                "num_hash": num_hash,
+                "seed": seed,
+                "padding": padding,
+                "num_threads": num_threads,
+                "revision": revision,
+                "local_files_only": local_files_only,
+                "cache_dir": cache_dir,
+                "token": token,
+                "allow_random_head": allow_random_head,
+                **fields,
+            }
         )
-        config = YosoConfig.from_pretrained(folder)
+        ops = _backend(given.options)
+        folder = resolve(source, **given.hub)
+        if not isinstance(config, YosoConfig):
+            config = YosoConfig.from_pretrained(folder if config is None else config)
+        config = config.override(**given.fields)
         parameters, random = select(
             read_weights(folder),
             config,
             cls.head,
             where=str(folder),
-            allow_random_head=allow_random_head,
+            allow_random_head=given.allow_random_head,
         )
-        parameters.update(random_parameters(random, config, cls.head, check_seed(seed)))
+        parameters.update(random_parameters(random, config, cls.head, given.options.seed))
         if random:
             _log.warning(
-                "%s has no %s head: %d weights drawn at random; answers mean nothing until trained",
-                folder.name, cls.head, len(random),
+                "%s: %d weights of the %s head drawn at random; answers mean nothing until trained",
+                folder.name, len(random), cls.head,
             )  # fmt: skip
         model = cls.__new__(cls)
-        model._set_up(
-            config,
-            parameters,
-            folder,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-            num_hash=num_hash,
-            seed=seed,
-            padding=padding,
-            num_threads=num_threads,
-        )
+        model._set_up(config, parameters, folder, given.options, ops)
         return model
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -246,7 +247,7 @@ class PretrainedModel:
     @property
     def num_hash(self) -> int:
         """Hash functions a layer, where attention is sampled."""
-        return self._num_hash
+        return self.config.num_hash
 
     @property
     def seed(self) -> int:
@@ -272,9 +273,23 @@ class PretrainedModel:
             attention: as in the constructor.
         """
         other = copy(self)
-        other._mode = check_mode(attention, self.config)
-        other._attention = draw_attention(self.config, other._mode, self._num_hash, self._seed)
+        other._mode = check_mode(attention) or mode_of(self.config)
+        other.config = LoadOptions(attention=other._mode).apply(self.config)
+        other._attention = draw_attention(other.config, other._mode, self.num_hash, self._seed)
         return other
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"{type(self).__name__}({self.name_or_path!r}, {config.num_hidden_layers} layers, "
+            f"hidden_size={config.hidden_size}, attention={self._mode!r}, "
+            f"device={self.device!r}, dtype={self.dtype.name!r})"
+        )
+
+    @property
+    def name_or_path(self) -> str:
+        """The folder that the model was loaded from; empty for one made from a config."""
+        return "" if self._folder is None else str(self._folder)
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """Return an array of an output as numpy, from whichever device.
@@ -289,6 +304,10 @@ class PretrainedModel:
     def num_parameters(self) -> int:
         """Return the number of weights; tied ones count once."""
         return sum(array.size for array in stored(self._parameters).values())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer for texts; see each class for its arguments and its output."""
+        raise NotImplementedError
 
     def _prepare_head(self, parameters: Parameters) -> None:
         """Prepare the head's weights for the backend."""
@@ -391,9 +410,7 @@ class PretrainedModel:
         seeds = call.seed if _are_several(call.seed) else [call.seed]
         if not len(seeds):
             raise InputError("seed: wanted at least one, got an empty list")
-        num_hash = self._num_hash
-        if call.num_hash is not None:
-            num_hash = check_num_hash(call.num_hash, self.config)
+        num_hash = self.num_hash if call.num_hash is None else check_num_hash(call.num_hash)
         return [
             draw_attention(
                 self.config, self._mode, num_hash, self._seed if seed is None else check_seed(seed)
@@ -406,6 +423,11 @@ class PretrainedModel:
         cells = batch.shape[0] * batch.shape[1]
         padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
         return padded.reshape(*batch.shape, *x.shape[1:])
+
+
+def _backend(options: LoadOptions) -> Ops:
+    """Return the backend that options name: the only place where a model's is chosen."""
+    return get_ops(options.device, dtype=options.dtype, num_threads=options.num_threads)
 
 
 def _are_several(seed: Any) -> bool:

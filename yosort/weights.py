@@ -104,7 +104,7 @@ def select(
         config: says what must be there, and how large.
         head: the wanted head, or None for the bare encoder.
         where: what messages call the checkpoint.
-        allow_random_head: let the whole head be absent.
+        allow_random_head: let the whole head be absent, or weights of it have another shape.
 
     Returns:
         The parameters by name, and the names of the head's that must be drawn at random.
@@ -126,11 +126,19 @@ def select(
         random = []
     unexpected = [name for name in state if name not in wanted and not _is_foreign_head(name, own)]
     misshapen = [
-        f"{name}: wanted {list(shape)}, got {list(found[name].shape)}"
+        name
         for name, shape in wanted.items()
         if name in found and tuple(found[name].shape) != shape
     ]
-    _report(where, missing, unexpected, misshapen, own, bare)
+    if allow_random_head:  # as transformers' ignore_mismatched_sizes
+        random += [name for name in misshapen if name in own]
+        misshapen = [name for name in misshapen if name not in own]
+        found = {name: weight for name, weight in found.items() if name not in random}
+    shapes = [
+        f"{name}: wanted {list(wanted[name])}, got {list(found[name].shape)}" for name in misshapen
+    ]
+    other_head = bool(misshapen) and all(name in own for name in misshapen)
+    _report(where, missing, unexpected, shapes, own, bare, other_head)
     return found, random
 
 
@@ -166,6 +174,7 @@ def _report(
     misshapen: list[str],
     own: Shapes,
     bare: bool,
+    other_head: bool,
 ) -> None:
     kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape", misshapen))
     lines = [f"  {kind}: {entry}" for kind, entries in kinds for entry in entries]
@@ -177,8 +186,14 @@ def _report(
             "\nThe checkpoint has no such head. Load it into the class that its config names, "
             "or pass allow_random_head=True (--allow-random-head) to draw the head at random."
         )
+    elif other_head and not missing and not unexpected:
+        hint = (
+            "\nThe head has another shape than the checkpoint's: load it with the checkpoint's "
+            "num_labels, or pass allow_random_head=True (--allow-random-head) to draw what does "
+            "not fit at random."
+        )
     raise CheckpointError(
-        f"{where}: {len(lines)} weights do not fit the model that config.json describes:\n"
+        f"{where}: {len(lines)} weights do not fit the model that the config describes:\n"
         + "\n".join(lines)
         + hint
     )

@@ -87,7 +87,7 @@ def test_auto_follows_the_shipped_costs() -> None:
     assert 128 < Costs(0.0213, 0.158, 0.038).sampled_from(config, 32) < 512
 
 
-@pytest.mark.parametrize("wrong", ["auto:", "auto:-1", "auto:x", "Auto", "sampled:3", 7])
+@pytest.mark.parametrize("wrong", ["auto:", "auto:-1", "auto:x", "automatic", "sampled:3", 7])
 def test_another_word_is_refused(wrong: Any) -> None:
     with pytest.raises(yosort.ConfigError, match='"auto:N"'):
         yosort.YosoModel(CONFIG, attention=wrong)

@@ -144,7 +144,7 @@ def _try_int8(folder: str) -> str:
     """Load with dtype="int8"; return what came of the products."""
     import yosort
 
-    ops = yosort.load(folder, device="cpu", dtype="int8")._ops
+    ops: Any = yosort.load(folder, device="cpu", dtype="int8")._ops
     if not ops.errors:
         return "stored so: nothing to try"
     name, worst = max(ops.errors.items(), key=lambda entry: entry[1])
