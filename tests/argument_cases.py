@@ -45,7 +45,10 @@ LOADING = {
     "padding": "masked", "num_threads": 1, "revision": None, "local_files_only": True,
     "cache_dir": None, "token": None, "allow_random_head": False,
 }  # fmt: skip
-STREAM = {"batch_tokens": 100, "progress": False, "overflow": "truncate", "on_error": "raise"}
+STREAM = {
+    "batch_tokens": 100, "batch_size": 3, "progress": False, "overflow": "truncate",
+    "truncation": None, "max_length": None,
+}  # fmt: skip
 
 
 def make_cases(folder: Path) -> dict[str, Case]:
@@ -109,12 +112,15 @@ def _models(folder: Path) -> dict[str, Case]:
         saved = folder / name
         model.save_pretrained(saved)
         cases[f"{name}.from_pretrained"] = Case(
-            cls.from_pretrained, [{"source": str(saved), **LOADING}], check_model
+            cls.from_pretrained, [{"source": str(saved), **LOADING, "config": None}], check_model
         )
         cases[f"{name}.save_pretrained"] = Case(model.save_pretrained, [{"folder": "saved"}])
         cases[f"{name}.with_attention"] = Case(
             model.with_attention, [{"attention": "sampled"}], check_model
         )
+        cases[f"{name}.to"] = Case(model.to, [{"device": "cpu", "dtype": "float32"}])
+        cases[f"{name}.train"] = Case(model.train, [{"mode": False}])
+        cases[f"{name}.requires_grad_"] = Case(model.requires_grad_, [{"requires_grad": False}])
         cases[f"{name}.to_host"] = Case(model.to_host, [{"array": np.ones(3)}])
     return cases
 
@@ -166,14 +172,17 @@ def _pipelines(folder: Path) -> dict[str, Case]:
     for task, (name, sizes, arguments) in kinds.items():
         path = make(folder / task, name, **sizes)
         call = yosort.pipeline(task, path, device="cpu", num_threads=1)
-        good = [{**arguments, **STREAM}]
+        good = [{**arguments, **STREAM, "on_error": "raise"}]
+        if task == "question-answering":
+            del good[0]["max_length"]  # there it is max_seq_len
         if task == "question-answering":
             pair = {"inputs": None, "question": ["who?", "what?"], "context": "a dog barks"}
             good.append({**good[0], **pair})
         if task == "token-classification":
+            good[0]["overflow"] = "stride"
             words = {"inputs": [["a", "dog"], ["Paris"]], "is_split_into_words": True}
             good.append({**good[0], **words})
-        cases[task] = Case(call, good, lambda result, _: check_finite(result))
+        cases[task] = Case(call, good, lambda result, _: check_finite(result), tuple(STREAM))
     masked = yosort.load(folder / "fill-mask", device="cpu", num_threads=1)
     cases["pipeline"] = Case(
         yosort.pipeline,
@@ -215,6 +224,7 @@ def _configs(folder: Path) -> dict[str, Case]:
             YosoConfig.from_pretrained, [{"folder": str(folder / "YosoModel")}], check
         ),
         "YosoConfig.save": Case(config.save, [{"folder": "."}]),
+        "YosoConfig.save_pretrained": Case(config.save_pretrained, [{"folder": "made"}]),
     }
 
 
@@ -292,7 +302,10 @@ def _loading(folder: Path) -> dict[str, Case]:
 
     return {
         "load": Case(
-            yosort.load, [{"source": source, **LOADING}], check_model, options=tuple(LOADING)
+            yosort.load,
+            [{"source": source, **LOADING, "config": None}],
+            check_model,
+            options=tuple(LOADING),
         ),
         "convert": Case(convert, [converting], check_converted),
         "read_state": Case(read_state, [{"source": source}]),

@@ -70,7 +70,7 @@ def parameters(call: Callable[..., Any]) -> set[str]:
     return {
         name
         for name, p in inspect.signature(call).parameters.items()
-        if name != "self" and p.kind is not p.VAR_KEYWORD
+        if name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
 
 

@@ -64,18 +64,30 @@ _HOMES = {
     "loading": ("load",),
     "tasks": ("pipeline",),
 }
+#: What transformers' pages call them; here a name means one class.
+_ALIASES = {
+    "AutoConfig": "YosoConfig",
+    "AutoModel": "YosoModel",
+    "AutoModelForMaskedLM": "YosoForMaskedLM",
+    "AutoModelForMultipleChoice": "YosoForMultipleChoice",
+    "AutoModelForQuestionAnswering": "YosoForQuestionAnswering",
+    "AutoModelForSequenceClassification": "YosoForSequenceClassification",
+    "AutoModelForTokenClassification": "YosoForTokenClassification",
+}
+_MODULES = ("ops", "tasks")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ops":
-        return import_module("yosort.ops")
-    if name not in _HOME_OF:
+    if name in _MODULES:
+        return import_module(f"yosort.{name}")
+    own = _ALIASES.get(name, name)
+    if own not in _HOME_OF:
         raise AttributeError(f"module 'yosort' has no attribute {name!r}")
-    value = getattr(import_module(f"yosort.{_HOME_OF[name]}"), name)
+    value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "ops"})
+    return sorted((*__all__, *_MODULES))

@@ -212,6 +212,7 @@ def _prepare(model: PretrainedModel, values: list[Any]) -> list[Item]:
     # Each task reads its own options only; what it does not know it ignores.
     options = {"overflow": "truncate", "split": False, "stride": 0}
     options |= {"window": task.max_tokens, "max_question_len": None}
+    options |= {"max_tokens": task.max_tokens, "cut": "longest_first"}
     rng = np.random.default_rng(0)
     items = []
     for index, value in enumerate(values):

@@ -198,11 +198,6 @@ class YosoConfig:
         """The name of the architecture in config.json: always "yoso"."""
         return "yoso"
 
-    @classmethod
-    def has_field(cls, name: str) -> bool:
-        """Whether `override` knows a field by its name alone."""
-        return name in cls.__dataclass_fields__ and name != "extra"
-
     def override(self, **changed: Any) -> YosoConfig:
         """Return this config with other values of some fields, as transformers takes them.
 
@@ -219,9 +214,8 @@ class YosoConfig:
         for name in changed.keys() & extra.keys():
             extra[name] = changed.pop(name)
         for name in changed:
-            if not self.has_field(name):
-                known = (*self.__dataclass_fields__.keys() - {"extra"}, *extra)
-                raise no_such_option(name, known, ConfigError)
+            if name not in FIELDS:
+                raise no_such_option(name, (*FIELDS, *extra), ConfigError)
         names, count = changed.get("id2label"), changed.get("num_labels")
         if names is not None:
             names = _int_keys("id2label", names)
@@ -328,6 +322,8 @@ class YosoConfig:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
+#: The names of the fields of config.json that yosort knows.
+FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name != "extra")
 _COUNTS = (
     "vocab_size",
     "hidden_size",

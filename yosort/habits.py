@@ -81,7 +81,8 @@ class TorchHabits:
         Raises:
             ConfigError: another device or type than the model was loaded with; or neither.
         """
-        for target in (*targets, *(t for t in (device, dtype) if t is not None)):
+        named = [target for target in (device, dtype) if target is not None]
+        for target in (*targets, *named):
             name, wanted = _read_target(target)
             have = str(getattr(self, name))
             if have != wanted and (name, wanted) != ("device", have.partition(":")[0]):
@@ -95,9 +96,9 @@ class TorchHabits:
         """Return the model, if it is on the CPU; see `to`."""
         return self.to("cpu")
 
-    def cuda(self, device: int | None = None) -> Self:
-        """Return the model, if it is on a GPU (that one); see `to`."""
-        return self.to("cuda" if device is None else f"cuda:{device}")
+    def cuda(self, *device: Any) -> Self:
+        """Return the model, if it is on a GPU (that one, where it is named); see `to`."""
+        return self.to(*(device or ("cuda",)))
 
     def half(self) -> Self:
         """Return the model, if it computes in float16; see `to`."""

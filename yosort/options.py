@@ -8,7 +8,7 @@ from typing import Any
 
 from yosort.arguments import check_choice, check_flag, no_such_option
 from yosort.attention import check_mode, check_num_hash, check_seed, mode_of
-from yosort.config import YosoConfig
+from yosort.config import FIELDS, YosoConfig
 from yosort.errors import ConfigError
 from yosort.ops import check_device, check_dtype
 from yosort.threads import resolve_num_threads
@@ -114,7 +114,7 @@ class Loading:
 def is_load_option(name: str) -> bool:
     """Whether a keyword is an option of loading, a config field or transformers' word for one."""
     words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *_INSTEAD)
-    return name in words or YosoConfig.has_field(name)
+    return name in words or name in FIELDS
 
 
 def read_loading(given: Mapping[str, Any]) -> Loading:
@@ -131,9 +131,8 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
     hub = {name: named.pop(name) for name in HUB_OPTIONS if name in named}
     random_head = named.pop("allow_random_head", False)
     for name in named:
-        if not YosoConfig.has_field(name):
-            known = (*LOAD_OPTIONS, *_RENAMED, *YosoConfig.__dataclass_fields__.keys() - {"extra"})
-            raise no_such_option(name, known, ConfigError)
+        if name not in FIELDS:
+            raise no_such_option(name, (*LOAD_OPTIONS, *_RENAMED, *FIELDS), ConfigError)
     return Loading(checked, hub, check_flag("allow_random_head", random_head, ConfigError), named)
 
 

@@ -80,8 +80,11 @@ def test_wrong_pipelines_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="wanted a YosoForMaskedLM, got YosoModel"):
         yosort.pipeline("fill-mask", yosort.YosoModel.from_pretrained(bundled_model()))
     model = yosort.YosoForMaskedLM.from_pretrained(bundled_model())
-    with pytest.raises(ConfigError, match=r"options \['device'\] only apply"):
-        yosort.pipeline("fill-mask", model, device="cpu")
+    with pytest.raises(ConfigError, match=r"options \['seed'\] only apply"):
+        yosort.pipeline("fill-mask", model, seed=1)
+    with pytest.raises(ConfigError, match="loaded with device='cpu'; load it with device='cuda:0'"):
+        yosort.pipeline("fill-mask", model, device=0)
+    assert yosort.pipeline("fill-mask", model, device=-1).device == "cpu"
     again = yosort.pipeline("fill-mask", model)
     assert again.tokenizer.special_tokens["mask_token"] == "<mask>"
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from yosort.arguments import check_choice, check_flag
-from yosort.errors import ConfigError
+from yosort.arguments import check_choice, check_flag, no_such_option
+from yosort.errors import ConfigError, show
+from yosort.options import LOAD_OPTIONS, PADDING, is_load_option, read_loading
 from yosort.pretrained import PretrainedModel
+from yosort.tasks.options import WORDS
+from yosort.tasks.stream import Pipeline
 from yosort.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from yosort.tasks.feature_extraction import FeatureExtractionPipeline
+    from yosort.tasks.fill_mask import FillMaskPipeline
+    from yosort.tasks.multiple_choice import MultipleChoicePipeline
+    from yosort.tasks.question_answering import QuestionAnsweringPipeline
+    from yosort.tasks.text_classification import TextClassificationPipeline
+    from yosort.tasks.token_classification import TokenClassificationPipeline
 
 #: task -> module and class here; the class names the model that it runs on.
 TASKS = {
@@ -21,6 +32,9 @@ TASKS = {
     "multiple-choice": ("multiple_choice", "MultipleChoicePipeline"),
     "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline"),
 }
+#: transformers' other names.
+ALIASES = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
+Model = str | os.PathLike[str] | PretrainedModel
 #: What the bundled model, a masked language model, can answer.
 BUNDLED_TASKS = ("fill-mask", "feature-extraction")
 
@@ -30,46 +44,183 @@ def bundled_model() -> Path:
     return Path(__file__).resolve().parent.parent / "bundled"
 
 
+@overload
 def pipeline(
-    task: str,
-    model: str | os.PathLike[str] | PretrainedModel | None = None,
-    tokenizer: Tokenizer | None = None,
+    task: Literal["fill-mask"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> FillMaskPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> TextClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> TokenClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["question-answering"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> QuestionAnsweringPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["multiple-choice"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> MultipleChoicePipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> FeatureExtractionPipeline: ...
+
+
+@overload
+def pipeline(
+    task: str | None = ...,
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> Pipeline: ...
+
+
+def pipeline(
+    task: str | None = None,
+    model: Model | None = None,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = None,
     *,
     samples: int = 1,
     **options: Any,
-) -> Any:
+) -> Pipeline:
     """Build the pipeline of a task.
 
     Args:
-        task: "fill-mask", "text-classification", "token-classification", "question-answering",
-            "multiple-choice" or "feature-extraction".
+        task: "fill-mask", "text-classification" ("sentiment-analysis"), "token-classification"
+            ("ner"), "question-answering", "multiple-choice" or "feature-extraction"; None: what a
+            loaded model's class answers.
         model: a folder, a hub id, or a loaded model; None for the bundled one, which knows
             fill-mask and feature-extraction, and other tasks with `allow_random_head=True` only.
-        tokenizer: None for the model's own.
+        tokenizer: one, or the folder or hub id of one; None for the model's own.
         samples: draws of hash functions, for sampled attention. With several, a result's `score` is
             the mean over them, and `standard_error` beside it says how far the choice of hash
             functions may have moved that mean; see `yosort.tasks.uncertainty`.
-        options: of `from_pretrained`, where the model is not loaded yet.
+        options: of `from_pretrained`, config fields included, where the model is not loaded yet;
+            and of the task's calls, as defaults of every call. In our words or transformers'.
 
     Raises:
-        ConfigError: no such task, or a model of another task.
+        ConfigError: no such task, a model of another task, an option that is none of these (with
+            the nearest name) or means nothing.
         CheckpointError: the model or its tokenizer cannot be loaded.
     """
-    check_choice("task", task, TASKS, ConfigError)
-    if model is None:
-        random_head = options.get("allow_random_head", False)
-        random_head = check_flag("allow_random_head", random_head, ConfigError)
-        if task not in BUNDLED_TASKS and not random_head:
-            raise ConfigError(
-                f"model: wanted one for {task}: a folder or hub id of a fine-tuned checkpoint; the "
-                f"bundled model knows {' and '.join(BUNDLED_TASKS)} (allow_random_head=True puts "
-                "an untrained head on it, to try things out)"
-            )
-        model = bundled_model()
-    module, name = TASKS[task]
-    cls = getattr(importlib.import_module(f"yosort.tasks.{module}"), name)
+    cls = _class_of(task, model)
+    loading, defaults = _sort_options(cls, options)
     if not isinstance(model, PretrainedModel):
-        model = cls.model_class.from_pretrained(model, **options)
-    elif options:
-        raise ConfigError(f"options {sorted(options)} only apply to a model that is yet to load")
-    return cls(model, tokenizer, samples)
+        model = cls.model_class.from_pretrained(_source(cls.task, model, loading), **loading)
+    else:
+        _check_loaded(model, loading)
+    if isinstance(tokenizer, (str, os.PathLike)):
+        tokenizer = Tokenizer.from_pretrained(tokenizer)
+    return cls(model, tokenizer, samples, **defaults)
+
+
+def _class_of(task: str | None, model: Model | None) -> type[Pipeline]:
+    if task is None:
+        for name in TASKS:
+            cls = _import(name)
+            if type(model) is cls.model_class:
+                return cls
+        raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got None")
+    name = check_choice("task", task, (*TASKS, *ALIASES), ConfigError)
+    return _import(ALIASES.get(name, name))
+
+
+def _import(task: str) -> type[Pipeline]:
+    module, name = TASKS[task]
+    cls: type[Pipeline] = getattr(importlib.import_module(f"yosort.tasks.{module}"), name)
+    return cls
+
+
+def _sort_options(
+    cls: type[Pipeline], options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of loading, and those of calls."""
+    loading: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    nested = options.pop("model_kwargs", None)
+    if nested is not None and not isinstance(nested, dict):
+        raise ConfigError(f"model_kwargs: wanted a dictionary of options, got {show(nested)}")
+    for name, value in {**(nested or {}), **options}.items():
+        # transformers' padding of batches has our option's name, and no effect here.
+        of_batches = name == "padding" and str(value).lower() not in PADDING
+        if of_batches or name in cls.options or name in WORDS - {"padding"} or name in cls.instead:
+            defaults[name] = value
+        elif is_load_option(name):
+            loading[name] = value
+        else:
+            raise no_such_option(name, (*cls.options, *LOAD_OPTIONS), ConfigError)
+    read_loading(loading)  # before any file is read
+    return loading, defaults
+
+
+def _source(task: str, model: Any, loading: dict[str, Any]) -> Any:
+    """Return the model to load: the bundled one where it knows the task, or may be tried on it."""
+    if model is not None:
+        return model
+    random_head = loading.get("allow_random_head", False)
+    random_head = check_flag("allow_random_head", random_head, ConfigError)
+    if task not in BUNDLED_TASKS and not random_head:
+        raise ConfigError(
+            f"model: wanted one for {task}: a folder or hub id of a fine-tuned checkpoint; the "
+            f"bundled model knows {' and '.join(BUNDLED_TASKS)} (allow_random_head=True puts "
+            "an untrained head on it, to try things out)"
+        )
+    return bundled_model()
+
+
+def _check_loaded(model: PretrainedModel, loading: dict[str, Any]) -> None:
+    """Let options of loading pass that say where and as what a loaded model runs already."""
+    same = {
+        name: loading.pop(name) for name in ("device", "dtype", "torch_dtype") if name in loading
+    }
+    if loading:
+        raise ConfigError(f"options {sorted(loading)} only apply to a model that is yet to load")
+    for value in same.values():
+        if value is not None and value != "auto":
+            model.to(value)

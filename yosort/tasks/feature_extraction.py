@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError
 from yosort.heads import YosoModel
+from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 POOLING = ("none", "cls", "mean")
+
+
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `on_error`."""
+
+    pooling: str
+    normalize: bool
+    return_tensors: bool | str | None
 
 
 class FeatureExtractionPipeline(Pipeline):
     """Embeds texts; without pooling, results are transformers'."""
 
     model: YosoModel
+    task = "feature-extraction"
     model_class = YosoModel
     has_scores = False
 
+    @overload
+    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Options]) -> Any: ...
+
+    @overload
+    def __call__(self, inputs: Iterable[Any], **options: Unpack[Options]) -> Iterator[Any]: ...
+
+    @overload
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any,
         *,
         pooling: str = "none",
         normalize: bool = False,
-        return_tensors: bool | None = False,
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "error",
+        return_tensors: bool | str | None = False,
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Embed one text, a list, or any iterable.
 
@@ -39,11 +61,9 @@ class FeatureExtractionPipeline(Pipeline):
             inputs: a text, or several.
             pooling: "none" for every token, "cls" for the first one, "mean" over all.
             normalize: divide each vector by its length.
-            return_tensors: numpy float32 arrays instead of nested lists.
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "error" or "truncate" for texts past max_position_embeddings.
+            return_tensors: True or "np": numpy float32 arrays instead of nested lists.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`.
 
         Returns:
             Per text: without pooling [1, n, hidden], special tokens included; else [hidden].
@@ -51,19 +71,13 @@ class FeatureExtractionPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
+        arrays = isinstance(return_tensors, str) and return_tensors == "np"
         options = {
             "pooling": check_choice("pooling", pooling, POOLING),
             "normalize": check_flag("normalize", normalize),
-            "arrays": check_flag("return_tensors", return_tensors, unset=False),
+            "arrays": arrays or check_flag("return_tensors", return_tensors, unset=False),
         }
-        return self.answer(
-            inputs,
-            options,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
-        )
+        return self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""

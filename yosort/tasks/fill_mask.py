@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,36 +12,62 @@ from yosort.arguments import check_count, check_several
 from yosort.errors import InputError, show
 from yosort.heads import YosoForMaskedLM
 from yosort.pretrained import PretrainedModel
+from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 from yosort.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 #: Mask tokens of common tokenizers: writing another model's is the usual mistake.
 _MASKS = ("<mask>", "[MASK]")
+
+
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `on_error`."""
+
+    top_k: int
+    targets: str | Sequence[str] | None
 
 
 class FillMaskPipeline(Pipeline):
     """Calls a masked language model on text; results have transformers' keys and order."""
 
     model: YosoForMaskedLM
+    task = "fill-mask"
     model_class = YosoForMaskedLM
 
     def __init__(
-        self, model: PretrainedModel, tokenizer: Tokenizer | None = None, samples: int = 1
+        self,
+        model: PretrainedModel,
+        tokenizer: Tokenizer | None = None,
+        samples: int = 1,
+        **defaults: Any,
     ) -> None:
-        super().__init__(model, tokenizer, samples)
+        super().__init__(model, tokenizer, samples, **defaults)
         self._mask_id = self.tokenizer.id_of("mask_token")
 
+    @overload
+    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Options]) -> list[Any]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Iterable[Any], **options: Unpack[Options]
+    ) -> Iterator[list[Any]]: ...
+
+    @overload
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any,
         *,
         top_k: int = 5,
         targets: str | Sequence[str] | None = None,
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "error",
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Fill the masks of one text, a list, or any iterable.
 
@@ -49,10 +75,8 @@ class FillMaskPipeline(Pipeline):
             inputs: text, or texts, each with at least one mask token.
             top_k: how many answers a mask; at most the number of targets.
             targets: words to choose among; None for the whole vocabulary.
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "error" or "truncate" for texts past max_position_embeddings.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`.
 
         Returns:
             For a text with one mask, a list of dictionaries, best first: `score` (probability over
@@ -66,14 +90,7 @@ class FillMaskPipeline(Pipeline):
             "top_k": check_count("top_k", top_k),
             "targets": None if targets is None else self._target_ids(targets),
         }
-        result = self.answer(
-            inputs,
-            options,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
-        )
+        result = self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
         # A list of one text gives that text's answers unwrapped, as in transformers.
         return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
 

@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from yosort.arguments import check_count
 from yosort.errors import InputError, show
 from yosort.heads import YosoForMultipleChoice
+from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.results import Choice, Choices
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `on_error`."""
+
+    top_k: int | None
 
 
 class MultipleChoicePipeline(Pipeline):
     """Ranks choices. transformers has no such pipeline; the result's form is ours."""
 
     model: YosoForMultipleChoice
+    task = "multiple-choice"
     model_class = YosoForMultipleChoice
 
+    @overload
+    def __call__(self, inputs: Choices, **options: Unpack[Options]) -> list[Choice]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Sequence[Choices], **options: Unpack[Options]
+    ) -> list[list[Choice]]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Iterable[Any], **options: Unpack[Options]
+    ) -> Iterator[list[Choice]]: ...
+
+    @overload
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any,
         *,
         top_k: int | None = None,
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "error",
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Rank the choices of one question, a list, or any iterable.
 
         Args:
             inputs: a dictionary of `prompt` (a text) and `choices` (two texts or more); or several.
             top_k: how many choices, best first; None for all.
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "error" or "truncate" for texts past max_position_embeddings.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`.
 
         Returns:
             Per question a list of `{"choice", "index", "score"}`, best first; scores add up to 1
@@ -51,10 +77,7 @@ class MultipleChoicePipeline(Pipeline):
         return self.answer(
             inputs,
             {"top_k": top_k},
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
+            self.read_stream(on_error=on_error, **stream),
         )
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,57 @@ import numpy.typing as npt
 from yosort.arguments import check_count, check_flag, is_integer
 from yosort.errors import InputError, show
 from yosort.heads import YosoForQuestionAnswering
+from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.results import Answer, Question
 from yosort.tasks.stream import Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `question`, `context`, `top_k` and `on_error`."""
+
+    doc_stride: int | None
+    max_answer_len: int
+    max_seq_len: int | None
+    max_question_len: int | None
+    handle_impossible_answer: bool | None
+    align_to_words: bool | None
 
 
 class QuestionAnsweringPipeline(Pipeline):
     """Answers from a context; results are those of transformers 5.2's pipeline."""
 
     model: YosoForQuestionAnswering
+    task = "question-answering"
+    inputs = ("inputs", "question", "context")
+    overflow = "stride"
+    instead: ClassVar[dict[str, str]] = {"max_length": "max_seq_len is the size of a window"}
     model_class = YosoForQuestionAnswering
 
+    @overload
+    def __call__(self, inputs: Question, **options: Unpack[Options]) -> Answer: ...
+
+    @overload
+    def __call__(
+        self, inputs: None = ..., *, question: str, context: str, **options: Unpack[Options]
+    ) -> Answer: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Any = ...,
+        *,
+        question: Any = ...,
+        context: Any = ...,
+        top_k: int = ...,
+        on_error: str = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any = None,
@@ -34,10 +75,8 @@ class QuestionAnsweringPipeline(Pipeline):
         max_question_len: int | None = None,
         handle_impossible_answer: bool | None = False,
         align_to_words: bool | None = True,
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "stride",
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Answer one question, a list, or any iterable.
 
@@ -55,11 +94,9 @@ class QuestionAnsweringPipeline(Pipeline):
             max_question_len: tokens of a question; a longer one is an error. None: no limit.
             handle_impossible_answer: allow the empty answer.
             align_to_words: widen an answer to whole words.
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "stride" reads a long context in windows, "truncate" its beginning only,
-                "error" refuses it.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`; overflow="stride", which is usual here, reads a long
+                context in windows, "truncate" its beginning only.
 
         Returns:
             Per question `{"score", "start", "end", "answer"}`, or a list of them if there are
@@ -93,16 +130,15 @@ class QuestionAnsweringPipeline(Pipeline):
             ),
             "align": check_flag("align_to_words", align_to_words, unset=True),
         }
-        result = self.answer(
-            inputs,
-            options,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
-        )
+        result = self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
         # A list of one question gives its answer unwrapped, as in transformers.
         return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
+
+    def read_positional(self, inputs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return what a call was given without names; two texts are a question and its context."""
+        if len(inputs) == 2:
+            return dict(zip(("question", "context"), inputs, strict=True))
+        return super().read_positional(inputs)
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""

@@ -15,15 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_choice, check_count, check_flag
+from yosort.arguments import check_flag
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.pretrained import PretrainedModel
+from yosort.tasks.options import Stream, option_names, read_stream, translate
 from yosort.tasks.uncertainty import draw_seeds
 from yosort.tokenizer import Tokenizer
 
 _log = logging.getLogger("yosort")
-OVERFLOW = ("error", "truncate", "stride")
-ON_ERROR = ("raise", "collect")
+#: Options that say one thing in several ways: a call's replaces the pipeline's.
+_ALTERNATIVES = (("overflow", "truncation", "stride"),)
 #: A window holds this many batches' tokens, and at most so many inputs.
 WINDOW_BATCHES, WINDOW_INPUTS = 4, 1024
 
@@ -76,6 +77,16 @@ class Pipeline(ABC):
             nothing to draw.
     """
 
+    #: The task's name.
+    task: ClassVar[str]
+    #: The keywords of a call.
+    options: ClassVar[tuple[str, ...]]
+    #: The names under which inputs may come, in place of the first argument.
+    inputs: ClassVar[tuple[str, ...]] = ("inputs",)
+    #: Keywords that people look for in this task, and what it has instead.
+    instead: ClassVar[dict[str, str]] = {}
+    #: What becomes of texts that are too long, unless told.
+    overflow: ClassVar[str] = "error"
     #: What the task runs on.
     model_class: ClassVar[type[PretrainedModel]] = PretrainedModel
     #: The number that messages give the first input: where a run goes on from an earlier one.
@@ -84,7 +95,11 @@ class Pipeline(ABC):
     has_scores: ClassVar[bool] = True
 
     def __init__(
-        self, model: PretrainedModel, tokenizer: Tokenizer | None = None, samples: int = 1
+        self,
+        model: PretrainedModel,
+        tokenizer: Tokenizer | None = None,
+        samples: int = 1,
+        **defaults: Any,
     ) -> None:
         if not isinstance(model, self.model_class):
             raise ConfigError(
@@ -99,6 +114,62 @@ class Pipeline(ABC):
         self.tokenizer = found
         self.max_tokens = model.config.max_position_embeddings
         self._seeds = draw_seeds(model, samples, has_scores=self.has_scores)
+        self._defaults = self._read_defaults(defaults)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.options = tuple(n for n in option_names(cls.__call__) if n not in cls.instead)
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Answer for one input, a list, or any iterable; see each task."""
+        raise NotImplementedError
+
+    def _read_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Check the defaults of calls: a call of nothing reads them all."""
+        defaults = self._defaults = translate(given, self.options, self.instead, ConfigError)
+        try:
+            check_flag("progress", defaults.get("progress", False))
+            self([], progress=False)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
+        return defaults
+
+    def understand(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a call's options under our names, with the pipeline's own where it has none.
+
+        Raises:
+            InputError: an option that the task does not have, with the nearest name.
+        """
+        named = translate(given, (*self.options, *self.inputs), self.instead, InputError)
+        defaults = self._defaults
+        for group in _ALTERNATIVES:
+            if not named.keys().isdisjoint(group):
+                defaults = {k: v for k, v in defaults.items() if k not in group}
+        return {**defaults, **named}
+
+    def read_positional(self, inputs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return what a call was given without names, by name."""
+        if len(inputs) > 1:
+            raise InputError(f"wanted one input, or a list of them, got {len(inputs)} arguments")
+        return dict(zip(("inputs",), inputs, strict=False))
+
+    def wrap(self, result: Any, inputs: Any, given: dict[str, Any]) -> Any:
+        """Return a call's result in the form that transformers gives it, by what was given."""
+        return result
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: "cpu", or "cuda:N"."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The compute type."""
+        return self.model.dtype
+
+    def __repr__(self) -> str:
+        defaults = "".join(f", {name}={value!r}" for name, value in self._defaults.items())
+        return f"{type(self).__name__}({self.task!r}, {self.model!r}{defaults})"
 
     @abstractmethod
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
@@ -123,22 +194,20 @@ class Pipeline(ABC):
         """Whether this is one input, not several."""
         return isinstance(inputs, (str, dict))
 
-    def answer(
-        self,
-        inputs: Any,
-        options: dict[str, Any],
-        *,
-        batch_tokens: int,
-        progress: bool,
-        overflow: str,
-        on_error: str,
-    ) -> Any:
+    def read_stream(self, **given: Any) -> Stream:
+        """Check the options that all tasks share; see `StreamOptions`."""
+        return read_stream(longest=self.max_tokens, default_overflow=self.overflow, **given)
+
+    def answer(self, inputs: Any, options: dict[str, Any], stream: Stream) -> Any:
         """Return the result of one input, a list for a list, an iterator for any other iterable."""
-        batch_tokens = check_count("batch_tokens", batch_tokens)
-        check_choice("overflow", overflow, OVERFLOW)
-        check_choice("on_error", on_error, ON_ERROR)
-        progress = check_flag("progress", progress)
-        options = {**options, "overflow": overflow}
+        batch_tokens, on_error = stream.batch_tokens, stream.on_error
+        options = {
+            **options,
+            "overflow": stream.overflow,
+            "max_tokens": stream.max_tokens,
+            "cut": stream.strategy,
+            "batch_size": stream.batch_size,
+        }
         if self.is_one(inputs):
             (result,) = self._stream([inputs], options, batch_tokens, on_error)
             return result
@@ -149,7 +218,7 @@ class Pipeline(ABC):
                 f"inputs: wanted one input or an iterable of them, got {type(inputs).__name__}"
             ) from None
         results = self._stream(iterator, options, batch_tokens, on_error)
-        if progress:
+        if stream.progress:
             from tqdm import tqdm
 
             total = len(inputs) if hasattr(inputs, "__len__") else None
@@ -174,7 +243,7 @@ class Pipeline(ABC):
             if item.truncated:
                 cut += 1
                 if cut == 1:
-                    _log.warning("inputs[%d]: cut to %d tokens", index, self.max_tokens)
+                    _log.warning("inputs[%d]: cut to %d tokens", index, options["max_tokens"])
             window.append(item)
             tokens += sum(len(row.ids) for row in item.rows)
             if tokens >= WINDOW_BATCHES * batch_tokens or len(window) >= WINDOW_INPUTS:
@@ -197,7 +266,8 @@ class Pipeline(ABC):
             end, tokens = begin, 0
             while end < len(places):
                 tokens += len(places[end][0].rows[places[end][1]].ids)
-                if tokens > batch_tokens and end > begin:
+                full = tokens > batch_tokens or end - begin == options["batch_size"]
+                if full and end > begin:
                     break
                 end += 1
             self._run_batch(places[begin:end], options, on_error)
@@ -235,13 +305,14 @@ class Pipeline(ABC):
             item: gets the rows.
             value: the text, or a list of words.
             pair: the second text.
-            options: `overflow`: an error, a cut, or windows that overlap by `stride` tokens.
+            options: `overflow`: an error, a cut, or windows that overlap by `stride` tokens, past
+                `max_tokens`; `cut`: what of a pair may be cut.
             how: `max_tokens`, `stride` and `strategy` of windows or cuts.
 
         Returns:
             The encoding of each row.
         """
-        limit = how.get("max_tokens") or self.max_tokens
+        limit = how.get("max_tokens") or options["max_tokens"]
         whole = self.tokenizer.encode(value, pair)
         encodings = [whole]
         if len(whole.ids) > limit:
@@ -251,7 +322,7 @@ class Pipeline(ABC):
                     "overflow='truncate' cuts it"
                 )
             stride = how.get("stride", 0) if options["overflow"] == "stride" else 0
-            cut = self.tokenizer.truncating(limit, stride, how.get("strategy", "longest_first"))
+            cut = self.tokenizer.truncating(limit, stride, how.get("strategy") or options["cut"])
             first = cut.encode(value, pair)
             encodings = [first]
             if options["overflow"] == "stride":

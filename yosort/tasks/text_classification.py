@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from yosort.arguments import check_choice, check_count
 from yosort.errors import InputError, show
 from yosort.heads import YosoForSequenceClassification
+from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.results import LabelScore, TextPair
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 #: top_k was not given: then transformers answers with one dictionary, not with a list of them.
 _ONE_DICTIONARY: Any = object()
 
 
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `on_error`."""
+
+    function_to_apply: str | None
+
+
 class TextClassificationPipeline(Pipeline):
     """Classifies texts; results have transformers' keys, order and nesting."""
 
     model: YosoForSequenceClassification
+    task = "text-classification"
     model_class = YosoForSequenceClassification
 
+    @overload
+    def __call__(self, inputs: TextPair, **options: Unpack[Options]) -> LabelScore: ...
+
+    @overload
+    def __call__(
+        self, inputs: str | list[str] | list[TextPair], **options: Unpack[Options]
+    ) -> list[LabelScore]: ...
+
+    @overload
+    def __call__(
+        self, inputs: str | TextPair, *, top_k: int | None, **options: Unpack[Options]
+    ) -> list[LabelScore]: ...
+
+    @overload
+    def __call__(
+        self, inputs: list[str] | list[TextPair], *, top_k: int | None, **options: Unpack[Options]
+    ) -> list[list[LabelScore]]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Iterable[Any],
+        *,
+        top_k: int | None = ...,
+        on_error: str = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any,
         *,
         top_k: int | None = _ONE_DICTIONARY,
         function_to_apply: str | None = None,
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "error",
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Classify one text, a list, or any iterable.
 
@@ -41,10 +81,8 @@ class TextClassificationPipeline(Pipeline):
             top_k: how many labels, best first; None for all.
             function_to_apply: "softmax", "sigmoid" or "none"; None: what the config's problem asks
                 for (none for a regression, sigmoid for several labels at once, else softmax).
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "error" or "truncate" for texts past max_position_embeddings.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`.
 
         Returns:
             `{"label", "score"}` a text; for one text a list of that. With top_k, a list a text.
@@ -55,18 +93,15 @@ class TextClassificationPipeline(Pipeline):
         one = top_k is _ONE_DICTIONARY
         if not one and top_k is not None:
             check_count("top_k", top_k)
+        function = self._usual()
         if function_to_apply is not None:
-            check_choice("function_to_apply", function_to_apply, FUNCTIONS)
-        options = {"top_k": top_k, "one": one, "function": function_to_apply or self._usual()}
-        result = self.answer(
-            inputs,
-            options,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
-        )
-        return [result] if one and isinstance(inputs, str) else result
+            function = check_choice("function_to_apply", function_to_apply, FUNCTIONS)
+        options = {"top_k": top_k, "one": one, "function": function}
+        return self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
+
+    def wrap(self, result: Any, inputs: Any, given: dict[str, Any]) -> Any:
+        """Put one text's result into a list, unless the call itself names top_k."""
+        return [result] if isinstance(inputs, str) and "top_k" not in given else result
 
     def _usual(self) -> str:
         config = self.model.config

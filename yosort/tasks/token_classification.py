@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,27 @@ import numpy.typing as npt
 from yosort.arguments import are_texts, check_choice, check_flag, check_several, is_integer
 from yosort.errors import InputError, show
 from yosort.heads import YosoForTokenClassification
+from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.results import Entity
 from yosort.tasks.stream import Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 #: One token on the way: its label scores, and where it stands.
 Token = dict[str, Any]
+
+
+class Options(StreamOptions, total=False):
+    """Keywords of a call, beside `on_error`."""
+
+    aggregation_strategy: str
+    ignore_labels: list[str] | None
+    stride: int | None
+    is_split_into_words: bool
+    delimiter: str | None
 
 
 class TokenClassificationPipeline(Pipeline):
@@ -26,8 +42,26 @@ class TokenClassificationPipeline(Pipeline):
     """
 
     model: YosoForTokenClassification
+    task = "token-classification"
     model_class = YosoForTokenClassification
 
+    @overload
+    def __call__(self, inputs: str, **options: Unpack[Options]) -> list[Entity]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Sequence[str] | Sequence[Sequence[str]], **options: Unpack[Options]
+    ) -> Any: ...
+
+    @overload
+    def __call__(
+        self, inputs: Iterable[Any], **options: Unpack[Options]
+    ) -> Iterator[list[Entity]]: ...
+
+    @overload
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+
+    @with_options
     def __call__(
         self,
         inputs: Any,
@@ -37,10 +71,8 @@ class TokenClassificationPipeline(Pipeline):
         stride: int | None = None,
         is_split_into_words: bool = False,
         delimiter: str | None = " ",
-        batch_tokens: int = 16384,
-        progress: bool = False,
-        overflow: str = "error",
         on_error: str = "raise",
+        **stream: Unpack[StreamOptions],
     ) -> Any:
         """Label one text, a list, or any iterable.
 
@@ -54,10 +86,8 @@ class TokenClassificationPipeline(Pipeline):
                 overflow="stride".
             is_split_into_words: inputs are lists of words.
             delimiter: what stands between such words in `start` and `end`.
-            batch_tokens: tokens the model gets at once.
-            progress: show a bar.
-            overflow: "error", "truncate" or "stride" for texts past max_position_embeddings.
             on_error: "raise", or "collect" a `Failure` in the input's place.
+            stream: see `StreamOptions`; overflow="stride" reads a long text in windows.
 
         Returns:
             Per text a list of dictionaries: `entity`, `score`, `index`, `word`, `start`, `end` for
@@ -66,7 +96,7 @@ class TokenClassificationPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
+        strategy = check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
         check_flag("is_split_into_words", is_split_into_words)
         delimiter = " " if delimiter is None else delimiter
         if not isinstance(delimiter, str):
@@ -77,12 +107,19 @@ class TokenClassificationPipeline(Pipeline):
         if not are_texts(ignored):
             raise InputError(f"ignore_labels: wanted a list of labels, got {show(ignored)}")
         if stride is not None:
-            overflow = "stride"
-            if not is_integer(stride) or not 0 <= stride < self.max_tokens - 2:
+            stream.setdefault("overflow", "stride")
+        shared = self.read_stream(on_error=on_error, **stream)
+        if stride is not None:
+            largest = shared.max_tokens - 3
+            if shared.overflow != "stride":
                 raise InputError(
-                    f"stride: wanted an integer from 0 to {self.max_tokens - 3}, got {show(stride)}"
+                    f"stride: wanted none beside overflow={shared.overflow!r}, got {show(stride)}"
                 )
-        if overflow == "stride" and aggregation_strategy == "none":
+            if not is_integer(stride) or not 0 <= stride <= largest:
+                raise InputError(
+                    f"stride: wanted an integer from 0 to {largest}, got {show(stride)}"
+                )
+        if shared.overflow == "stride" and strategy == "none":
             raise InputError(
                 "aggregation_strategy: wanted one that joins tokens, for windows overlap"
             )
@@ -90,20 +127,13 @@ class TokenClassificationPipeline(Pipeline):
         if one_list and all(isinstance(word, str) for word in inputs):
             inputs = {"words": list(inputs)}  # one text, as a list of words
         options = {
-            "strategy": aggregation_strategy,
+            "strategy": strategy,
             "ignore": ignored,
-            "stride": min(self.max_tokens // 4, 128) if stride is None else stride,
+            "stride": min(shared.max_tokens // 4, 128) if stride is None else stride,
             "split": is_split_into_words,
             "delimiter": delimiter,
         }
-        return self.answer(
-            inputs,
-            options,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            overflow=overflow,
-            on_error=on_error,
-        )
+        return self.answer(inputs, options, shared)
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
