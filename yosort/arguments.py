@@ -58,7 +58,7 @@ def no_such_option(
     name: str, known: Iterable[str], error: type[YosortError], hint: str | None = None
 ) -> YosortError:
     """Return the error of a keyword that means nothing here: what to write instead, if known."""
-    names = sorted(known)
+    names = sorted(set(known))
     if hint is None:
         nearest = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"

@@ -205,17 +205,14 @@ class YosoConfig:
         and so on, unless there are that many already; `id2label` alone says how many there are.
 
         Args:
-            changed: by field; fields of `extra`, too.
+            changed: by field.
 
         Raises:
             ConfigError: no such field, or a value that no YOSO model can have.
         """
-        extra = dict(self.extra)
-        for name in changed.keys() & extra.keys():
-            extra[name] = changed.pop(name)
         for name in changed:
             if name not in FIELDS:
-                raise no_such_option(name, (*FIELDS, *extra), ConfigError)
+                raise no_such_option(name, FIELDS, ConfigError)
         names, count = changed.get("id2label"), changed.get("num_labels")
         if names is not None:
             names = _int_keys("id2label", names)
@@ -227,7 +224,7 @@ class YosoConfig:
             changed = {"label2id": None, **changed, "num_labels": len(names)}
         elif count is not None and count != self.num_labels:
             changed = {"label2id": None, **changed, "id2label": None}
-        return replace(self, **changed, extra=extra)
+        return replace(self, **changed)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:

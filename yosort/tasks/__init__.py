@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from yosort.arguments import check_choice, check_flag, no_such_option
+from yosort.config import FIELDS
 from yosort.errors import ConfigError, show
-from yosort.options import LOAD_OPTIONS, PADDING, is_load_option, read_loading
+from yosort.options import LOAD_OPTIONS, is_load_option, read_loading
 from yosort.pretrained import PretrainedModel
-from yosort.tasks.options import WORDS
+from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tasks.stream import Pipeline
 from yosort.tokenizer import Tokenizer
 
@@ -187,14 +188,14 @@ def _sort_options(
     if nested is not None and not isinstance(nested, dict):
         raise ConfigError(f"model_kwargs: wanted a dictionary of options, got {show(nested)}")
     for name, value in {**(nested or {}), **options}.items():
-        # transformers' padding of batches has our option's name, and no effect here.
-        of_batches = name == "padding" and str(value).lower() not in PADDING
-        if of_batches or name in cls.options or name in WORDS - {"padding"} or name in cls.instead:
+        # transformers' padding of batches has the name of an option of loading.
+        of_batches = name == "padding" and is_batch_padding(value)
+        if of_batches or name in (*cls.options, *cls.instead) or name in WORDS:
             defaults[name] = value
         elif is_load_option(name):
             loading[name] = value
         else:
-            raise no_such_option(name, (*cls.options, *LOAD_OPTIONS), ConfigError)
+            raise no_such_option(name, (*cls.options, *LOAD_OPTIONS, *FIELDS), ConfigError)
     read_loading(loading)  # before any file is read
     return loading, defaults
 

@@ -49,9 +49,10 @@ class Stream:
     on_error: str
 
 
-#: Words of transformers' that change no answer here: a result does not depend on padding, and
-#: there are no worker processes.
-_WITHOUT_EFFECT = {"padding", "num_workers"}
+#: A word of transformers' that changes no answer here: there are no worker processes.
+_WITHOUT_EFFECT = {"num_workers"}
+#: How transformers pads batches, besides True and False: no result here depends on it.
+_PADDING = ("longest", "max_length", "do_not_pad")
 #: Dictionaries of keywords that transformers hands on to the tokenizer.
 _NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
 _INSTEAD = {
@@ -62,6 +63,13 @@ _INSTEAD = {
 }
 #: Every word of transformers' that `translate` knows, beside our own.
 WORDS = frozenset({*_WITHOUT_EFFECT, *_NESTED, *_INSTEAD})
+
+
+def is_batch_padding(value: Any) -> bool:
+    """Whether a value of `padding` says how to fill up batches, which changes no answer here."""
+    if isinstance(value, str):
+        return value.lower() in _PADDING
+    return value is None or isinstance(value, bool)
 
 
 def read_stream(
@@ -150,6 +158,10 @@ def translate(
             if value is not None and not isinstance(value, Mapping):
                 raise error(f"{name}: wanted a dictionary of options, got {show(value)}")
             found |= translate(value or {}, known, instead, error)
+        elif name == "padding":
+            if not is_batch_padding(value):
+                wanted = f"True, False or one of {', '.join(_PADDING)}"
+                raise error(f"padding: wanted {wanted}, got {show(value)}")
         elif name not in _WITHOUT_EFFECT:
             hint = {**_INSTEAD, **instead}.get(name)
             raise no_such_option(name, known, error, hint)

@@ -1,0 +1,226 @@
+"""The options of loading: checked before any file is read, config fields among them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tasks.models import ENTITIES, make
+
+import yosort
+from yosort import CheckpointError, ConfigError, DeviceError, InputError
+from yosort.options import LoadOptions, read_loading
+from yosort.pretrained import PretrainedModel
+
+TEXT = [[0, 713, 16, 10, 1296, 2]]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of three named labels."""
+    return make(
+        tmp_path_factory.mktemp("classifier") / "model", "YosoForSequenceClassification",
+        id2label={0: "bad", 1: "fair", 2: "good"}, num_labels=3,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "flaot32"}, "dtype: wanted .*, got 'flaot32'"),
+        ({"device": "tpu"}, "device: wanted"),
+        ({"attention": "exact"}, "attention: wanted"),
+        ({"padding": "left"}, "padding: wanted one of masked, attended"),
+        ({"seed": -1}, "seed: wanted"),
+        ({"num_hash": 0}, "num_hash: wanted"),
+        ({"num_threads": 0}, "num_threads: wanted"),
+        ({"allow_random_head": 1}, "allow_random_head: wanted True or False"),
+        ({"num_label": 3}, r"num_label: no such option; did you mean num_labels\?"),
+        ({"devcie": "cpu"}, r"devcie: no such option; did you mean device\?"),
+        ({"torch_dtype": "float16", "dtype": "int8"}, "torch_dtype: wanted dtype or torch_dtype"),
+        ({"attn_implementation": "sdpa"}, 'attn_implementation: no such option; attention="'),
+        ({"load_in_8bit": True}, 'load_in_8bit: no such option; dtype="int8"'),
+        ({"zzz": 1}, "zzz: no such option; there are .*attention.*use_fast_hash"),
+    ],
+)
+def test_options_are_checked_before_any_file_is_read(options: dict[str, Any], message: str) -> None:
+    for load in (yosort.YosoModel.from_pretrained, yosort.load):
+        with pytest.raises((ConfigError, InputError), match=message):
+            load("no/such/folder/at/all", **options)
+    with pytest.raises((ConfigError, InputError), match=message):
+        yosort.pipeline("feature-extraction", "no/such/folder/at/all", **options)
+
+
+class Device:
+    """As torch prints its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Device.__module__ = "torch"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"device": -1}, {"device": "cpu"}),
+        ({"device": 0}, {"device": "cuda:0"}),
+        ({"device": np.int64(1)}, {"device": "cuda:1"}),
+        ({"device": "CPU"}, {"device": "cpu"}),
+        ({"device": "CUDA:1"}, {"device": "cuda:1"}),
+        ({"device": None}, {"device": "auto"}),
+        ({"device": Device("cuda:1")}, {"device": "cuda:1"}),
+        ({"device_map": "auto"}, {"device": "auto"}),
+        ({"device_map": "cpu"}, {"device": "cpu"}),
+        ({"dtype": "FLOAT16"}, {"dtype": "float16"}),
+        ({"dtype": np.float32}, {"dtype": "float32"}),
+        ({"dtype": np.dtype("float16")}, {"dtype": "float16"}),
+        ({"dtype": None}, {"dtype": "float32"}),
+        ({"torch_dtype": "auto"}, {"dtype": "float32"}),
+        ({"torch_dtype": Device("torch.float16")}, {"dtype": "float16"}),
+        ({"torch_dtype": None, "dtype": "int8"}, {"dtype": "int8"}),
+        ({"attention": "Sampled"}, {"attention": "sampled"}),
+        ({"attention": "AUTO:30"}, {"attention": "auto:30"}),
+        ({"padding": "Attended"}, {"padding": "attended"}),
+        ({"low_cpu_mem_usage": True, "trust_remote_code": False}, {}),
+    ],
+)
+def test_other_words_for_the_same(given: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert read_loading(given).options == LoadOptions(**wanted)
+
+
+def test_fields_replace_those_of_the_file(classifier: Path) -> None:
+    load = yosort.YosoForSequenceClassification.from_pretrained
+    model = load(
+        classifier, device="cpu", output_hidden_states=True, problem_type="regression",
+        id2label={0: "a", 1: "b", 2: "c"},
+    )  # fmt: skip
+    assert model.config.label_names == ["a", "b", "c"]
+    assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
+    assert model.config.problem_type == "regression"
+    assert len(model(TEXT).hidden_states or ()) == 3
+    assert load(classifier, num_labels=3).config.label_names == ["bad", "fair", "good"]
+
+
+def test_a_whole_config_replaces_the_file(classifier: Path, tmp_path: Path) -> None:
+    config = yosort.YosoConfig.from_pretrained(classifier).override(hash_code_len=9)
+    exact = yosort.load(classifier)(TEXT).logits
+    assert not np.allclose(yosort.load(classifier, config=config)(TEXT).logits, exact)
+    config.save_pretrained(tmp_path / "elsewhere")
+    again = yosort.load(classifier, config=tmp_path / "elsewhere", hash_code_len=4)
+    np.testing.assert_array_equal(again(TEXT).logits, exact)
+
+
+def test_a_head_of_another_shape(classifier: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load = yosort.YosoForSequenceClassification.from_pretrained
+    with pytest.raises(CheckpointError) as caught:
+        load(classifier, num_labels=5)
+    message = str(caught.value)
+    assert "classifier.out_proj.weight: wanted [5, 32], got [3, 32]" in message
+    assert "classifier.out_proj.bias: wanted [5], got [3]" in message
+    assert "num_labels" in message
+    assert "allow_random_head=True" in message
+    for word in ("allow_random_head", "ignore_mismatched_sizes"):
+        model = load(classifier, num_labels=5, **{word: True})
+        assert model(TEXT).logits.shape == (1, 5)
+        assert model.config.label_names == [f"LABEL_{i}" for i in range(5)]
+    assert "2 weights of the sequence_classification head drawn at random" in caplog.text
+    # What fits stays: of the head its first layer.
+    kept = "classifier.dense.weight"
+    np.testing.assert_array_equal(model._parameters[kept], load(classifier)._parameters[kept])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_labels": 2, "id2label": ENTITIES}, "num_labels: wanted 5, .* id2label, got 2"),
+        ({"id2label": {1: "a"}}, "id2label: wanted the keys 0 to 0"),
+        ({"num_labels": 0}, "num_labels: wanted"),
+        ({"hash_code_len": 17}, "hash_code_len: wanted"),
+        ({"hidden_siez": 3}, r"hidden_siez: no such option; did you mean hidden_size\?"),
+        ({"extra": {}}, "extra: no such option"),
+    ],
+)
+def test_fields_that_no_model_has(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        yosort.YosoConfig().override(**fields)
+
+
+def test_what_was_chosen_at_load_is_saved(classifier: Path, tmp_path: Path) -> None:
+    model = yosort.load(classifier, attention="sampled", num_hash=7)
+    assert (model.config.use_expectation, model.config.num_hash) == (False, 7)
+    model.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert (saved["use_expectation"], saved["num_hash"]) == (False, 7)
+    again = yosort.load(tmp_path)
+    assert (again.attention, again.num_hash) == ("sampled", 7)
+    np.testing.assert_array_equal(again(TEXT).logits, model(TEXT).logits)
+    assert again.with_attention("expectation").config.use_expectation
+    assert again.with_attention(None).attention == "sampled"
+    assert yosort.load(classifier, use_expectation=False).attention == "sampled"
+
+
+def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
+    model = yosort.load(classifier, device="cpu")
+    for same in (
+        model.eval(), model.to("cpu"), model.to(device=-1, dtype="float32"), model.cpu(),
+        model.float(), model.train(False), model.requires_grad_(False), model.to(np.float32),
+    ):  # fmt: skip
+        assert same is model
+    assert not model.training
+    with pytest.raises(ConfigError, match="loaded with dtype='float32'; load it with dtype='floa"):
+        model.half()
+    for move in (model.cuda, lambda: model.to("cuda:1"), lambda: model.cuda(0)):
+        with pytest.raises(ConfigError, match="loaded with device='cpu'; load it with device='cud"):
+            move()
+    with pytest.raises(ConfigError, match="to: wanted a device or a type"):
+        model.to("gpu please")
+    with pytest.raises(InputError, match="yosort computes answers only; train with transformers"):
+        model.train()
+    for name, words in (("generate", "fill-mask"), ("state_dict", "save_pretrained")):
+        assert not hasattr(model, name)
+        with pytest.raises(AttributeError, match=words):
+            getattr(model, name)
+    model.config.save_pretrained(tmp_path / "made")
+    assert yosort.AutoConfig.from_pretrained(tmp_path / "made") == model.config
+    assert model.config.model_type == "yoso"
+    assert yosort.AutoModel is yosort.YosoModel
+    assert yosort.AutoModelForSequenceClassification is yosort.YosoForSequenceClassification
+
+
+def test_names_for_a_reader(classifier: Path) -> None:
+    shown = repr(yosort.load(classifier, device="cpu"))
+    assert shown.startswith("YosoForSequenceClassification(")
+    assert repr(str(classifier)) in shown
+    assert "attention='expectation', device='cpu', dtype='float32'" in shown
+    assert "top_k=2" in repr(yosort.pipeline("text-classification", classifier, top_k=2))
+    assert set(dir(yosort)) == {*yosort.__all__, "ops", "tasks"}
+
+
+def test_gpu_types_fail_before_weights_are_read(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> None:
+        pytest.fail("weights were read")
+
+    monkeypatch.setattr("yosort.pretrained.read_weights", read)
+    with pytest.raises(ConfigError, match='dtype: wanted "float32" or "int8" on the CPU'):
+        yosort.load(classifier, device="cpu", dtype="float16")
+    with pytest.raises(DeviceError):
+        yosort.load(classifier, device="cuda:7")
+
+
+def test_every_class_takes_every_option() -> None:
+    classes = [getattr(yosort, name) for name in yosort.__all__ if name.startswith("Yoso")]
+    models = [cls for cls in classes if issubclass(cls, PretrainedModel)]
+    assert len(models) == 6
+    for cls in models:
+        with pytest.raises(ConfigError, match="no such option; did you mean num_threads"):
+            cls.from_pretrained("nowhere/at/all", num_thread=1)
