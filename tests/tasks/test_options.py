@@ -1,0 +1,203 @@
+"""The options of pipelines: at construction and at calls, in our words and transformers'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import yosort
+from tasks.models import ENTITIES, TEXTS, make
+from yosort import ConfigError, InputError
+from yosort.tasks import TASKS
+from yosort.tasks.stream import Batch
+
+LONG = " ".join(TEXTS) * 3
+CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "text-classification": ("YosoForSequenceClassification", {"num_labels": 3}),
+    "token-classification": ("YosoForTokenClassification", {"id2label": ENTITIES}),
+    "fill-mask": ("YosoForMaskedLM", {}),
+    "feature-extraction": ("YosoModel", {}),
+    "question-answering": ("YosoForQuestionAnswering", {}),
+    "multiple-choice": ("YosoForMultipleChoice", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model for each task."""
+    root = tmp_path_factory.mktemp("models")
+    return {task: make(root / task, cls, **fields) for task, (cls, fields) in CLASSES.items()}
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("text-classification", {"topk": 3}, r"topk: no such option; did you mean top_k\?"),
+        ("text-classification", {"return_all_scores": True}, "no such option; top_k=None gives"),
+        ("text-classification", {"top_k": 0}, "top_k: wanted"),
+        ("text-classification", {"stride": 3}, "stride: no such option"),
+        ("token-classification", {"grouped_entities": True}, 'aggregation_strategy="simple"'),
+        ("token-classification", {"aggregation_strategy": "simpel"}, "wanted one of none, simple"),
+        ("token-classification", {"stride": 3}, "aggregation_strategy: wanted one that joins"),
+        ("fill-mask", {"targets": ["no such word at all"]}, "targets: wanted words of one token"),
+        ("question-answering", {"max_length": 3}, "no such option; max_seq_len is the size"),
+        ("feature-extraction", {"pooling": "max"}, "pooling: wanted one of none, cls, mean"),
+        ("feature-extraction", {"overflow": "cut"}, "overflow: wanted one of error, truncate"),
+        ("multiple-choice", {"batch_size": 0}, "batch_size: wanted an integer of at least 1"),
+        ("multiple-choice", {"max_length": 65}, "max_length: wanted at most 64, .* got 65"),
+        ("multiple-choice", {"truncation": "first"}, "truncation: wanted one of longest_first"),
+        ("multiple-choice", {"padding": "left"}, "padding: wanted"),
+        ("fill-mask", {"tokenizer_kwargs": 3}, "tokenizer_kwargs: wanted a dictionary"),
+        ("fill-mask", {"tokenizer_kwargs": {"maxlength": 3}}, "did you mean max_length"),
+        ("fill-mask", {"framework": "pt"}, "framework: no such option; yosort is its own"),
+        ("fill-mask", {"overflow": "error", "truncation": True}, "truncation: wanted none beside"),
+        ("fill-mask", {"progress": 1}, "progress: wanted True or False"),
+    ],
+)
+def test_what_means_nothing_is_named(
+    folders: dict[str, Path], task: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        yosort.pipeline(task, folders[task], **options)
+    run: Any = yosort.pipeline(task, folders[task])
+    if options != {"padding": "left"}:  # at construction it is an option of loading
+        with pytest.raises(InputError, match=message):
+            run([], **options)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_nothing_that_is_written_is_a_type_error(folders: dict[str, Path], task: str) -> None:
+    run: Any = yosort.pipeline(task, folders[task])
+    with pytest.raises(InputError, match=r"got NoneType|wanted question and context"):
+        run()
+    with pytest.raises(InputError, match="got 3 arguments"):
+        run("a", "b", "c")
+    with pytest.raises(InputError, match="inputs: wanted once, got twice"):
+        run("a", inputs="a")
+    with pytest.raises(InputError, match="zzz: no such option; there are "):
+        run("a", zzz=3)
+
+
+def test_defaults_hold_until_a_call_says_otherwise(folders: dict[str, Path]) -> None:
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    two: Any = yosort.pipeline("text-classification", folders["text-classification"], top_k=2)
+    assert two(["Paris"]) == classify(["Paris"], top_k=2)
+    assert two("Paris", top_k=1) == classify("Paris", top_k=1)
+    # As in transformers: without top_k at the call itself, one text's answer is in a list.
+    assert two("Paris") == [classify("Paris", top_k=2)]
+    assert classify("Paris") == classify(["Paris"])
+    assert two.device == "cpu"
+    assert (two.task, two.dtype) == ("text-classification", np.float32)
+
+
+def test_max_length_and_truncation(folders: dict[str, Path]) -> None:
+    embed: Any = yosort.pipeline("feature-extraction", folders["feature-extraction"])
+    with pytest.raises(InputError, match=r"text too long: wanted at most 64 tokens, got \d+"):
+        embed(LONG)
+    assert np.shape(embed(LONG, truncation=True)) == (1, 64, 32)
+    assert np.shape(embed(LONG, max_length=9)) == (1, 9, 32)
+    assert np.shape(embed(LONG, tokenize_kwargs={"max_length": 9})) == (1, 9, 32)
+    with pytest.raises(InputError, match="wanted at most 9 tokens"):
+        embed(LONG, max_length=9, overflow="error")
+    with pytest.raises(InputError, match="wanted at most 9 tokens"):
+        embed(LONG, max_length=9, truncation=False)
+    short: Any = yosort.pipeline(
+        "feature-extraction", folders["feature-extraction"], truncation=True, max_length=7
+    )
+    assert np.shape(short(LONG)) == (1, 7, 32)
+    assert np.shape(short(LONG, max_length=11)) == (1, 11, 32)
+    with pytest.raises(InputError, match="wanted at most 7 tokens"):
+        short(LONG, overflow="error")
+    assert np.shape(embed("Paris", return_tensors="np")) == (1, 4, 32)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept"), [("only_first", (2, 13)), ("only_second", (12, 3)), (True, (7, 8))]
+)
+def test_what_of_a_pair_is_cut(
+    folders: dict[str, Path], strategy: Any, kept: tuple[int, int]
+) -> None:
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    rows: list[list[int]] = []
+    run = classify.run
+
+    def watched(batch: Batch, options: dict[str, Any]) -> list[Any]:
+        rows.extend(ids[:n].tolist() for ids, n in zip(batch.ids, batch.lengths, strict=True))
+        return list(run(batch, options))
+
+    classify.run = watched
+    text, other = " a" * 12, " b" * 13
+    classify({"text": text, "text_pair": other}, truncation=strategy, max_length=19)
+    a, b = (classify.tokenizer.token_id(token) for token in ("\u0120a", "\u0120b"))
+    assert (rows[0].count(a), rows[0].count(b)) == kept
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_batch_size_bounds_the_texts_at_once(folders: dict[str, Path], size: int) -> None:
+    embed: Any = yosort.pipeline("feature-extraction", folders["feature-extraction"])
+    sizes: list[int] = []
+    run = embed.run
+
+    def watched(batch: Batch, options: dict[str, Any]) -> list[Any]:
+        sizes.append(len(batch.lengths))
+        return list(run(batch, options))
+
+    embed.run = watched
+    found = embed(["a", "b c", "d", "e f", "g"], batch_size=size)
+    assert max(sizes) == size
+    assert sum(sizes) == len(found) == 5
+    sizes.clear()
+    embed(["a", "b c", "d"], batch_size=3, batch_tokens=4)  # the budget still holds
+    assert max(sizes) == 1
+
+
+def test_words_without_effect(folders: dict[str, Path]) -> None:
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    wanted = classify(TEXTS)
+    for words in ({"padding": True}, {"padding": "LONGEST"}, {"num_workers": 4}):
+        assert classify(TEXTS, **words) == wanted
+        other: Any = yosort.pipeline("text-classification", folders["text-classification"], **words)
+        assert other(TEXTS) == wanted
+    attended = yosort.pipeline(
+        "text-classification", folders["text-classification"], padding="attended"
+    )
+    assert attended.model.padding == "attended"
+
+
+def test_other_names_and_ways_to_name_a_task(folders: dict[str, Path]) -> None:
+    for alias, task in (
+        ("ner", "token-classification"), ("sentiment-analysis", "text-classification"),
+        ("NER", "token-classification"),
+    ):  # fmt: skip
+        assert yosort.pipeline(alias, folders[task]).task == task
+    for task, folder in folders.items():
+        assert yosort.pipeline(model=yosort.load(folder)).task == task
+    with pytest.raises(ConfigError, match=r"task: wanted one of fill-mask.*, got None"):
+        yosort.pipeline()
+    with pytest.raises(ConfigError, match="task: wanted one of"):
+        yosort.pipeline("summarization", folders["fill-mask"])
+
+
+def test_a_question_and_its_context_without_names(folders: dict[str, Path]) -> None:
+    answer: Any = yosort.pipeline("question-answering", folders["question-answering"])
+    wanted = answer(question="Who?", context=TEXTS[0])
+    assert answer("Who?", TEXTS[0]) == wanted
+    assert answer({"question": "Who?", "context": TEXTS[0]}) == wanted
+
+
+def test_a_tokenizer_by_its_folder(folders: dict[str, Path]) -> None:
+    folder = folders["fill-mask"]
+    fill: Any = yosort.pipeline("fill-mask", yosort.load(folder), str(folder))
+    assert fill("A <mask>") == yosort.pipeline("fill-mask", folder)("A <mask>")
+
+
+def test_config_fields_pass_through(folders: dict[str, Path]) -> None:
+    classify: Any = yosort.pipeline(
+        "text-classification", folders["text-classification"], top_k=None,
+        id2label={0: "x", 1: "y", 2: "z"}, model_kwargs={"seed": 3},
+    )  # fmt: skip
+    assert {answer["label"] for answer in classify(["Paris"])[0]} == {"x", "y", "z"}
+    assert classify.model.seed == 3

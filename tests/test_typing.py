@@ -1,0 +1,53 @@
+"""What a type checker sees of the public calls: wrong keywords fail in the editor."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+api = pytest.importorskip("mypy.api")
+# DeprecationWarnings of its own parts are not ours to fail on.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+#: Lines and what is wrong with each; "" for nothing, a type for what `reveal_type` shows.
+LINES = [
+    ('classify = yosort.pipeline("text-classification")', ""),
+    ('classify("a", topk=3)', "No overload variant"),
+    ('classify(["a"], top_k=None, batch_size=8, truncation=True)', ""),
+    ('reveal_type(classify("a"))', "list[TypedDict.*LabelScore"),
+    ('reveal_type(classify(["a"], top_k=2))', "list[list[TypedDict.*LabelScore"),
+    ('reveal_type(yosort.pipeline("sentiment-analysis"))', "TextClassificationPipeline"),
+    ('tag = yosort.pipeline("ner", aggregation_strategy="simple")', ""),
+    ('reveal_type(tag("a"))', "list[TypedDict.*Entity"),
+    ('tag("a", pooling="mean")', "No overload variant"),
+    ('answer = yosort.pipeline("question-answering")', ""),
+    ('reveal_type(answer(question="a", context="b"))', "TypedDict.*Answer"),
+    ('answer(question="a", context="b", top_k=2, max_seq_len=30)', ""),
+    ('reveal_type(yosort.pipeline("multiple-choice")({"prompt": "a", "choices": ["b", "c"]}))',
+     "list[TypedDict.*Choice"),
+    ('yosort.pipeline("feature-extraction")("a", pooling="mean", max_length=3)', ""),
+    ('yosort.pipeline("fill-mask")("a", top_k="b")', "No overload variant"),
+    ('model = yosort.YosoForMaskedLM.from_pretrained("x", torch_dtype="float32")', ""),
+    ("reveal_type(model([[1]]))", "MaskedLMOutput"),
+    ("model([[1]], postions=[[0, 0]])", 'Unexpected keyword argument "postions"'),
+    ('scores = yosort.YosoForSequenceClassification.from_pretrained("x")', ""),
+    ("reveal_type(scores([[1]]))", "SequenceClassifierOutput"),
+    ("scores([[1]]).last_hidden_state", 'has no attribute "last_hidden_state"'),
+    ("reveal_type(scores.eval())", "YosoForSequenceClassification"),
+    ('reveal_type(yosort.load("x"))', "PretrainedModel"),
+]  # fmt: skip
+
+
+def test_what_a_checker_says(tmp_path: Path) -> None:
+    path = tmp_path / "user.py"
+    path.write_text("\n".join(["import yosort", *(line for line, _ in LINES)]), encoding="utf-8")
+    said, _, _ = api.run([str(path), "--no-incremental", "--hide-error-context", "--no-pretty"])
+    found: dict[int, str] = {}
+    for number, text in re.findall(r"user\.py:(\d+): (.*)", said):
+        found[int(number)] = found.get(int(number), "") + text
+    for number, (line, wanted) in enumerate(LINES, 2):
+        got = found.get(number, "")
+        assert bool(got) == bool(wanted), f"{line}: {got}"
+        assert re.search(re.escape(wanted).replace(r"\.\*", ".*"), got), f"{line}: {got}"
