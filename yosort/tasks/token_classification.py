@@ -14,7 +14,7 @@ from yosort.heads import YosoForTokenClassification
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Entity
 from yosort.tasks.stream import Batch, Item, Pipeline, softmax
-from yosort.tasks.uncertainty import describe
+from yosort.tasks.uncertainty import describe_each
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -166,10 +166,9 @@ class TokenClassificationPipeline(Pipeline):
         entities: list[dict[str, Any]] = []
         for encoding, scores in zip(encodings, item.outputs, strict=True):
             tokens = self._tokens(text, starts, encoding, scores)
-            if options["strategy"] in ("none", "simple"):
-                found = [self._label(token, token["scores"]) for token in tokens]
-            else:
-                found = [self._word(word, options["strategy"]) for word in _words(tokens)]
+            if options["strategy"] not in ("none", "simple"):
+                tokens = [self._word(word, options["strategy"]) for word in _words(tokens)]
+            found = self._label(tokens)
             if options["strategy"] != "none":
                 found = self._groups(found)
             name = "entity" if options["strategy"] == "none" else "entity_group"
@@ -181,14 +180,13 @@ class TokenClassificationPipeline(Pipeline):
     def _tokens(self, text: str, starts: list[int], encoding: Any, scores: Any) -> list[Token]:
         tokens = []
         unknown = self.tokenizer.special_tokens.get("unk_token")
-        for i, special in enumerate(encoding.special_tokens_mask):
+        # Each of these is made anew, for all tokens, whenever the encoding is asked for it.
+        columns = encoding.special_tokens_mask, encoding.offsets, encoding.word_ids, encoding.tokens
+        for i, (special, (begin, end), word, token) in enumerate(zip(*columns, strict=True)):
             if special:
                 continue
-            begin, end = encoding.offsets[i]
-            word = encoding.word_ids[i]
             if starts and word is not None:
                 begin, end = begin + starts[word], end + starts[word]
-            token = encoding.tokens[i]
             tokens.append(
                 {
                     "scores": scores[:, i],  # [draws, labels]
@@ -201,30 +199,38 @@ class TokenClassificationPipeline(Pipeline):
             )
         return tokens
 
-    def _label(self, token: Token, scores: Any) -> dict[str, Any]:
-        best = int(np.argmax(scores.mean(axis=0)))
-        return {
-            "entity": (self.model.config.id2label or {})[best],
-            **describe(scores[:, best]),
-            "index": token["index"],
-            "word": token["word"],
-            "start": token["start"],
-            "end": token["end"],
-            "draws": scores[:, best],
-        }
+    def _label(self, tokens: list[Token]) -> list[dict[str, Any]]:
+        """Return the best label of each token or word, with its scores over the draws."""
+        if not tokens:
+            return []
+        scores = np.stack([token["scores"] for token in tokens])  # [n, draws, labels]
+        best = scores.mean(axis=1).argmax(axis=1)
+        draws = np.take_along_axis(scores, best[:, None, None], axis=2)[:, :, 0]
+        names = self.model.config.id2label or {}
+        rows = zip(tokens, best.tolist(), describe_each(draws.T), draws, strict=True)
+        return [
+            {
+                "entity": names[label],
+                **score,
+                "index": token["index"],
+                "word": token["word"],
+                "start": token["start"],
+                "end": token["end"],
+                "draws": drawn,
+            }
+            for token, label, score, drawn in rows
+        ]
 
-    def _word(self, tokens: list[Token], strategy: str) -> dict[str, Any]:
-        """Label a word by its tokens."""
+    def _word(self, tokens: list[Token], strategy: str) -> Token:
+        """Return a word as one token, with the scores that the strategy takes from its tokens."""
         if strategy == "first":
             scores = tokens[0]["scores"]
         elif strategy == "max":
             scores = max((token["scores"] for token in tokens), key=_surest)
         else:
             scores = np.mean([token["scores"] for token in tokens], axis=0)
-        labelled = self._label(tokens[0], scores)
-        labelled["word"] = self.tokenizer.join([token["word"] for token in tokens])
-        labelled["end"] = tokens[-1]["end"]
-        return labelled
+        word = self.tokenizer.join([token["word"] for token in tokens])
+        return {**tokens[0], "scores": scores, "word": word, "end": tokens[-1]["end"]}
 
     def _groups(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Join neighbours of one label; "B-" starts a new group."""
@@ -236,15 +242,20 @@ class TokenClassificationPipeline(Pipeline):
                 groups[-1].append(entity)
             else:
                 groups.append([entity])
+        if not groups:
+            return []
+        sizes = np.array([len(group) for group in groups])
+        draws = np.stack([entity["draws"] for entity in entities])  # [n, draws]
+        means = np.add.reduceat(draws, np.cumsum(sizes) - sizes) / sizes[:, None]
         return [
             {
                 "entity_group": group[0]["entity"].split("-", 1)[-1],
-                **describe(np.mean([entity["draws"] for entity in group], axis=0)),
+                **score,
                 "word": self.tokenizer.join([entity["word"] for entity in group]),
                 "start": group[0]["start"],
                 "end": group[-1]["end"],
             }
-            for group in groups
+            for group, score in zip(groups, describe_each(means.T), strict=True)
         ]
 
 
