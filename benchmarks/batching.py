@@ -98,7 +98,7 @@ def main() -> None:
         return np.asarray(attended(ids, mask).last_hidden_state)
 
     def tokenize() -> list[list[int]]:
-        return [embed.tokenizer.encode(text).ids for text in texts]
+        return [embed.tokenizer.encoding(text).ids for text in texts]
 
     ways: dict[str, Callable[[], np.ndarray]] = {
         "pipeline": lambda: np.array(embed(texts, pooling="mean", return_tensors=True)),

@@ -43,7 +43,7 @@ def read_mails(path: Path, tokenizer: Any) -> tuple[list[list[int]], npt.NDArray
     """Return token ids (without special ones) and labels of the test side."""
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    ids = [tokenizer.encode(row["text"], add_special_tokens=False).ids for row in rows]
+    ids = [tokenizer.encoding(row["text"], add_special_tokens=False).ids for row in rows]
     return ids, np.array([row["label"] for row in rows])
 
 
@@ -124,7 +124,7 @@ def packed(corpus: Path, tokenizer: Any, length: int) -> Floats:
     stream: list[int] = []
     for i, line in enumerate(line for line in lines if line not in train):
         text = f" {line}" if i % 2 else line  # as in training, half of them after a space
-        stream += tokenizer.encode(text, add_special_tokens=False).ids
+        stream += tokenizer.encoding(text, add_special_tokens=False).ids
         if len(stream) >= PACKED_TOKENS:
             break
     inner = length - 2

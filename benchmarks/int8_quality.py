@@ -124,7 +124,7 @@ def main() -> None:
         }
     exact = models["float32"]
     limit = exact.config.max_position_embeddings
-    rows = [exact.tokenizer.encode(text).ids[:limit] for text in texts]
+    rows = [exact.tokenizer.encoding(text).ids[:limit] for text in texts]
     if "MaskedLM" in type(exact).__name__:
         calls, truth = masked_tokens(exact, rows, arguments.seed)
     else:

@@ -273,17 +273,51 @@ def _functional() -> dict[str, Case]:
 def _tokenizer(folder: Path) -> dict[str, Case]:
     tokenizer = Tokenizer.from_pretrained(folder / "fill-mask")
     good: dict[str, dict[str, Any]] = {
-        "from_pretrained": {"folder": str(folder / "fill-mask")},
-        "encode": {"text": "a dog", "pair": "barks", "add_special_tokens": True},
-        "truncating": {"max_tokens": 8, "stride": 2, "strategy": "longest_first"},
+        "from_pretrained": {
+            "source": str(folder / "fill-mask"), "revision": None, "local_files_only": True,
+            "cache_dir": None, "token": None, "use_fast": True,
+        },
+        "__call__": {
+            "text": ["a dog", "b"], "text_pair": ["barks", ""], "add_special_tokens": True,
+            "padding": "max_length", "truncation": "only_first", "max_length": 16, "stride": 2,
+            "is_split_into_words": False, "pad_to_multiple_of": 4, "padding_side": "left",
+            "truncation_side": "right", "return_tensors": "np", "return_token_type_ids": True,
+            "return_attention_mask": True, "return_overflowing_tokens": True,
+            "return_special_tokens_mask": True, "return_offsets_mapping": True,
+            "return_length": True, "split_special_tokens": False, "verbose": True,
+        },
+        "encode": {"text": "a dog", "text_pair": "barks"},
+        "tokenize": {"text": "a dog", "pair": "barks", "add_special_tokens": True},
+        "encoding": {
+            "text": "a dog", "pair": "barks", "add_special_tokens": True, "max_tokens": 8,
+            "stride": 2, "strategy": "longest_first",
+        },
+        "leading": {"text": "a dog", "pair": "b", "max_tokens": 8, "strategy": "only_second"},
+        "num_special_tokens_to_add": {"pair": True},
+        "save_pretrained": {"folder": "tokenizer"},
+        "convert_tokens_to_ids": {"tokens": ["a", "b"]},
+        "convert_ids_to_tokens": {"ids": [5, 6], "skip_special_tokens": True},
         "join": {"tokens": ["a", "b"]},
-        "decode": {"ids": [5, 6, 7], "skip_special_tokens": True},
+        "convert_tokens_to_string": {"tokens": ["a", "b"]},
+        "decode": {
+            "token_ids": [5, 6, 7], "skip_special_tokens": True,
+            "clean_up_tokenization_spaces": True,
+        },
+        "batch_decode": {
+            "sequences": [[5, 6, 7]], "skip_special_tokens": True,
+            "clean_up_tokenization_spaces": True,
+        },
         "token_id": {"token": "a"},
         "id_of": {"role": "mask_token"},
-    }
+    }  # fmt: skip
     cases = {f"Tokenizer.{k}": Case(getattr(tokenizer, k), [v]) for k, v in good.items()}
     made = {"backend": tokenizer.backend, "special_tokens": {"mask_token": "<mask>"}}
-    cases["Tokenizer"] = Case(Tokenizer, [{**made, "token_types": True}])
+    facts = {
+        "token_types": True, "model_input_names": ["input_ids"], "padding_side": "right",
+        "truncation_side": "left", "model_max_length": 64, "split_special_tokens": False,
+        "clean_up_tokenization_spaces": False, "extra_special_tokens": ["a"], "name_or_path": "x",
+    }  # fmt: skip
+    cases["Tokenizer"] = Case(Tokenizer, [{**made, **facts}])
     return cases
 
 
@@ -309,7 +343,7 @@ def _loading(folder: Path) -> dict[str, Case]:
         ),
         "convert": Case(convert, [converting], check_converted),
         "read_state": Case(read_state, [{"source": source}]),
-        "resolve": Case(resolve, [{"source": source, **hub}]),
+        "resolve": Case(resolve, [{"source": source, **hub, "weights": False}]),
     }
 
 

@@ -47,7 +47,7 @@ def test_figures_are_those_of_the_calls(tmp_path: Path) -> None:
     found = calibrate(folder, TEXTS, num_hashes=[2, 5], seeds=3, batch_tokens=20)
     exact_model = yosort.load(folder, attention="expectation")
     sampled_model = yosort.load(folder, attention="sampled")
-    ids = [exact_model.tokenizer.encode(text).ids for text in TEXTS]
+    ids = [exact_model.tokenizer.encoding(text).ids for text in TEXTS]
     exact = np.concatenate([exact_model([row]).logits for row in ids]).astype(np.float64)
     for setting in found.settings[1:]:
         agree, error = [], []
@@ -78,7 +78,7 @@ def test_a_sample_is_spread_over_all_inputs(tmp_path: Path) -> None:
     folder = make(tmp_path / "m", "YosoModel")
     texts = ["a b c d e f"] + ["a"] * 7 + ["b " * 20]
     found = calibrate(folder, iter(texts), num_hashes=[2], seeds=1, limit=3)
-    lengths = [len(yosort.load(folder).tokenizer.encode(texts[i]).ids) for i in (0, 4, 8)]
+    lengths = [len(yosort.load(folder).tokenizer.encoding(texts[i]).ids) for i in (0, 4, 8)]
     assert found.texts == 3
     assert found.tokens == np.mean(lengths)
 

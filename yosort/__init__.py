@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from yosort.loading import load
     from yosort.tasks import pipeline
+    from yosort.tokenizer import Tokenizer
 
 __all__ = [
     "Calibration",
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "InputError",
+    "Tokenizer",
     "YosoConfig",
     "YosoForMaskedLM",
     "YosoForMultipleChoice",
@@ -63,6 +65,7 @@ _HOMES = {
     ),
     "loading": ("load",),
     "tasks": ("pipeline",),
+    "tokenizer": ("Tokenizer",),
 }
 #: What transformers' pages call them; here a name means one class.
 _ALIASES = {
@@ -73,6 +76,7 @@ _ALIASES = {
     "AutoModelForQuestionAnswering": "YosoForQuestionAnswering",
     "AutoModelForSequenceClassification": "YosoForSequenceClassification",
     "AutoModelForTokenClassification": "YosoForTokenClassification",
+    "AutoTokenizer": "Tokenizer",
 }
 _MODULES = ("ops", "tasks")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

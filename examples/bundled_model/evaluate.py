@@ -93,10 +93,10 @@ def main() -> None:
     fresh = [line for line in held_out if line not in seen]
     tokenizer = yosort.load(arguments.model).tokenizer
     special = {tokenizer.id_of(role) for role in tokenizer.special_tokens}
-    encoded = [tokenizer.encode(line).ids for line in fresh]
+    encoded = [tokenizer.encoding(line).ids for line in fresh]
 
     predictors = {
-        "unigram": unigram([tokenizer.encode(line).ids[1:-1] for line in train]),
+        "unigram": unigram([tokenizer.encoding(line).ids[1:-1] for line in train]),
         "yosort, expectation": with_yosort(arguments.model, "expectation"),
         "yosort, sampled 64": with_yosort(arguments.model, "sampled", 64),
     }

@@ -75,7 +75,7 @@ def test_only_the_context_is_scored(answer: Any, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(type(answer.model), "__call__", call)
     answer(question="Who is it?", context="A dog barks.")
-    ids = answer.tokenizer.encode("Who is it?", "A dog barks.")
+    ids = answer.tokenizer.encoding("Who is it?", "A dog barks.")
     context = [i for i, part in enumerate(ids.sequence_ids) if part == 1]
     assert seen == [[[0, i] for i in (0, *context)]]
 

@@ -90,7 +90,7 @@ def test_token_scores_and_their_errors(tmp_path: Path) -> None:
     folder = make(tmp_path / "m", "YosoForTokenClassification", num_hash=3, **fields)
     model = yosort.load(folder, attention="sampled")
     several = yosort.pipeline("token-classification", model, samples=K)
-    ids = several.tokenizer.encode(TEXTS[0]).ids
+    ids = several.tokenizer.encoding(TEXTS[0]).ids
     logits = np.stack([model([ids], seed=s).logits[0] for s in range(K)]).astype(np.float64)
     scores = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     best = scores.mean(0).argmax(-1)

@@ -111,7 +111,7 @@ def test_a_failing_batch_is_taken_apart(classify: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(type(classify), "run", run)
     texts = ["one two", "one two three", "one"]
-    lengths = [len(classify.tokenizer.encode(text).ids) for text in texts]
+    lengths = [len(classify.tokenizer.encoding(text).ids) for text in texts]
     got = classify(texts, on_error="collect")
     assert [isinstance(r, Failure) for r in got] == [n == 5 for n in lengths]
     assert any(n == 5 for n in lengths)
@@ -133,11 +133,11 @@ def test_long_texts_are_never_cut_in_silence(classify: Any) -> None:
 
 
 def test_a_cut_text_keeps_its_end_token(classify: Any) -> None:
-    cut = classify.tokenizer.truncating(10, 0, "longest_first").encode("word " * 50)
+    cut = classify.tokenizer.encoding("word " * 50, max_tokens=10)
     assert len(cut.ids) == 10
     assert cut.ids[-1] == classify.tokenizer.id_of("eos_token")
     # The pipeline's own tokenizer is not changed by it.
-    assert len(classify.tokenizer.encode("word " * 50).ids) > 50
+    assert len(classify.tokenizer.encoding("word " * 50).ids) > 50
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_multiple_choice(tmp_path: Path) -> None:
     assert sum(answer["score"] for answer in ranked) == pytest.approx(1.0)
     assert [a["score"] for a in ranked] == sorted((a["score"] for a in ranked), reverse=True)
     # The head's own scores, one question with three choices.
-    ids = [choose.tokenizer.encode("A dog", choice).ids for choice in question["choices"]]
+    ids = [choose.tokenizer.encoding("A dog", choice).ids for choice in question["choices"]]
     width = max(map(len, ids))
     padded = np.array([[*row, *[1] * (width - len(row))] for row in ids])[None]
     mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in ids])[None]

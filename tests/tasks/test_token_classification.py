@@ -24,7 +24,7 @@ def tag(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_a_word_is_what_the_tokenizer_took_for_one(tag: Any) -> None:
-    encoding = tag.tokenizer.encode(TEXT)
+    encoding = tag.tokenizer.encoding(TEXT)
     tokens = {t["index"]: t for t in tag(TEXT, ignore_labels=[])}
     words = [
         list(group)

@@ -44,6 +44,7 @@ def resolve(
     local_files_only: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
+    weights: bool = True,
 ) -> Path:
     """Return the local folder of a model.
 
@@ -59,6 +60,7 @@ def resolve(
         local_files_only: use only what the cache holds.
         cache_dir: a cache other than huggingface_hub's own.
         token: an access token; None: the one that huggingface_hub finds.
+        weights: whether a download brings the weights, besides config and tokenizer.
 
     Raises:
         CheckpointError: neither a folder nor a hub id; a save that cannot be finished;
@@ -66,6 +68,7 @@ def resolve(
             revision or the network is not there.
     """
     check_flag("local_files_only", local_files_only, CheckpointError)
+    check_flag("weights", weights, CheckpointError)
     if cache_dir is not None:
         check_path("cache_dir", cache_dir)
     if revision is not None and not isinstance(revision, str):
@@ -100,6 +103,7 @@ def resolve(
         )
     return _download(
         source,
+        weights=weights,
         revision=revision,
         local_files_only=local_files_only,
         cache_dir=cache_dir,
@@ -107,7 +111,7 @@ def resolve(
     )
 
 
-def _download(hub_id: str, **options: Any) -> Path:
+def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -116,8 +120,9 @@ def _download(hub_id: str, **options: Any) -> Path:
             "pip install 'yosort[hub]'"
         ) from error
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=[*_SAFETENSORS_FILES], **options))
-        if not any((folder / name).exists() for name in WEIGHT_FILES[:2]):
+        first = [*_SAFETENSORS_FILES] if weights else ["config.json", *TOKENIZER_FILES]
+        folder = Path(snapshot_download(hub_id, allow_patterns=first, **options))
+        if weights and not any((folder / name).exists() for name in WEIGHT_FILES[:2]):
             patterns = [*_SAFETENSORS_FILES, *_TORCH_FILES]
             folder = Path(snapshot_download(hub_id, allow_patterns=patterns, **options))
     # The library's errors, and those of the two HTTP stacks that its versions use, share no base

@@ -168,13 +168,13 @@ class FillMaskPipeline(Pipeline):
                 raise InputError(f"targets: wanted words, got {type(word).__name__}")
             # A byte-level BPE keeps the space before a word inside its token.
             spellings = [
-                self.tokenizer.encode(text, add_special_tokens=False).ids
+                self.tokenizer.encoding(text, add_special_tokens=False).ids
                 for text in (f" {word}", word)
             ]
             single = [ids[0] for ids in spellings if len(ids) == 1]
             token = single[0] if single else self.tokenizer.token_id(word)
             if token is None:
-                pieces = self.tokenizer.encode(f" {word}", add_special_tokens=False).tokens
+                pieces = self.tokenizer.encoding(f" {word}", add_special_tokens=False).tokens
                 raise InputError(
                     f"targets: wanted words of one token, got {show(word)}, which is {show(pieces)}"
                 )

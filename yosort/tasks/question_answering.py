@@ -149,11 +149,11 @@ class QuestionAnsweringPipeline(Pipeline):
         for name, text in value.items():
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"{name}: wanted a text that is not empty, got {show(text)}")
-        count = len(self.tokenizer.encode(question, add_special_tokens=False).ids)
+        count = len(self.tokenizer.encoding(question, add_special_tokens=False).ids)
         limit = options["max_question_len"]
         if limit is not None and count > limit:
             raise InputError(f"question: wanted at most {limit} tokens, got {count}")
-        specials = len(self.tokenizer.encode("", "").ids)
+        specials = len(self.tokenizer.encoding("", "").ids)
         room = options["window"] - count - specials
         if room < 1:
             raise InputError(

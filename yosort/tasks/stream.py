@@ -23,6 +23,8 @@ from yosort.tasks.uncertainty import draw_seeds
 from yosort.tokenizer import Tokenizer
 
 _log = logging.getLogger("yosort")
+#: The tokens of a text that is too long are counted for the message up to so many characters.
+COUNTED = 1 << 20
 #: Options that say one thing in several ways: a call's replaces the pipeline's.
 _ALTERNATIVES = (("overflow", "truncation", "stride"),)
 #: A window holds this many batches' tokens, and at most so many inputs.
@@ -313,22 +315,28 @@ class Pipeline(ABC):
             The encoding of each row.
         """
         limit = how.get("max_tokens") or options["max_tokens"]
-        whole = self.tokenizer.encode(value, pair)
-        encodings = [whole]
-        if len(whole.ids) > limit:
+        strategy = how.get("strategy") or options["cut"]
+        windows = options["overflow"] == "stride"
+        kept = value, pair
+        if not windows:  # what is cut off need not be tokenized
+            kept = self.tokenizer.leading(value, pair, max_tokens=limit, strategy=strategy)
+        encodings = [self.tokenizer.encoding(*kept)]
+        count = len(encodings[0])
+        if count > limit:
             if options["overflow"] == "error":
+                got = f"more than {count}"
+                if sum(map(len, filter(None, (value, pair)))) <= COUNTED:
+                    got = str(len(self.tokenizer.encoding(value, pair)))
                 raise InputError(
-                    f"text too long: wanted at most {limit} tokens, got {len(whole.ids)}; "
+                    f"text too long: wanted at most {limit} tokens, got {got}; "
                     "overflow='truncate' cuts it"
                 )
-            stride = how.get("stride", 0) if options["overflow"] == "stride" else 0
-            cut = self.tokenizer.truncating(limit, stride, how.get("strategy") or options["cut"])
-            first = cut.encode(value, pair)
-            encodings = [first]
-            if options["overflow"] == "stride":
-                encodings += list(first.overflowing)
-            else:
-                item.truncated = True
+            stride = how.get("stride", 0) if windows else 0
+            first = self.tokenizer.encoding(
+                *kept, max_tokens=limit, stride=stride, strategy=strategy
+            )
+            encodings = [first, *first.overflowing] if windows else [first]
+            item.truncated = not windows
         for encoding in encodings:
             types = list(encoding.type_ids)
             known = self.model.config.type_vocab_size
