@@ -471,7 +471,7 @@ def _read_folder(where: Path) -> tuple[tokenizers.Tokenizer, dict[str, str], dic
         )
     config = _read_fields(where / "tokenizer_config.json")
     facts = {name: config[name] for name in _FIELDS if config.get(name) is not None}
-    if not are_texts(facts.get("model_input_names", [])):
+    if not are_texts(facts.setdefault("model_input_names", ["input_ids", "attention_mask"])):
         del facts["model_input_names"]
     return backend, _special_tokens(where, backend), facts
 

@@ -1,0 +1,234 @@
+"""The tokenizer's call: expected values, refusals, threads, and what of a long text is read."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken
+
+import yosort
+from tasks.models import save_unigram, save_word_piece
+from yosort import CheckpointError, ConfigError, InputError, Tokenizer
+from yosort.leading import leading
+from yosort.tasks import bundled_model
+
+KINDS = ("byte_level", "word_piece", "unigram")
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    """One of each kind."""
+    root = tmp_path_factory.mktemp("tokenizers")
+    save_word_piece(root / "word_piece")
+    save_unigram(root / "unigram")
+    return {
+        "byte_level": Tokenizer.from_pretrained(bundled_model()),
+        **{kind: Tokenizer.from_pretrained(root / kind) for kind in ("word_piece", "unigram")},
+    }
+
+
+def test_a_call_and_what_a_model_makes_of_it() -> None:
+    tokenizer = Tokenizer.from_pretrained(bundled_model())
+    model = yosort.load(bundled_model(), device="cpu")
+    inputs = tokenizer("A <mask> barks.", return_tensors="np")
+    assert list(inputs) == ["input_ids", "attention_mask"]
+    assert inputs.input_ids.dtype == np.int64
+    assert inputs["input_ids"].tolist() == [tokenizer.encode("A <mask> barks.")]
+    logits: Any = model(**inputs).logits
+    place = int(np.flatnonzero(inputs.input_ids[0] == tokenizer.mask_token_id)[0])
+    assert (
+        tokenizer.decode(logits[0, place].argmax())
+        == yosort.pipeline("fill-mask")("A <mask> barks.", top_k=1)[0]["token_str"]
+    )
+    assert type(model.tokenizer) is yosort.AutoTokenizer
+
+
+def test_padding_and_truncation(tokenizers: dict[str, Tokenizer]) -> None:
+    tokenizer = tokenizers["word_piece"]
+    fox = tokenizer("the fox").input_ids
+    assert fox == [2, *tokenizer.convert_tokens_to_ids(["the", "fox"]), 3]
+    padded = tokenizer(["the fox", "the"], padding=True)
+    assert padded.input_ids == [fox, [fox[0], fox[1], 3, 0]]
+    assert padded.attention_mask == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    left = tokenizer(["the fox", "the"], padding=True, padding_side="left")
+    assert left.attention_mask == [[1, 1, 1, 1], [0, 1, 1, 1]]
+    assert tokenizer("the quick fox", max_length=4, truncation=True).input_ids == [
+        2, *tokenizer.convert_tokens_to_ids(["the", "quick"]), 3,
+    ]  # fmt: skip
+    assert tokenizer("the quick fox", max_length=4, truncation_side="left").input_ids == [
+        2, *tokenizer.convert_tokens_to_ids(["quick", "fox"]), 3,
+    ]  # fmt: skip
+    pair = tokenizer("the fox", "the dog", return_offsets_mapping=True)
+    assert pair.token_type_ids == [0, 0, 0, 0, 1, 1, 1]
+    assert pair.offset_mapping == [(0, 0), (0, 3), (4, 7), (0, 0), (0, 3), (4, 7), (0, 0)]
+    assert pair.sequence_ids() == [None, 0, 0, None, 1, 1, None]
+    windows = tokenizer(
+        ["the quick brown fox"], max_length=4, truncation=True, stride=1,
+        return_overflowing_tokens=True,
+    )  # fmt: skip
+    assert windows.overflow_to_sample_mapping == [0, 0, 0]
+    assert [tokenizer.decode(row, skip_special_tokens=True) for row in windows.input_ids] == [
+        "the quick", "quick brown", "brown fox",
+    ]  # fmt: skip
+
+
+def test_special_tokens_in_a_text() -> None:
+    tokenizer = Tokenizer.from_pretrained(bundled_model())
+    assert tokenizer.eos_token_id in tokenizer("a </s> b", add_special_tokens=False).input_ids
+    split = tokenizer("a </s> b", add_special_tokens=False, split_special_tokens=True)
+    assert tokenizer.eos_token_id not in split.input_ids
+    assert tokenizer.decode(split.input_ids) == "a </s> b"
+    always = Tokenizer.from_pretrained(bundled_model(), split_special_tokens=True)
+    assert always.encode("a </s> b", add_special_tokens=False) == split.input_ids
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        ((b"bytes",), {}, "text: wanted a text or a list of texts, got b'bytes'.*decode it"),
+        (([b"bytes"],), {}, r"text\[0\]: wanted a text, got b'bytes'"),
+        ((3,), {}, "text: wanted a text or a list of texts, got 3"),
+        (([],), {}, "wanted at least one text"),
+        ((["a", "b"], ["c"]), {}, "text_pair: wanted a list of 2 texts"),
+        ((["a", 3],), {}, r"text\[1\]: wanted a text, got 3"),
+        (("\ud800",), {}, "lone surrogates"),
+        (("a",), {"return_tensors": "pt"}, "return_tensors: wanted .*torch.from_numpy"),
+        (("a",), {"return_tensors": "xy"}, "return_tensors: wanted None, 'np' or 'cp'"),
+        (("a",), {"max_len": 3}, r"max_len: no such option; did you mean max_length\?"),
+        (("a",), {"padding": "long"}, "padding: wanted True, False or one of longest"),
+        (("a",), {"truncation": "first"}, "truncation: wanted True, False or one of"),
+        (("a",), {"max_length": -1}, "max_length: wanted an integer of at least 0"),
+        (("a",), {"padding": 1}, "padding: wanted True, False"),
+        (("a",), {"text_target": "b"}, "text_target: no such option; yosort's models are enc"),
+        ((["a b c", "d"],), {"return_tensors": "np"}, "padding=True fills the short ones up"),
+        (("a b",), {"is_split_into_words": True}, "wanted a list of words"),
+    ],
+)
+def test_what_a_call_refuses(inputs: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tokenizer.from_pretrained(bundled_model())(*inputs, **options)
+
+
+def test_what_loading_refuses(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="wanted tokenizer"):
+        Tokenizer.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="paddng_side: no such option; did you mean padding_side"):
+        Tokenizer.from_pretrained(bundled_model(), paddng_side="left")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=150)
+@given(
+    pieces=st.lists(
+        st.sampled_from(
+            ["the", "quick", "fox", "a", " ", "  ", "\n", "é", "e\u0301", "<mask>", " <mask>",
+             "😀", "-", "'s", "\u3000", "\t", "n't", "12", "x" * 30, "ｶ\uff9e", "\u200d", "</s> "]
+        ) | st.text(max_size=3).filter(lambda s: not any("\ud800" <= c <= "\udfff" for c in s)),
+        max_size=120,
+    ),
+    spaced=st.booleans(),
+    room=st.integers(1, 12),
+)  # fmt: skip
+def test_the_beginning_that_is_read_has_the_tokens_that_are_kept(
+    tokenizers: dict[str, Tokenizer], kind: str, pieces: list[str], spaced: bool, room: int
+) -> None:
+    text = (" " if spaced else "").join(pieces)
+    backend = tokenizers[kind].backend
+    part = _shortened(backend, text, room)
+    whole = backend.encode(text, add_special_tokens=False)
+    found = backend.encode(part, add_special_tokens=False)
+    assert text.startswith(part)
+    assert found.ids[:room] == whole.ids[:room]
+    assert found.offsets[:room] == whole.offsets[:room]
+    assert found.word_ids[:room] == whole.word_ids[:room]
+    assert len(part) == len(text) or len(found.ids) > room
+
+
+def _shortened(backend: Any, text: str, room: int) -> str:
+    """Call `leading` as on a long text, with a first try of a few letters."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("yosort.leading._LETTERS", 1)
+        patched.setattr("yosort.leading._MORE", 2)
+        return str(leading(backend, text, room))
+
+
+def test_most_of_a_long_text_is_not_read(tokenizers: dict[str, Tokenizer]) -> None:
+    text = "the quick brown fox " * 100_000
+    for kind in KINDS:
+        part, _ = tokenizers[kind].leading(text, max_tokens=512)
+        assert len(part) < 20_000
+        assert len(tokenizers[kind].encoding(part)) > 512
+    strange = copy.deepcopy(tokenizers["byte_level"])
+    strange.backend.add_tokens([AddedToken("fox the", normalized=False)])
+    assert strange.leading(text, max_tokens=512)[0] == text  # a token across the place of a cut
+
+
+@pytest.mark.skipif(not hasattr(resource, "RUSAGE_SELF"), reason="no rusage")
+def test_long_words_leave_memory_flat(tokenizers: dict[str, Tokenizer]) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("no /proc")
+    tokenizer = tokenizers["byte_level"]
+    for i in range(3):
+        tokenizer.encode(f"{i}" + "q" * 50_000)
+    before = resident()
+    for i in range(60):
+        tokenizer.encode(f"{i}" + "q" * 50_000)
+    assert resident() - before < 30 << 20
+
+
+def test_threads_do_not_see_each_other_s_settings(tokenizers: dict[str, Tokenizer]) -> None:
+    tokenizer = tokenizers["word_piece"]
+    text = "the quick brown fox"
+    lengths = [3, 4, 5, 6] * 50
+    wanted = {n: tokenizer(text, truncation=True, max_length=n).input_ids for n in lengths}
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(
+            lambda n: tokenizer(text, truncation=True, max_length=n).input_ids, lengths
+        )
+        assert list(found) == [wanted[n] for n in lengths]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies(tokenizers: dict[str, Tokenizer], kind: str, tmp_path: Path) -> None:
+    tokenizer = tokenizers[kind]
+    tokenizer.save_pretrained(tmp_path)
+    for again in (
+        copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer)),
+        Tokenizer.from_pretrained(tmp_path),
+    ):  # fmt: skip
+        batch = again("the fox", "the dog", return_offsets_mapping=True)
+        assert batch.data == tokenizer("the fox", "the dog", return_offsets_mapping=True).data
+        assert again.special_tokens_map == tokenizer.special_tokens_map
+        assert again.model_max_length == tokenizer.model_max_length
+        assert pickle.loads(pickle.dumps(batch)).tokens() == batch.tokens()
+    assert "vocab_size=" in repr(tokenizer)
+
+
+def test_encodings_by_index_and_name(tokenizers: dict[str, Tokenizer]) -> None:
+    batch = tokenizers["word_piece"](["the fox", "the dog"])
+    assert len(batch) == len(batch.data) == 3
+    assert batch[1].tokens == batch.tokens(1)
+    assert batch.char_to_token(1, 4) == 2
+    assert batch.token_to_chars(0, 2) == (4, 7)
+    assert batch.word_to_tokens(0, 1) == (2, 3)
+    assert batch.to("cpu") is batch
+    assert {**batch}.keys() == batch.keys()
+    for wrong in (lambda: batch["nothing"], lambda: batch[{}]):
+        with pytest.raises(KeyError):
+            wrong()
+    with pytest.raises(AttributeError, match="nothing"):
+        batch.nothing  # noqa: B018
+    with pytest.raises(InputError, match="batch_index: wanted an integer from 0 to 1, got 2"):
+        batch.tokens(2)
