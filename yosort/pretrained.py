@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,7 +29,7 @@ from yosort.batch import PackedBatch
 from yosort.checkpoint import resolve
 from yosort.checkpoint.mapped import release_pages
 from yosort.config import YosoConfig
-from yosort.errors import ConfigError, InputError, show
+from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.folder import read_weights, write_model
 from yosort.habits import TorchHabits
 from yosort.inputs import Call, read_head_mask, read_inputs
@@ -35,6 +39,7 @@ from yosort.ops import get_ops
 from yosort.ops.interface import Array, Ops
 from yosort.options import LoadOptions, read_loading
 from yosort.outputs import ModelOutput
+from yosort.pickling import Origin
 from yosort.probe import settle
 from yosort.quantized import Weight
 from yosort.tokenizer import Tokenizer
@@ -70,6 +75,8 @@ class PretrainedModel(TorchHabits):
     """
 
     head: ClassVar[str | None] = None
+    #: What the weights were read from, where all of them were.
+    _origin: Origin | None = None
 
     def __init__(
         self,
@@ -119,6 +126,7 @@ class PretrainedModel(TorchHabits):
         self.padding = options.padding
         self._mode = options.mode(config)
         self._seed = options.seed
+        self._options = options
         self._ops = ops
         self._parameters = parameters
         self._folder = folder
@@ -202,6 +210,7 @@ class PretrainedModel(TorchHabits):
         if not isinstance(config, YosoConfig):
             config = YosoConfig.from_pretrained(folder if config is None else config)
         config = config.override(**given.fields)
+        origin = Origin.of(folder)  # noted first: what changes while it is read shows
         parameters, random = select(
             read_weights(folder),
             config,
@@ -217,6 +226,7 @@ class PretrainedModel(TorchHabits):
             )  # fmt: skip
         model = cls.__new__(cls)
         model._set_up(config, parameters, folder, given.options, ops)
+        model._origin = None if random else origin
         return model
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -423,6 +433,53 @@ class PretrainedModel(TorchHabits):
         cells = batch.shape[0] * batch.shape[1]
         padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
         return padded.reshape(*batch.shape, *x.shape[1:])
+
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy(self)  # nothing in a model changes: copies share it all
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the folder while it is as it was, else by the weights; see pickling.py."""
+        options = replace(self._options, device=self.device, attention=self._mode)
+        if self._origin is not None and self._origin.is_unchanged():
+            return self._restore, (self.config, options, self._origin.folder, self._origin)
+        tokenizer, folder = None, self._folder
+        if folder is not None:
+            folder = folder.absolute()
+            with suppress(CheckpointError):
+                tokenizer = self.tokenizer  # now, if it is still there
+        whole = (dict(self._parameters), tokenizer)
+        return self._restore, (self.config, options, folder, None, *whole)
+
+    @classmethod
+    def _restore(
+        cls,
+        config: YosoConfig,
+        options: LoadOptions,
+        folder: Path | None,
+        origin: Origin | None,
+        parameters: Mapping[str, Weight] = MappingProxyType({}),
+        tokenizer: Tokenizer | None = None,
+    ) -> Self:
+        """Make the model that `__reduce__` describes.
+
+        Raises:
+            CheckpointError: its folder is not here, or has changed.
+            DeviceError: its device is not here.
+        """
+        ops = _backend(options)
+        if origin is not None:
+            origin.check()
+            state, where = read_weights(origin.folder), str(origin.folder)
+            parameters, _ = select(state, config, cls.head, where=where, allow_random_head=False)
+        model = cls.__new__(cls)
+        model._set_up(config, dict(parameters), folder, options, ops)
+        model._origin, model._tokenizer = origin, tokenizer
+        return model
 
 
 def _backend(options: LoadOptions) -> Ops:
