@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,26 @@ def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
     if iterator is None or isinstance(values, (str, bytes, Mapping)):
         raise InputError(f"{name}: wanted several {what}, such as a list, got {show(values)}")
     return list(iterator)
+
+
+def check_inputs(inputs: Any) -> Iterator[Any]:
+    """Return an iterator over several inputs.
+
+    Raises:
+        InputError: what cannot be iterated over, or whose items are not the inputs that it holds:
+            bytes (numbers), a table (the columns' names), a set (in no order).
+    """
+    what = f"inputs: wanted one input or an iterable of them, got {type(inputs).__name__}"
+    if isinstance(inputs, (bytes, bytearray, memoryview)):
+        raise InputError(f"{what}; decode it: text = data.decode()")
+    if isinstance(inputs, (set, frozenset)):
+        raise InputError(f"{what}, which has no order to answer in; sorted(...) makes a list")
+    if hasattr(inputs, "columns"):  # pandas' and polars' tables iterate over their columns' names
+        raise InputError(f"{what}; name the column that holds the texts: table['text']")
+    try:
+        return iter(inputs)
+    except TypeError:
+        raise InputError(what) from None
 
 
 def is_row(value: Any) -> bool:

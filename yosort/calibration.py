@@ -249,13 +249,14 @@ class _Runner:
     def __init__(self, model: PretrainedModel, items: list[Item], batch_tokens: int) -> None:
         self.choices = isinstance(model, heads.YosoForMultipleChoice)
         self.mask_id = None
+        pad = model.config.pad_token_id or 0
         if isinstance(model, heads.YosoForMaskedLM) and model.tokenizer is not None:
             self.mask_id = model.tokenizer.id_of("mask_token")
         if self.choices:
-            self.batches = [Batch(item.rows) for item in items]
+            self.batches = [Batch(item.rows, pad) for item in items]
         else:
             self.batches = list(
-                _batches([row for item in items for row in item.rows], batch_tokens)
+                _batches([row for item in items for row in item.rows], batch_tokens, pad)
             )
 
     def __call__(self, model: Any, options: dict[str, Any]) -> tuple[list[Floats], float]:
@@ -287,7 +288,7 @@ class _Runner:
         return scores
 
 
-def _batches(rows: list[Row], batch_tokens: int) -> Iterator[Batch]:
+def _batches(rows: list[Row], batch_tokens: int, pad: int) -> Iterator[Batch]:
     rows = sorted(rows, key=lambda row: len(row.ids), reverse=True)
     begin = 0
     while begin < len(rows):
@@ -295,7 +296,7 @@ def _batches(rows: list[Row], batch_tokens: int) -> Iterator[Batch]:
         while end < len(rows) and tokens + len(rows[end].ids) <= batch_tokens:
             tokens += len(rows[end].ids)
             end += 1
-        yield Batch(rows[begin:end])
+        yield Batch(rows[begin:end], pad)
         begin = end
 
 

@@ -44,7 +44,7 @@ def classify(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_results_are_in_order_and_those_of_each_text_alone(
     embed: Any, words: list[int], batch_tokens: int, window: int
 ) -> None:
-    texts = [" ".join(f"word{i}" for i in range(count % 12)) for count in words]
+    texts = [" ".join(f"word{i}" for i in range(1 + count % 12)) for count in words]
     before = stream.WINDOW_INPUTS
     stream.WINDOW_INPUTS = window
     try:

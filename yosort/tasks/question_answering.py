@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count, check_flag, is_integer
+from yosort.arguments import check_count, check_flag, check_inputs, is_integer
 from yosort.errors import InputError, show
 from yosort.heads import YosoForQuestionAnswering
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Answer, Question
-from yosort.tasks.stream import Batch, Item, Pipeline, softmax
+from yosort.tasks.stream import NO_TOKENS, Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ class QuestionAnsweringPipeline(Pipeline):
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"{name}: wanted a text that is not empty, got {show(text)}")
         count = len(self.tokenizer.encoding(question, add_special_tokens=False).ids)
+        if not count:
+            raise InputError(f"question: {NO_TOKENS} {show(question)}")
         limit = options["max_question_len"]
         if limit is not None and count > limit:
             raise InputError(f"question: wanted at most {limit} tokens, got {count}")
@@ -173,6 +176,9 @@ class QuestionAnsweringPipeline(Pipeline):
             replace(row, scored=(0, *np.flatnonzero([s == 1 for s in e.sequence_ids]).tolist()))
             for row, e in zip(item.rows, encodings, strict=True)
         ]
+        if not any(len(row.scored or ()) > 1 for row in item.rows):
+            item.rows.clear()
+            raise InputError(f"context: {NO_TOKENS} {show(context)}")
         item.kept = (context, encodings)
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
@@ -227,18 +233,27 @@ def _pairs(question: Any, context: Any) -> Any:
     """Return question and context arguments as dictionaries."""
     if question is None or context is None:
         raise InputError("wanted question and context, or inputs")
-    for name, value in (("question", question), ("context", context)):
-        if not isinstance(value, (str, list, tuple)):
-            raise InputError(f"{name}: wanted a text or a list of them, got {type(value).__name__}")
     if isinstance(question, str) and isinstance(context, str):
         return {"question": question, "context": context}
-    contexts = [context] * len(question) if isinstance(context, str) else list(context)
-    questions = [question] * len(contexts) if isinstance(question, str) else list(question)
+    questions, contexts = (
+        [value] if isinstance(value, str) else _several(name, value)
+        for name, value in (("question", question), ("context", context))
+    )
+    if isinstance(question, str):
+        questions *= len(contexts)
+    if isinstance(context, str):
+        contexts *= len(questions)
     if len(questions) != len(contexts):
         raise InputError(
             f"wanted as many contexts as questions, got {len(contexts)} for {len(questions)}"
         )
     return [{"question": q, "context": c} for q, c in zip(questions, contexts, strict=True)]
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise InputError(f"{name}: wanted a text or a list of them, got {type(value).__name__}")
+    return list(check_inputs(value))
 
 
 def _masked_softmax(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag
+from yosort.arguments import check_flag, check_inputs
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.options import Stream, option_names, read_stream, translate
@@ -27,6 +27,7 @@ _log = logging.getLogger("yosort")
 COUNTED = 1 << 20
 #: Options that say one thing in several ways: a call's replaces the pipeline's.
 _ALTERNATIVES = (("overflow", "truncation", "stride"),)
+NO_TOKENS = "wanted a text with something to read, but the tokenizer keeps nothing of"
 #: A window holds this many batches' tokens, and at most so many inputs.
 WINDOW_BATCHES, WINDOW_INPUTS = 4, 1024
 
@@ -201,7 +202,7 @@ class Pipeline(ABC):
         return read_stream(longest=self.max_tokens, default_overflow=self.overflow, **given)
 
     def answer(self, inputs: Any, options: dict[str, Any], stream: Stream) -> Any:
-        """Return the result of one input, a list for a list, an iterator for any other iterable."""
+        """Return the result of one input, a list for what has a length, else an iterator."""
         batch_tokens, on_error = stream.batch_tokens, stream.on_error
         options = {
             **options,
@@ -213,19 +214,13 @@ class Pipeline(ABC):
         if self.is_one(inputs):
             (result,) = self._stream([inputs], options, batch_tokens, on_error)
             return result
-        try:
-            iterator = iter(inputs)
-        except TypeError:
-            raise InputError(
-                f"inputs: wanted one input or an iterable of them, got {type(inputs).__name__}"
-            ) from None
-        results = self._stream(iterator, options, batch_tokens, on_error)
+        results = self._stream(check_inputs(inputs), options, batch_tokens, on_error)
         if stream.progress:
             from tqdm import tqdm
 
-            total = len(inputs) if hasattr(inputs, "__len__") else None
+            total = len(inputs) if isinstance(inputs, Sized) else None
             results = iter(tqdm(results, total=total, unit=" inputs"))
-        return list(results) if isinstance(inputs, (list, tuple)) else results
+        return list(results) if isinstance(inputs, Sized) else results
 
     def _stream(
         self, inputs: Iterable[Any], options: dict[str, Any], batch_tokens: int, on_error: str
@@ -285,7 +280,8 @@ class Pipeline(ABC):
         self, places: list[tuple[Item, int]], options: dict[str, Any], on_error: str
     ) -> None:
         try:
-            answers = self.run(Batch([item.rows[i] for item, i in places]), options)
+            rows = [item.rows[i] for item, i in places]
+            answers = self.run(Batch(rows, self.model.config.pad_token_id or 0), options)
         except YosortError as error:
             if on_error == "raise":
                 raise
@@ -322,6 +318,9 @@ class Pipeline(ABC):
             kept = self.tokenizer.leading(value, pair, max_tokens=limit, strategy=strategy)
         encodings = [self.tokenizer.encoding(*kept)]
         count = len(encodings[0])
+        # An empty text is nothing but its special tokens, where there are some; so transformers.
+        if all(encodings[0].special_tokens_mask) and (value or pair or not count):
+            raise InputError(f"{NO_TOKENS} {show(value)}")
         if count > limit:
             if options["overflow"] == "error":
                 got = f"more than {count}"
@@ -347,13 +346,13 @@ class Pipeline(ABC):
 
 
 class Batch:
-    """Rows side by side, padded as the model takes them."""
+    """Rows side by side, padded as the model takes them, with the token `pad`."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], pad: int = 0) -> None:
         self.lengths = [len(row.ids) for row in rows]
         self._scored = [row.scored for row in rows]
         shape = (len(rows), max(self.lengths))
-        self.ids = np.zeros(shape, np.int64)
+        self.ids = np.full(shape, pad, np.int64)
         self.mask = np.zeros(shape, np.int64)
         self.types = np.zeros(shape, np.int64)
         for i, row in enumerate(rows):
