@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 
 import yosort
-from yosort import ConfigError, YosoConfig
+from yosort import ConfigError, YosoConfig, control_groups
 from yosort._threads import ThreadPool
-from yosort.threads import VARIABLES, _quota, resolve_num_threads
+from yosort.threads import MAX_THREADS, VARIABLES, resolve_num_threads, usable_processors
 
 CONFIG = YosoConfig(
     vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
@@ -43,23 +44,85 @@ def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             resolve_num_threads(None)
 
 
+def test_one_thread_by_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "1")
+        assert resolve_num_threads(None) == 1
+        assert yosort.YosoModel(CONFIG, device="cpu").ops.pool.num_threads == 1
+        monkeypatch.setenv(name, str(MAX_THREADS))
+        assert resolve_num_threads(None) == MAX_THREADS
+        monkeypatch.setenv(name, str(MAX_THREADS + 1))
+        with pytest.raises(ConfigError, match=f"{name}: wanted an integer from 1 to"):
+            resolve_num_threads(None)
+        monkeypatch.delenv(name)
+
+
+V1 = "5:cpu,cpuacct:/a/b\n4:memory:/m\n0::/\n"
+
+
 @pytest.mark.parametrize(
-    ("files", "processors"),
+    ("groups", "files", "processors"),
     [
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({"cpu.max": "nonsense\n"}, None),
-        ({}, None),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        # The group that the process is in and those around it: the tightest counts.
+        ("0::/a/b\n", {"cpu.max": "800000 100000", "a/b/cpu.max": "300000 100000"}, 3),
+        ("0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        ("0::/a/b\n", {"other/cpu.max": "300000 100000"}, None),
+        (V1, {"cpu/a/b/cpu.cfs_quota_us": "150000", "cpu/a/b/cpu.cfs_period_us": "50000"}, 3),
+        (V1, {"cpu/m/cpu.cfs_quota_us": "150000", "cpu/m/cpu.cfs_period_us": "50000"}, None),
+        # A name of the host's, or from outside a namespace: the mounted tree's root is our own.
+        ("0::/docker/0a1b\n", {"cpu.max": "300000 100000"}, 3),
+        ("0::/../../a\n", {"a/cpu.max": "300000 100000"}, 3),
+        # Nobody tells where the process is.
+        (None, {"cpu.max": "300000 100000", "a/cpu.max": "100000 100000"}, 3),
+        ("nonsense\n\n", {"cpu.max": "300000 100000"}, 3),
+        ("0::/\n", {"cpu.max": "nonsense\n"}, None),
+        ("0::/\n", {"cpu.max": "100000 0\n"}, None),
+        ("0::/\n", {}, None),
     ],
 )
-def test_container_quotas(files: dict[str, str], processors: int | None, tmp_path: Path) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_container_quotas(
+    groups: str | None, files: dict[str, str], processors: int | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    written = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    if groups is not None:
+        written["proc/self/cgroup"] = groups
+    for name, text in written.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert _quota(tmp_path) == (1 << 20 if processors is None else processors)
+    assert control_groups.processors(tmp_path) == processors
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for mask in (6, 2):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=mask: set(range(n)), raising=False)
+        assert usable_processors(tmp_path) == min(processors or mask, mask)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert usable_processors(tmp_path) == (processors or 64)
+
+
+def test_the_default_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
+    monkeypatch.setattr(control_groups, "processors", lambda _: None)
+    assert resolve_num_threads(None) == 3
+    monkeypatch.setattr(control_groups, "processors", lambda _: 2)
+    assert resolve_num_threads(None) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no masks")
+def test_a_process_of_one_processor_takes_one_thread() -> None:
+    program = (
+        "import os, yosort.threads as t; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "print(t.resolve_num_threads(None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
 
 
 def test_a_pool_needs_a_thread() -> None:

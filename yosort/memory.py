@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from yosort import control_groups
 from yosort.batch import PackedBatch
 from yosort.config import YosoConfig
 from yosort.errors import DeviceError
@@ -92,46 +93,9 @@ def host_memory(system: Path = Path("/")) -> int | None:
         swap = _kilobytes(fields.get("SwapFree", "0"))
     except (OSError, ValueError, KeyError, IndexError):
         return None
-    rooms = [_room(folder) for folder in _groups(system)]
-    return min([free, *(room for room in rooms if room is not None)]) + swap
+    room = control_groups.memory(system)
+    return (free if room is None else min(free, room)) + swap
 
 
 def _kilobytes(text: str) -> int:
     return int(text.split()[0]) << 10
-
-
-def _groups(system: Path) -> list[Path]:
-    """Return the folders of this process's control groups that may limit memory."""
-    root = system / "sys/fs/cgroup"
-    folders = [root, root / "memory"]  # version 2, version 1
-    try:
-        lines = (system / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return folders
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "memory"):
-            base = root / controllers if controllers else root
-            parts = [part for part in path.split("/") if part not in ("", "..")]
-            folders += [base.joinpath(*parts[: i + 1]) for i in range(len(parts))]
-    return folders
-
-
-def _room(group: Path) -> int | None:
-    """Return what a control group's limit leaves; None without a limit."""
-    for limit_name, used_name, prefix in (
-        ("memory.max", "memory.current", ""),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
-    ):
-        try:
-            limit = int((group / limit_name).read_text())
-            used = int((group / used_name).read_text())
-            stat = dict(
-                line.split(" ", 1) for line in (group / "memory.stat").read_text().splitlines()
-            )
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-        # The files' pages count as used, and make room when it is needed.
-        cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
-        return max(0, limit - used + cached)
-    return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
+from yosort import control_groups
 from yosort.arguments import is_integer
 from yosort.errors import ConfigError, show
 
@@ -42,29 +42,16 @@ def resolve_num_threads(num_threads: int | None) -> int:
                     f"{name}: wanted an integer from 1 to {MAX_THREADS}, got {show(text)}"
                 )
             return int(first)
-    return max(1, min(_usable_processors(), _quota(Path("/sys/fs/cgroup"))))
+    return usable_processors()
 
 
-def _usable_processors() -> int:
+def usable_processors(system: Path = Path("/")) -> int:
+    """Return how many processors this process may use at once: its affinity mask's, or its quota's.
+
+    Args:
+        system: the root of proc/ and sys/.
+    """
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _quota(root: Path) -> int:
-    """Return the processors that a control group's quota allows, rounded up; many if unlimited."""
-    unlimited = 1 << 20
-    try:
-        # Version 2: "max 100000" or "150000 100000".
-        quota, period = (root / "cpu.max").read_text().split()[:2]
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
-        except OSError:
-            return unlimited
-    try:
-        microseconds = int(quota)
-        return math.ceil(microseconds / int(period)) if microseconds > 0 else unlimited
-    except (ValueError, ZeroDivisionError):
-        return unlimited
+        count = len(os.sched_getaffinity(0))
+    return min(count, control_groups.processors(system) or count)
