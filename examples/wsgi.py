@@ -19,7 +19,9 @@ import yosort
 
 MAX_BYTES = 64_000  # of a request
 
-fill = yosort.pipeline("fill-mask", num_threads=1)
+# On the CPU: CUDA does not work in processes forked after it was started. To use a GPU leave
+# --preload out, so that each worker loads the model itself.
+fill = yosort.pipeline("fill-mask", device="cpu", num_threads=1)
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +16,7 @@ from yosort.errors import DeviceError
 from yosort.kernels.launch import ACTIVATION_NUMBERS, Launcher
 from yosort.kernels.resident import Resident, place
 from yosort.ops.cuda_attention import AttentionKernels, stride_of
+from yosort.ops.gpu import check_process, is_full, remedy
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -41,6 +44,7 @@ class CudaOps:
         self.dtype = np.dtype(dtype)
         self.device = f"cuda:{index}"
         self._device = cupy.cuda.Device(index)
+        self._process = os.getpid()
         self._launch = Launcher(cupy, self.dtype)
         self._resident = Resident(cupy)
         self.kernels = AttentionKernels(
@@ -50,16 +54,21 @@ class CudaOps:
     @contextmanager
     def running(self) -> Iterator[None]:
         """See `Ops.running`: this device is the current one, and what it lacks is named."""
+        check_process(self.device, self._process)
         with self._device:
             try:
                 yield
-            except self.xp.cuda.memory.OutOfMemoryError as error:
-                self.xp.get_default_memory_pool().free_all_blocks()
-                free, total = self._device.mem_info
-                raise DeviceError(
-                    f"{self.device}: {error} {free >> 20} MB of {total >> 20} MB are free now; "
-                    "smaller batches, shorter texts or dtype='float16' need less"
-                ) from error
+            except Exception as error:
+                words = remedy(error)
+                if words is None or isinstance(error, DeviceError):
+                    raise
+                if is_full(error):
+                    # The traceback would keep the arrays of the failed call.
+                    traceback.clear_frames(error.__traceback__)
+                    self.xp.get_default_memory_pool().free_all_blocks()
+                    free, total = self._device.mem_info
+                    words += f" ({free >> 20} MB of {total >> 20} MB are free now)"
+                raise DeviceError(f"{self.device}: {words}") from error
 
     def available_memory(self) -> int | None:
         """See `Ops.available_memory`: what is free on the device, and in CuPy's pool."""

@@ -1,0 +1,98 @@
+"""What fails on a GPU for reasons that its user can help: an error that names the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import yosort
+from emulator import devices
+from yosort import DeviceError, YosoConfig
+from yosort.ops import gpu
+
+CONFIG = YosoConfig(
+    vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+    intermediate_size=32, max_position_embeddings=32,
+)  # fmt: skip
+IDS = np.arange(3, 15)[None]
+
+
+@pytest.fixture(autouse=True)
+def _not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_started_in", None)
+
+
+def test_a_forked_child_is_told_to_load_itself(
+    cupy: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = yosort.YosoModel(CONFIG, device="cuda")
+    model(IDS)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(DeviceError, match=r"cuda:0: loaded before a fork.* in each worker"):
+        model(IDS)
+    # Nor can the child start CUDA afresh.
+    with pytest.raises(DeviceError, match=r"device='cuda': loaded before a fork.* by spawn"):
+        yosort.YosoModel(CONFIG, device="cuda")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        devices.OutOfMemoryError("Out of memory allocating 512 bytes"),
+        devices.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+    ],
+    ids=str,
+)
+def test_a_full_device(
+    cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    model = yosort.YosoModel(CONFIG, device="cuda")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(model._ops, "embed", fail)
+    with pytest.raises(DeviceError, match=r"cuda:0: .*; smaller .* \(\d+ MB of \d+ MB are free"):
+        model(IDS)
+    monkeypatch.setattr(cupy.cuda, "get_cublas_handle", fail)
+    with pytest.raises(DeviceError, match=r"device='cuda': .*; smaller"):
+        yosort.YosoModel(CONFIG, device="cuda")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_cache_that_cannot_be_written(
+    cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code), "/home/me/.cupy/kernel_cache")
+
+    monkeypatch.setattr(cupy, "RawModule", fail)
+    with pytest.raises(DeviceError, match=r"cuda:0: .*kernel_cache'; set CUPY_CACHE_DIR to"):
+        yosort.YosoModel(CONFIG, device="cuda")(IDS)
+
+
+def test_a_cupy_that_cannot_write_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/me/.cupy")
+
+    monkeypatch.setattr(gpu.importlib, "import_module", fail)
+    with pytest.raises(DeviceError, match=r"device='cuda': .*\.cupy'; set CUPY_CACHE_DIR to"):
+        yosort.YosoModel(CONFIG, device="cuda")
+
+
+def test_other_errors_leave_as_they_are(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = yosort.YosoModel(CONFIG, device="cuda")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")
+
+    monkeypatch.setattr(model._ops, "embed", fail)
+    with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
+        model(IDS)
