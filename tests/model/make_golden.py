@@ -5,6 +5,7 @@ Run with torch and transformers installed: python tests/model/make_golden.py
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,18 @@ HERE = Path(__file__).resolve().parent.parent / "data" / "golden"
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "conv": {"conv_window": 3, "hash_code_len": 5, "hidden_act": "silu", "type_vocab_size": 2},
+    # Shorter texts beside longer ones, as padding="attended" reads them.
+    "attended": {"conv_window": 3},
 }
+#: Classes of a variant, where not all.
+ONLY = {"attended": ["YosoForMaskedLM", "YosoForSequenceClassification"]}
 
 
 def main() -> None:
-    """Save every class in every variant."""
-    for variant, fields in VARIANTS.items():
-        for index, name in enumerate(CLASSES):
+    """Save every class in every variant, or in those named on the command line."""
+    for variant in sys.argv[1:] or VARIANTS:
+        fields = VARIANTS[variant]
+        for index, name in enumerate(ONLY.get(variant, CLASSES)):
             torch.manual_seed(index)
             config = transformers.YosoConfig(
                 vocab_size=40,
@@ -42,7 +48,9 @@ def main() -> None:
             folder = HERE / f"{variant}-{name}"
             model.save_pretrained(folder)
             model = model.float().eval()
-            inputs = inputs_for(name, model.config, batch=3, n=17, seed=index)
+            inputs = inputs_for(
+                name, model.config, batch=3, n=17, seed=index, padded=variant == "attended"
+            )
             with torch.no_grad():
                 output = model(
                     **{key: torch.tensor(value) for key, value in inputs.items()},

@@ -152,11 +152,14 @@ def test_expected_attention_is_its_definition(
         arguments["key_mask"] = draw_mask(seed, 2, n_key)
     got = ops.expected_attention(query, key, value, **arguments)
     wanted = reference.expected_attention(query, key, value, **arguments)
-    # Relative to the sum of all weights' largest value: what no cancellation can shrink. One
-    # dimension leaves only the poles, where the cosine is 1 or -1.
-    scale = float(np.abs(value).max(initial=0.0)) * hash_code_len
-    bound = POLE if dim <= 3 else 2 * OP
-    assert np.abs(got - wanted).max(initial=0.0) <= bound * scale * max(n_key, 1)
+    # A weight is p ** tau, and an error of p that of tau * p ** (tau - 1): small where p is. Near
+    # the poles, where the cosine is 1 or -1, p knows less; one dimension has nothing else.
+    cosine = np.clip(query.astype(np.float64) @ key.astype(np.float64).swapaxes(1, 2), -1, 1)
+    p = 1 - np.arccos(cosine) / np.pi
+    p_error = np.where(np.abs(cosine) > 0.99, POLE, OP)
+    error = hash_code_len * p_error * np.minimum(p + p_error, 1) ** (hash_code_len - 1)
+    bound = error @ np.abs(value.astype(np.float64)) + OP * (p**hash_code_len @ np.abs(value))
+    assert (np.abs(got - wanted) <= bound + 1e-12).all()
 
 
 @pytest.mark.parametrize("hash_code_len", [1, 2, 8, 9, 16])
