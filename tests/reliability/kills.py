@@ -35,7 +35,7 @@ CONFIG = yosort.YosoConfig(
 )  # fmt: skip
 #: Two models that only differ in what is easily mixed: the weights, and a field of the config.
 BOTH = [(0, CONFIG), (1, replace(CONFIG, hash_code_len=5))]
-TEXTS = [f"the king and the {word} were by the river" for word in ("sea", "house", "day")] * 40
+TEXTS = [f"the king and the {word} were by the river" for word in ("sea", "house", "day")] * 10
 
 
 def kill_after(work: Callable[[], object], seconds: float | None) -> bool:
@@ -118,13 +118,15 @@ def kill_embed(suffix: str, kills: int, draw: random.Random, scratch: Path) -> d
     whole = scratch / f"whole.{suffix}"
     part = scratch / f"part.{suffix}"
     # In a process of its own, too: a fork after the tokenizer's threads began would warn.
+    began = time.monotonic()
     kill_after(lambda: main([*command, str(whole)]), None)
+    took = time.monotonic() - began
     wanted = whole.read_bytes()
     finished = survived = 0
     lost: list[str] = []
     while not lost:
         # After the last kill the run may end by itself, and its file is compared.
-        seconds = draw.uniform(0.05, 0.5) if survived < kills else None
+        seconds = draw.uniform(0.0, took) if survived < kills else None
         if kill_after(lambda: main([*command, str(part), "--resume"]), seconds):
             survived += 1
             if suffix == "npy" and part.exists() and part.stat().st_size:

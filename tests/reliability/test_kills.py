@@ -20,7 +20,14 @@ KILLS = Path(__file__).with_name("kills.py")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize(
-    ("kind", "kills"), [("save", 20), ("convert", 20), ("npy", 8), ("jsonl", 8)]
+    ("kind", "kills"),
+    [
+        *[(kind, 4) for kind in ("save", "convert", "npy", "jsonl")],
+        *[
+            pytest.param(kind, kills, marks=pytest.mark.slow)
+            for kind, kills in (("save", 40), ("convert", 40), ("npy", 16), ("jsonl", 16))
+        ],
+    ],
 )
 def test_nothing_is_lost(kind: str, kills: int) -> None:
     done = subprocess.run(
