@@ -260,6 +260,11 @@ class PretrainedModel(TorchHabits):
         return self.config.num_hash
 
     @property
+    def sampled_from(self) -> int:
+        """Tokens from which a text's attention is sampled; more than any has, where none is."""
+        return self._attention.sampled_from
+
+    @property
     def seed(self) -> int:
         """The seed of the hash functions."""
         return self._seed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -124,3 +126,34 @@ def test_a_call_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [1]
     with pytest.raises(DeviceError, match=r"needs at least 0\.41 GB"):
         model(batch, attention_mask=np.ones((2, 512), int))
+
+
+MANY_THREADS = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np, yosort
+model = yosort.YosoForMaskedLM(yosort.YosoConfig(
+    vocab_size=2000, hidden_size=256, num_hidden_layers=1, num_attention_heads=4,
+    intermediate_size=1024, max_position_embeddings=512), device="cpu", num_threads=1)
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def call(n):
+    model(np.full((4, 200 + n), 7))
+call(0)
+before = resident()
+with ThreadPoolExecutor(10) as callers:
+    list(callers.map(call, range(30)))
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a variable of glibc's")
+def test_memory_of_large_calls_from_many_threads_can_be_given_back() -> None:
+    """As docs/many-inputs.md says: glibc keeps it for each thread unless told."""
+    left = subprocess.check_output(
+        [sys.executable, "-c", MANY_THREADS],
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576"},
+        timeout=300,
+    )
+    assert int(left) < 20 << 20

@@ -8,7 +8,8 @@ from typing import TypedDict
 class Extras(TypedDict, total=False):
     """What a result may hold beside its task's keys.
 
-    standard_error: of the score, with several `samples`.
+    standard_error: of the score, with several `samples`; absent where all draws of a sampled text
+        agree, for then nothing is known of it.
     truncated: True where the text was cut.
     """
 

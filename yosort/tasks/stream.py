@@ -19,7 +19,7 @@ from yosort.arguments import check_flag, check_inputs
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.options import Stream, option_names, read_stream, translate
-from yosort.tasks.uncertainty import draw_seeds
+from yosort.tasks.uncertainty import draw_seeds, without_zero_errors
 from yosort.tokenizer import Tokenizer
 
 _log = logging.getLogger("yosort")
@@ -274,6 +274,8 @@ class Pipeline(ABC):
                 yield Failure(item.index, item.error)
                 continue
             result = self.finish(item, options)
+            if self._seeds and any(len(row.ids) >= self.model.sampled_from for row in item.rows):
+                result = without_zero_errors(result)
             yield mark_truncated(result) if item.truncated else result
 
     def _run_batch(

@@ -30,9 +30,25 @@ def describe_each(samples: Floats) -> list[dict[str, float]]:
     scores = [{"score": score} for score in samples.mean(axis=0).tolist()]
     if len(samples) > 1:
         errors = samples.std(axis=0, ddof=1) / math.sqrt(len(samples))
+        errors[(samples == samples[0]).all(axis=0)] = 0.0  # whatever the mean rounds to
         for score, error in zip(scores, errors.tolist(), strict=True):
             score["standard_error"] = error
     return scores
+
+
+def without_zero_errors(result: Any) -> Any:
+    """Return the result of a sampled text without the standard errors that are 0.
+
+    Draws agree to the bit where hardly a key shares a bucket with a query in any of them: then they
+    all leave out the same, and know nothing of what that is. No collision among n hash functions
+    leaves a chance of one of up to 3 / n a function (the rule of three, at 95%), which many keys
+    together make much of. So the error is unknown, not 0.
+    """
+    if isinstance(result, list):
+        return [without_zero_errors(part) for part in result]
+    if isinstance(result, dict) and result.get("standard_error") == 0.0:
+        return {name: value for name, value in result.items() if name != "standard_error"}
+    return result
 
 
 def draw_seeds(model: PretrainedModel, samples: Any, *, has_scores: bool) -> range | None:
