@@ -75,6 +75,7 @@ def test_another_form_of_attention_travels(folder: Path) -> None:
     other = sent(model)
     assert other.attention == "sampled"
     np.testing.assert_array_equal(logits(other), logits(model))
+    assert sent(model.with_attention("auto:5")).attention == "auto:5"
     np.testing.assert_array_equal(
         logits(sent(model.with_attention("expectation"))), logits(yosort.load(folder))
     )
