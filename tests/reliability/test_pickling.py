@@ -66,7 +66,7 @@ def test_a_model_of_a_folder_travels_by_its_name(folder: Path, options: dict[str
     for name in ("attention", "num_hash", "seed", "padding", "device", "dtype"):
         assert getattr(other, name) == getattr(model, name)
     assert other.ops.pool.num_threads == model.ops.pool.num_threads
-    assert other.tokenizer.encode(TEXTS[0]).ids == model.tokenizer.encode(TEXTS[0]).ids
+    assert other.tokenizer.encoding(TEXTS[0]).ids == model.tokenizer.encoding(TEXTS[0]).ids
     np.testing.assert_array_equal(logits(sent(other)), logits(model))
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_vanished_before_sending_is_replaced_by_the_weights(folder
     wanted = first(fill)
     shutil.rmtree(folder)
     assert first(sent(fill)) == wanted
-    assert sent(fill.model).tokenizer.encode("A dog").ids == fill.tokenizer.encode("A dog").ids
+    assert sent(fill.model).tokenizer.encoding("A dog").ids == fill.tokenizer.encoding("A dog").ids
 
 
 def test_a_folder_that_changes_on_the_way_is_an_error(folder: Path, tmp_path: Path) -> None:

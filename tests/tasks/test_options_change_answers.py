@@ -36,7 +36,7 @@ def test_scores_are_the_functions_of_the_logits(
 ) -> None:
     folder = make(tmp_path, "YosoForSequenceClassification", **{"num_labels": 3, **fields})
     classify = yosort.pipeline("text-classification", folder, device="cpu")
-    logits = classify.model([classify.tokenizer.encode("A dog barks").ids]).logits[0]
+    logits = classify.model([classify.tokenizer.encoding("A dog barks").ids]).logits[0]
     wanted = function(logits.astype(np.float64))
     got = {r["label"]: r["score"] for r in classify("A dog barks", top_k=None, **options)}
     assert got == pytest.approx({f"LABEL_{i}": x for i, x in enumerate(wanted)}, rel=1e-5)
@@ -77,8 +77,8 @@ def test_windows_of_a_context(
     answer = yosort.pipeline("question-answering", make(tmp_path, "YosoForQuestionAnswering"))
     context = " ".join(f"word{i}" for i in range(60))
     answer(question=question, context=context, doc_stride=stride)
-    asked = answer.tokenizer.encode(question, add_special_tokens=False).ids
-    whole = answer.tokenizer.encode(context, add_special_tokens=False).ids
+    asked = answer.tokenizer.encoding(question, add_special_tokens=False).ids
+    whole = answer.tokenizer.encoding(context, add_special_tokens=False).ids
     windows = []
     for ids, scored in rows:
         assert len(ids) <= 64
@@ -95,7 +95,7 @@ def test_windows_of_a_tagged_text(tmp_path: Path, rows: list[tuple[list[int], An
     )
     text = " ".join(f"word{i}" for i in range(80))
     tag(text, aggregation_strategy="simple", stride=7)
-    whole = tag.tokenizer.encode(text, add_special_tokens=False).ids
+    whole = tag.tokenizer.encoding(text, add_special_tokens=False).ids
     windows = [ids[1:-1] for ids, _ in rows]
     assert len(windows) > 2
     check_windows(windows, whole, 7)
@@ -104,7 +104,7 @@ def test_windows_of_a_tagged_text(tmp_path: Path, rows: list[tuple[list[int], An
 def test_a_question_of_just_so_many_tokens(tmp_path: Path) -> None:
     answer = yosort.pipeline("question-answering", make(tmp_path, "YosoForQuestionAnswering"))
     question = "who went up"
-    count = len(answer.tokenizer.encode(question, add_special_tokens=False).ids)
+    count = len(answer.tokenizer.encoding(question, add_special_tokens=False).ids)
     given = {"question": question, "context": "Moses went up."}
     assert answer(**given, max_question_len=count) == answer(**given)
     with pytest.raises(yosort.InputError, match=f"at most {count - 1} tokens, got {count}"):

@@ -16,7 +16,7 @@ from yosort.errors import DeviceError
 from yosort.kernels.launch import ACTIVATION_NUMBERS, Launcher
 from yosort.kernels.resident import Resident, place
 from yosort.ops.cuda_attention import AttentionKernels, stride_of
-from yosort.ops.gpu import check_process, is_full, remedy
+from yosort.ops.gpu import LESS, check_process, is_full, remedy
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -67,7 +67,8 @@ class CudaOps:
                     traceback.clear_frames(error.__traceback__)
                     self.xp.get_default_memory_pool().free_all_blocks()
                     free, total = self._device.mem_info
-                    words += f" ({free >> 20} MB of {total >> 20} MB are free now)"
+                    room = f"{free >> 20} MB of {total >> 20} MB are free now"
+                    words = f"{error} {room}; {LESS}"
                 raise DeviceError(f"{self.device}: {words}") from error
 
     def available_memory(self) -> int | None:

@@ -12,6 +12,8 @@ from yosort.errors import DeviceError
 OLDEST = 75
 #: How CUDA's runtime, its driver and cuBLAS say that the device's memory is full.
 _FULL = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+#: What helps then.
+LESS = "smaller batches, shorter texts or dtype='float16' need less"
 #: The process in which CUDA was first used: a child forked from it cannot use it.
 _started_in: int | None = None
 
@@ -31,7 +33,7 @@ def remedy(error: BaseException) -> str | None:
     Messages, not classes: the runtime, the driver, cuBLAS and the memory pool have one each.
     """
     if is_full(error):
-        return f"{error}; smaller batches, shorter texts or dtype='float16' need less"
+        return f"{error}; {LESS}"
     if isinstance(error, OSError):
         return (
             f"CuPy cannot keep the kernels that it compiles: {error}; "
