@@ -113,7 +113,7 @@ def test_completion_without_its_library_says_how_to_get_it(
     with pytest.raises(SystemExit) as stop:
         main(["--print-completion", "bash"])
     assert stop.value.code == 1
-    assert "pip install 'yosort[completion]'" in capsys.readouterr().err
+    assert "pip install '.[completion]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["fill-mask", "--no-such-option"]])

@@ -37,6 +37,11 @@ def one_line(error: Exception) -> str:
     return "; ".join(line for line in lines if line).replace(":;", ":")
 
 
+def install_hint(extra: str) -> str:
+    """Return how to install one of the extras, as the README says it."""
+    return f"pip install '.[{extra}]' (in yosort's own folder)"
+
+
 def show(value: object) -> str:
     """Return a value as a message shows it: on one line, of bounded length, whatever it is."""
     try:

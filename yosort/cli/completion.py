@@ -36,7 +36,7 @@ class _Print(argparse.Action):
             parser.exit(
                 1,
                 "yosort: error: --print-completion: wanted shtab, which is not installed; "
-                "`pip install 'yosort[completion]'` brings it\n",
+                "`pip install '.[completion]'` brings it\n",
             )
         if values not in shtab.SUPPORTED_SHELLS:
             known = ", ".join(shtab.SUPPORTED_SHELLS)

@@ -15,8 +15,8 @@ from yosort.errors import DeviceError, YosortError, one_line
 
 #: Optional packages, and what brings them and what for.
 _EXTRAS = {
-    "huggingface_hub": "`pip install 'yosort[hub]'` loads models by hub id",
-    "shtab": "`pip install 'yosort[completion]'` completes commands in shells",
+    "huggingface_hub": "`pip install '.[hub]'` loads models by hub id",
+    "shtab": "`pip install '.[completion]'` completes commands in shells",
 }
 
 

@@ -64,8 +64,8 @@ def find_gpu(device: str = "cuda") -> tuple[Any, int]:
         if error.name != "cupy":
             raise DeviceError(f"device={device!r}: cupy does not load: {error}") from error
         raise DeviceError(
-            f"device={device!r}: cupy is not installed; `pip install 'yosort[cuda13]'` brings it "
-            "for drivers of CUDA 13, 'yosort[cuda12]' for those of CUDA 12"
+            f"device={device!r}: cupy is not installed; `pip install '.[cuda13]'` brings it "
+            "for drivers of CUDA 13, '.[cuda12]' for those of CUDA 12"
         ) from None
     except PermissionError as error:
         raise DeviceError(f"device={device!r}: {remedy(error)}") from error
@@ -78,7 +78,7 @@ def find_gpu(device: str = "cuda") -> tuple[Any, int]:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise DeviceError(
             f"device={device!r}: CUDA cannot start: {error}; wanted an NVIDIA driver as new as "
-            "the cupy wheel (`nvidia-smi` shows its CUDA version; `pip install 'yosort[cuda12]'` "
+            "the cupy wheel (`nvidia-smi` shows its CUDA version; `pip install '.[cuda12]'` "
             "brings a cupy for drivers of CUDA 12)"
         ) from error
     if index >= count:
@@ -98,7 +98,7 @@ def find_gpu(device: str = "cuda") -> tuple[Any, int]:
             raise DeviceError(f"device={device!r}: {remedy(error)}") from error
         raise DeviceError(
             f"device={device!r}: cupy finds no NVRTC or no cuBLAS: {error}; "
-            "`pip install 'yosort[cuda13]'` (or 'yosort[cuda12]', as cupy is) brings both"
+            "`pip install '.[cuda13]'` (or '.[cuda12]', as cupy is) brings both"
         ) from error
     _started_in = os.getpid()
     return cupy, index
