@@ -1,6 +1,7 @@
 """Checkpoints: found, read without torch, renamed, written and converted.
 
     resolve       a folder or a hub id -> a local folder              hub.py
+                  what is no model, named                             foreign.py
     read_state    a folder or file of weights -> arrays by name       shards.py
                   safetensors, mapped into memory                     safetensors.py
                   torch's zip of a pickle, mapped too                 torch_zip.py, unpickle.py

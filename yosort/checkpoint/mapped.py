@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.checkpoint.foreign import START, ZIP, name_content
 from yosort.checkpoint.stored import quote
 from yosort.errors import CheckpointError
 from yosort.quantized import Quantized, Weight
@@ -20,9 +22,13 @@ from yosort.quantized import Quantized, Weight
 # An index of ten thousand tensors takes 1 MB; a config a few kB.
 MAX_JSON_BYTES = 64 << 20
 
+_MAPPING = mmap.mmap
+# What mmap says of a file system that has none: some of FUSE's, of networks and of containers'.
+_NO_MMAP = (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
 
 def map_file(path: Path) -> npt.NDArray[np.uint8]:
-    """Map a regular file read-only.
+    """Map a regular file read-only; read it where the file system cannot map.
 
     The arrays made from it stay valid after the name is removed or replaced, but not if something
     shortens the file itself: writers must replace a file, as ours do.
@@ -31,15 +37,41 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
         uint8 [size of the file].
 
     Raises:
-        CheckpointError: it is missing, empty, no regular file, or cannot be mapped.
+        CheckpointError: it is missing, empty, no regular file, a file of another kind in the place
+            of weights (a Git LFS pointer, a web page ...), or cannot be mapped.
     """
     size = regular_size(path)
     if size == 0:
-        raise CheckpointError(f"{path}: wanted a file of weights, got an empty file")
+        raise CheckpointError(
+            f"{path}: wanted a file of weights, got an empty file; copy or download it again"
+        )
     try:
-        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+        data = _map_or_read(path)
     except (OSError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
+    content = name_content(data[:START].tobytes())
+    if content is not None:
+        raise CheckpointError(f"{path}: wanted a file of weights, got {content}")
+    return data
+
+
+def _map_or_read(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    except OSError as error:
+        if error.errno not in _NO_MMAP:
+            raise
+    data = np.fromfile(path, np.uint8)
+    data.flags.writeable = False
+    return data
+
+
+def is_mapped(array: npt.NDArray[Any]) -> bool:
+    """Whether an array is a view of a mapped file."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, _MAPPING)
 
 
 def release_pages(arrays: Iterable[Weight]) -> None:
@@ -54,7 +86,7 @@ def release_pages(arrays: Iterable[Weight]) -> None:
         base: Any = array.values if isinstance(array, Quantized) else array
         while isinstance(base, np.ndarray):
             base = base.base
-        if isinstance(base, mmap.mmap):
+        if isinstance(base, _MAPPING):
             mappings[id(base)] = base
     for mapping in mappings.values():
         mapping.madvise(mmap.MADV_DONTNEED)
@@ -73,15 +105,20 @@ def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
     """Read a regular file, of at most `limit` bytes.
 
     Raises:
-        CheckpointError: it is missing, larger, no regular file, or cannot be read.
+        CheckpointError: it is missing, larger, no regular file, one of another kind (a Git LFS
+            pointer, a web page ...), or cannot be read.
     """
     size = regular_size(path)
     if size > limit:
         raise CheckpointError(f"{path}: wanted at most {limit} bytes, got {size}")
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    content = "a zip archive: unpack it" if data[:4] == ZIP else name_content(data[:START])
+    if content is not None:
+        raise CheckpointError(f"{path}: wanted a file of text, got {content}")
+    return data
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
@@ -90,6 +127,8 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is anything else; the message starts with `what`.
     """
+    if not data.strip():
+        raise CheckpointError(f"{what}: wanted JSON, got an empty file; copy or download it again")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except _TwiceError as error:

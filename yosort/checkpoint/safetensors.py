@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+import numpy.typing as npt
+from safetensors import SafetensorError, deserialize, safe_open
 
 from yosort.checkpoint.atomic import replace_file
-from yosort.checkpoint.mapped import map_file, parse_json
+from yosort.checkpoint.mapped import is_mapped, map_file, parse_json
 from yosort.checkpoint.stored import BITS, Array, State, Tensor, quote
 from yosort.errors import CheckpointError
 
@@ -37,6 +38,11 @@ def read_safetensors(path: Path) -> State:
     data = map_file(path)
     if data.size < 8:
         raise CheckpointError(f"{path}: wanted 8 bytes of header length, got {data.size} bytes")
+    if data[:4].tobytes() == b"PK\x03\x04":
+        raise CheckpointError(
+            f"{path}: wanted safetensors, got a zip file; if torch.save wrote it, name it "
+            "pytorch_model.bin, else unpack it"
+        )
     (length,) = struct.unpack("<Q", data[:8].tobytes())
     if length > min(data.size - 8, MAX_HEADER_BYTES):
         raise CheckpointError(
@@ -58,7 +64,7 @@ def read_safetensors(path: Path) -> State:
         bits = body[start:stop].view(BITS[dtype]).reshape(shape)
         tensors[name] = Tensor(dtype, bits)
     _check_cover(path, spans, body.size)
-    _check_by_reference(path)
+    _check_by_reference(path, data)
     return State(tensors)
 
 
@@ -171,9 +177,12 @@ def _check_cover(path: Path, spans: list[tuple[int, int, str]], size: int) -> No
         )
 
 
-def _check_by_reference(path: Path) -> None:
+def _check_by_reference(path: Path, data: npt.NDArray[np.uint8]) -> None:
     """Let the reference implementation read the header too: no file may mean two things."""
     try:
+        if not is_mapped(data):  # the library's own reading of a file maps it, too
+            deserialize(data.tobytes())  # type: ignore[no-untyped-call]
+            return
         with safe_open(str(path), framework="numpy"):
             pass
     except (SafetensorError, OSError, ValueError) as error:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from yosort.arguments import check_path
 from yosort.checkpoint.atomic import replace_file
+from yosort.checkpoint.foreign import list_names, name_folder
 from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.mapped import read_json
 from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
 from yosort.checkpoint.stored import Array, State, Tensor, quote
 from yosort.checkpoint.torch_zip import read_torch_zip
 from yosort.errors import CheckpointError
+from yosort.weights import TIES
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -25,6 +27,10 @@ TORCH = "pytorch_model.bin"
 TORCH_INDEX = "pytorch_model.bin.index.json"
 # In the order in which they are looked for, which is transformers' order too, but for our own.
 WEIGHT_FILES = (SAFETENSORS, SAFETENSORS_INDEX, INTEGERS, TORCH, TORCH_INDEX)
+
+# What transformers' index may list and no shard hold: the second name of a tied weight, and the
+# buffers of positions of before 4.31.
+_NOT_HELD = (*(name for name, _ in TIES), ".position_ids", ".token_type_ids")
 
 _SHARD = re.compile(r"model-(?:[0-9a-f]{8}-)?\d{5}-of-\d{5}\.safetensors")
 
@@ -50,18 +56,25 @@ def read_state(source: str | os.PathLike[str]) -> State:
 def _read_folder(folder: Path) -> State:
     for name in WEIGHT_FILES:
         path = folder / name
-        if path.is_symlink() or path.exists():
+        if os.path.lexists(path):
             if name.endswith(".index.json"):
                 return _read_shards(path)
             return _read_file(path)
     try:
-        names = sorted(entry.name for entry in folder.iterdir())
+        os.listdir(folder)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error}") from error
-    held = ", ".join(quote(name) for name in names[:12]) + (" ..." if len(names) > 12 else "")
+    kind = name_folder(folder)
     raise CheckpointError(
-        f"{folder}: wanted one of {', '.join(WEIGHT_FILES)}; the folder holds {held or 'nothing'}"
+        f"{folder}: wanted one of {', '.join(WEIGHT_FILES)}"
+        + (f", got {kind}" if kind else "")
+        + f"; the folder holds {list_names(folder)}"
     )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds a file that `read_state` would read."""
+    return any(os.path.lexists(folder / name) for name in WEIGHT_FILES)
 
 
 def _read_file(path: Path) -> State:
@@ -91,7 +104,9 @@ def _read_shards(index: Path) -> State:
                     f"{path}: holds {quote(weight)}, which {index.name} does not place there"
                 )
             tensors[weight] = shard.tensor(weight)
-    missing = [weight for weight in weight_map if weight not in tensors]
+    missing = [
+        weight for weight in weight_map if weight not in tensors and not weight.endswith(_NOT_HELD)
+    ]
     if missing:
         weight = missing[0]
         raise CheckpointError(

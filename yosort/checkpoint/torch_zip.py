@@ -120,6 +120,11 @@ class _Archive:
         self.path = path
         self.data = map_file(path)
         start = self.data[:4].tobytes()
+        if self.data[8:9].tobytes() == b"{":
+            raise CheckpointError(
+                f"{path}: wanted a zip file as torch writes, got what looks like safetensors; "
+                "name it model.safetensors"
+            )
         if start != b"PK\x03\x04":
             raise CheckpointError(
                 f"{path}: wanted a zip file as torch 1.6 and later write, got one that starts with "
