@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -18,11 +19,17 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from yosort.checkpoint import resolve
-from yosort.errors import CheckpointError
+import yosort
+from yosort.checkpoint import convert, resolve
+from yosort.cli.inspecting import collect
+from yosort.errors import CheckpointError, ConfigError, YosortError
 
 needs_hub = pytest.mark.skipif(
     importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed"
+)
+
+KEEPS_TREE = importlib.util.find_spec("huggingface_hub") is not None and hasattr(
+    importlib.import_module("huggingface_hub"), "get_cached_repo_tree"
 )
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -38,6 +45,14 @@ REPOSITORIES = {
         "pytorch_model.bin": b"old",
     },
     "owner/torch": {**COMMON, "pytorch_model.bin": b"weights"},
+    # More than a model needs, all of it within the names that are fetched.
+    "owner/rich": {
+        **COMMON,
+        "vocab.json": b"{ }",
+        "merges.txt": b"#",
+        "model.safetensors": b"weights",
+        "model.fp16.safetensors": b"half",
+    },
 }
 
 
@@ -59,6 +74,9 @@ class Hub(BaseHTTPRequestHandler):
         files = REPOSITORIES.get(name)
         if name == "owner/private" and self.headers.get("Authorization") == "Bearer secret":
             files = REPOSITORIES["owner/safe"]
+        if name == "owner/gated":
+            self._send(403, b"{}", body, {"X-Error-Code": "GatedRepo"})
+            return
         if files is None:
             self._send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
             return
@@ -220,6 +238,9 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
         error = run("owner/none", tmp_path, endpoint)["error"]
         assert error.startswith("owner/none: cannot be fetched from the hub: ")
         assert "no such repository" in error
+        assert "nor is there a folder of this name" in error
+        error = run("owner/gated", tmp_path, endpoint)["error"]
+        assert "access to it must be granted on the hub, and a token given (HF_TOKEN)" in error
         error = run("owner/safe", tmp_path, endpoint, revision="v9")["error"]
         assert "at revision 'v9'" in error
         assert "no such revision" in error
@@ -230,6 +251,89 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
         assert "not in the local cache" in error
         assert "HF_HUB_OFFLINE" in error
     assert "cannot be reached" in run("owner/torch", tmp_path, endpoint)["error"]
+
+
+@needs_hub
+def test_a_cache_with_all_that_is_needed_serves(tmp_path: Path) -> None:
+    with serve() as (endpoint, _):
+        folder = Path(run("owner/rich", tmp_path, endpoint)["folder"])
+        for name in ("vocab.json", "merges.txt", "model.fp16.safetensors"):
+            (folder / name).unlink()
+        wanted = {"files": WANTED["owner/safe"], "folder": str(folder)}
+        assert run("owner/rich", tmp_path, endpoint, local_files_only=True) == wanted
+        assert run("owner/rich", tmp_path, endpoint, {"HF_HUB_OFFLINE": "1"}) == wanted
+    assert run("owner/rich", tmp_path, endpoint) == wanted, "the hub is away"
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).unlink()
+        error = run("owner/rich", tmp_path, endpoint, local_files_only=True).get("error", "")
+        # Before huggingface_hub 1.22 it gives what it has, and the readers name what is missing.
+        assert name in error or not KEEPS_TREE
+    assert run("owner/rich", tmp_path, endpoint, local_files_only=True, weights=False)
+
+
+@needs_hub
+def test_a_cache_without_a_shard_says_which(tmp_path: Path) -> None:
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    with serve() as (endpoint, _):
+        folder = Path(run("owner/sharded", tmp_path, endpoint)["folder"])
+        index = folder / "model.safetensors.index.json"
+        index.unlink()
+        index.write_text(json.dumps({"weight_map": shards}))
+        (folder / shards["b"]).unlink()
+        error = run("owner/sharded", tmp_path, endpoint, local_files_only=True).get("error", "")
+    assert f"the local cache lacks {shards['b']} of it" in error or not KEEPS_TREE
+
+
+@needs_hub
+def test_config_and_tokenizer_without_weights(tmp_path: Path) -> None:
+    with serve() as (endpoint, _):
+        result = run("owner/torch", tmp_path, endpoint, weights=False)
+        assert result["files"] == ["config.json", "tokenizer.json"]
+        assert (
+            run("owner/torch", tmp_path, endpoint, weights=False, local_files_only=True) == result
+        )
+        assert "pytorch_model.bin" in run("owner/torch", tmp_path, endpoint)["files"]
+
+
+@needs_hub
+def test_options_reach_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    seen: list[dict[str, Any]] = []
+
+    def download(name: str, *, allow_patterns: list[str], **options: Any) -> str:
+        seen.append({"name": name, **options})
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    options = {"revision": "v1", "local_files_only": True, "cache_dir": tmp_path, "token": "t"}
+    for call in (resolve, yosort.load, yosort.YosoModel.from_pretrained, collect):
+        seen.clear()
+        with contextlib.suppress(ConfigError):  # an empty folder has no config
+            call("owner/name", **options)  # type: ignore[operator]
+        assert seen
+        assert all(entry == {"name": "owner/name", **options} for entry in seen)
+    seen.clear()
+    with contextlib.suppress(YosortError):
+        convert("owner/name", tmp_path / "out", **options)  # type: ignore[arg-type]
+    assert all(entry == {"name": "owner/name", **options} for entry in seen)
+    assert seen
+
+
+def test_a_missing_folder_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **_: asked.append(a))
+    with pytest.raises(CheckpointError, match="no such folder; models holds the folders 'mine'; "):
+        resolve("models/nope")
+    with pytest.raises(CheckpointError, match=r"no such folder.* current folder holds .*'models'"):
+        resolve("./nope")
+    assert not asked
+    with pytest.raises(CheckpointError, match="nor is there a folder of this name"):
+        resolve("models/nope", revision="main")  # an id, in so many words
+    assert asked
 
 
 def test_a_local_folder_imports_no_network_code(tmp_path: Path) -> None:
@@ -247,7 +351,7 @@ def test_a_local_folder_imports_no_network_code(tmp_path: Path) -> None:
 
 def test_without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match=r"pip install 'yosort\[hub\]'"):
+    with pytest.raises(CheckpointError, match=r"pip install '\.\[hub\]'"):
         resolve("owner/name")
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from yosort.arguments import check_flag, check_path
 from yosort.checkpoint.atomic import finish_files
-from yosort.checkpoint.shards import WEIGHT_FILES
+from yosort.checkpoint.foreign import OTHERS, START, list_names, name_content, name_folder
+from yosort.checkpoint.mapped import read_json
+from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.checkpoint.stored import quote
-from yosort.errors import CheckpointError
+from yosort.errors import CheckpointError, install_hint
 
 # The files that tokenizers of YOSO checkpoints consist of.
 TOKENIZER_FILES = (
@@ -25,12 +27,10 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-_SAFETENSORS_FILES = (
-    "config.json",
-    *TOKENIZER_FILES,
-    "model*.safetensors",
-    "model.safetensors.index.json",
-)
+_SMALL_FILES = ("config.json", *TOKENIZER_FILES)
+# What nobody reads where there is a tokenizer.json.
+_VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_SAFETENSORS_FILES = (*_SMALL_FILES, "model*.safetensors", "model.safetensors.index.json")
 _TORCH_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_-])?"
@@ -52,7 +52,9 @@ def resolve(
     died while it saved a model there, the save is finished. Otherwise a
     string of the form "owner/name" is a hub id: its config, tokenizer and weights come through
     huggingface_hub (pytorch_model.bin only if there is no safetensors file), which keeps a cache
-    and honours HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT.
+    and honours HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT. Where a folder "owner" is here
+    but no "name" in it, a folder was meant: the hub is asked only if `revision` is given, or if
+    its cache has the id.
 
     Args:
         source: a folder, or a hub id.
@@ -60,10 +62,11 @@ def resolve(
         local_files_only: use only what the cache holds.
         cache_dir: a cache other than huggingface_hub's own.
         token: an access token; None: the one that huggingface_hub finds.
-        weights: whether a download brings the weights, besides config and tokenizer.
+        weights: False: config and tokenizer are enough.
 
     Raises:
-        CheckpointError: neither a folder nor a hub id; a save that cannot be finished;
+        CheckpointError: neither a folder nor a hub id; a folder of another kind (a Trainer's
+            output, an adapter of PEFT ...); a save that cannot be finished;
             huggingface_hub is not installed; an option of another type; the repository, the
             revision or the network is not there.
     """
@@ -89,17 +92,23 @@ def resolve(
                 f"{path}: a process died while it saved here, and what it began cannot be "
                 f"finished: {error}"
             ) from error
+        if weights and not has_weights(path) and (kind := name_folder(path)):
+            raise CheckpointError(
+                f"{path}: wanted a model folder, got {kind}; the folder holds {list_names(path)}"
+            )
         return path
     if found:
-        raise CheckpointError(
-            f"{path}: wanted a model folder, got a file; `yosort convert {path} OUT` makes a "
-            "folder of it"
-        )
+        raise CheckpointError(f"{path}: wanted a model folder, got {_name_file(path)}")
     # A Path object is a place on this machine; only text may also be an id.
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source) or ".." in source:
         raise CheckpointError(
             f"{str(source)!r}: no such folder, and not a hub id of the form 'owner/name' such as "
-            "'uw-madison/yoso-4096'"
+            f"'uw-madison/yoso-4096'{_neighbours(path)}"
+        )
+    if revision is None and path.parent.is_dir() and not _is_cached(source, cache_dir):
+        raise CheckpointError(
+            f"{source!r}: no such folder{_neighbours(path)}; if a hub id was meant: "
+            "revision='main' (--revision main) says so, or another working folder"
         )
     return _download(
         source,
@@ -111,20 +120,73 @@ def resolve(
     )
 
 
+def _name_file(path: Path) -> str:
+    """Say what a file is in the place of a folder, and what to do."""
+    try:
+        with open(path, "rb") as file:
+            content = name_content(file.read(START))
+    except OSError as error:
+        return f"a file that cannot be read: {error}"
+    content = content or OTHERS.get(path.suffix.lower())
+    if content is not None:
+        return f"a file: {content}"
+    if path.name in ("config.json", *TOKENIZER_FILES, *WEIGHT_FILES):
+        return f"a file of one; name its folder, {path.parent}"
+    return f"a file; `yosort convert {path} OUT` makes a folder of it"
+
+
+def _neighbours(path: Path) -> str:
+    """Return what the nearest folder above a missing one holds."""
+    path = path.expanduser() if str(path).startswith("~") else path
+    above = next((p for p in path.parents if os.path.isdir(p)), None)
+    if above is None or above == above.parent != Path():  # nothing, or the root of all
+        return ""
+    where = "the current folder" if above == Path() else above
+    held = list_names(above, folders=True)
+    return f"; {where} holds {'no folders' if held == 'nothing' else f'the folders {held}'}"
+
+
+def _is_cached(hub_id: str, cache_dir: str | os.PathLike[str] | None) -> bool:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    folder = None if cache_dir is None else Path(cache_dir)
+    return isinstance(try_to_load_from_cache(hub_id, "config.json", cache_dir=folder), str)
+
+
 def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise CheckpointError(
             f"{hub_id}: no such folder here, and fetching it from the hub needs huggingface_hub: "
-            "pip install 'yosort[hub]'"
+            f"{install_hint('hub')}"
         ) from error
+
+    def fetch(*patterns: str) -> Path:
+        try:
+            return Path(snapshot_download(hub_id, allow_patterns=list(patterns), **options))
+        except Exception as error:
+            # Since 1.22 the library refuses a cache that lacks any file of the patterns.
+            incomplete = getattr(error, "snapshot_path", None)
+            if incomplete is None:
+                raise
+            folder = Path(incomplete)
+            missing = _missing(hub_id, folder, weights, options)
+            if missing:
+                raise CheckpointError(
+                    f"{_wanted(hub_id, options)}: the local cache lacks {', '.join(missing)} of it "
+                    f"({folder}), and {_why_offline(options)}"
+                ) from error
+            return folder
+
     try:
-        first = [*_SAFETENSORS_FILES] if weights else ["config.json", *TOKENIZER_FILES]
-        folder = Path(snapshot_download(hub_id, allow_patterns=first, **options))
+        folder = fetch(*(_SAFETENSORS_FILES if weights else _SMALL_FILES))
         if weights and not any((folder / name).exists() for name in WEIGHT_FILES[:2]):
-            patterns = [*_SAFETENSORS_FILES, *_TORCH_FILES]
-            folder = Path(snapshot_download(hub_id, allow_patterns=patterns, **options))
+            folder = fetch(*_SAFETENSORS_FILES, *_TORCH_FILES)
+    except CheckpointError:
+        raise
     # The library's errors, and those of the two HTTP stacks that its versions use, share no base
     # class but Exception.
     except Exception as error:
@@ -132,9 +194,39 @@ def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
     return folder
 
 
-def _explain(hub_id: str, options: dict[str, Any], error: Exception) -> str:
+def _missing(hub_id: str, folder: Path, weights: bool, options: dict[str, Any]) -> list[str]:
+    """Return the files that a snapshot in the cache lacks and that loading it needs."""
+    from huggingface_hub import get_cached_repo_tree
+
+    tree = get_cached_repo_tree(
+        hub_id, revision=options["revision"], cache_dir=options["cache_dir"]
+    )
+    listed = {entry.path for entry in tree}
+    needed = [name for name in _SMALL_FILES if name in listed]
+    if (folder / "tokenizer.json").exists():
+        needed = [name for name in needed if name not in _VOCABULARIES]
+    if weights:
+        first = next((name for name in WEIGHT_FILES if (folder / name).exists()), None)
+        if first is None:
+            needed += [name for name in WEIGHT_FILES if name in listed][:1]
+        elif first.endswith(".index.json"):
+            shards = read_json(folder / first).get("weight_map")
+            needed += sorted(set(shards.values())) if isinstance(shards, dict) else []
+    return [name for name in needed if not (folder / name).exists()]
+
+
+def _wanted(hub_id: str, options: dict[str, Any]) -> str:
     revision = options["revision"]
-    wanted = f"{hub_id} at revision {quote(revision)}" if revision else hub_id
+    return f"{hub_id} at revision {quote(revision)}" if revision else hub_id
+
+
+def _why_offline(options: dict[str, Any]) -> str:
+    if options["local_files_only"]:
+        return "local_files_only is set"
+    return "the hub cannot be reached or HF_HUB_OFFLINE is set"
+
+
+def _explain(hub_id: str, options: dict[str, Any], error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         reason = "access to it must be granted on the hub, and a token given (HF_TOKEN)"
@@ -143,13 +235,11 @@ def _explain(hub_id: str, options: dict[str, Any], error: Exception) -> str:
     elif "RevisionNotFoundError" in kinds:
         reason = "the repository has no such revision"
     elif kinds & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
-        why = (
-            "local_files_only is set"
-            if options["local_files_only"]
-            else "the hub cannot be reached or HF_HUB_OFFLINE is set"
-        )
-        reason = f"it is not in the local cache, and {why}"
+        reason = f"it is not in the local cache, and {_why_offline(options)}"
     else:
         first = (str(error).strip().splitlines() or [""])[0]
         reason = f"{type(error).__name__}: {first[:200]}"
-    return f"{wanted}: cannot be fetched from the hub: {reason}"
+    return (
+        f"{_wanted(hub_id, options)}: cannot be fetched from the hub: {reason}; nor is there a "
+        "folder of this name here"
+    )
