@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from yosort.config import YosoConfig
-from yosort.errors import CheckpointError
+from yosort.errors import CheckpointError, show
 from yosort.quantized import Weight
 
 State = Mapping[str, Weight]
@@ -130,6 +130,11 @@ def select(
         for name, shape in wanted.items()
         if name in found and tuple(found[name].shape) != shape
     ]
+    if missing and not any(name in state for name in wanted):
+        raise CheckpointError(
+            f"{where}: wanted the weights of a YOSO model, such as {', '.join(list(wanted)[:2])}; "
+            f"got none of them, but {_some(state)}"
+        )
     if allow_random_head:  # as transformers' ignore_mismatched_sizes
         random += [name for name in misshapen if name in own]
         misshapen = [name for name in misshapen if name not in own]
@@ -138,7 +143,7 @@ def select(
         f"{name}: wanted {list(wanted[name])}, got {list(found[name].shape)}" for name in misshapen
     ]
     other_head = bool(misshapen) and all(name in own for name in misshapen)
-    _report(where, missing, unexpected, shapes, own, bare, other_head)
+    _report(where, state, missing, unexpected, shapes, own, bare, other_head)
     return found, random
 
 
@@ -167,8 +172,14 @@ def _roots(names: Iterable[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(show(name) for name in list(names)[:6])
+    return f"{shown or 'nothing'}{f' ... ({len(names)} names)' if len(names) > 6 else ''}"
+
+
 def _report(
     where: str,
+    state: State,
     missing: list[str],
     unexpected: list[str],
     misshapen: list[str],
@@ -181,8 +192,12 @@ def _report(
     if not lines:
         return
     hint = ""
-    if bare and any(name in own for name in missing):
-        hint = (
+    aside = [name for name in state if not name.startswith(BASE_PREFIX) and name not in own]
+    if aside and missing:
+        hint = f"\nThe checkpoint holds besides: {_some(aside)}."
+    # A head drawn at random helps if nothing else is wrong.
+    if bare and len(lines) == len([name for name in missing if name in own]):
+        hint += (
             "\nThe checkpoint has no such head. Load it into the class that its config names, "
             "or pass allow_random_head=True (--allow-random-head) to draw the head at random."
         )

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+import yosort
+from yosort.checkpoint import write_state
 from yosort.config import YosoConfig
 from yosort.weights import base_shapes, head_shapes
 
@@ -181,3 +183,17 @@ def by_authors(
     if "mlm.mlm_class.bias" in renamed:
         renamed["mlm.mlm_class.weight"] = renamed["model.embeddings.word_embeddings.weight"]
     return renamed
+
+
+def model_folder(path: Path, arrays: Any = None, **config: Any) -> Path:
+    """Make a folder of the small model, or of other weights and fields of its config."""
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    write_state(path, weights() if arrays is None else arrays)
+    return path
+
+
+def logits(path: Path) -> np.ndarray:
+    """Return what the masked language model of a folder answers to one text."""
+    model = yosort.YosoForMaskedLM.from_pretrained(path, device="cpu", attention="expectation")
+    return model([[0, 5, 6, 2]]).logits  # type: ignore[no-any-return]

@@ -7,14 +7,15 @@ Canonical names are transformers', with the base model under `yoso.`:
 
 Three dialects are read. transformers' heads write these names; its bare YosoModel leaves `yoso.`
 out; the code of the paper (github.com/mlpen/YOSO) has `model.` with its own module names, of which
-there are two generations (`transformer_N` and `backbone.backbone.encoders.N`). DataParallel's
-`module.` and TensorFlow's `gamma` and `beta` may be on top of any.
+there are two generations (`transformer_N` and `backbone.backbone.encoders.N`). What training wraps
+around a model (`module.`, `_orig_mod.` ...) and TensorFlow's `gamma` and `beta` may be on top of
+any.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from yosort.checkpoint.stored import FLOATS, Array, State, quote
 from yosort.errors import CheckpointError
@@ -66,6 +67,26 @@ _UNSUPPORTED_PARTS = {
 _ORIGINAL_LAYER = re.compile(
     r"model\.(?:backbone\.){0,2}(?:(?:transformer_|encoders\.)(\d{1,6})|(transformer|encoder))\.(.+)"
 )
+# What wraps a whole model, and so is before every one of its names: DataParallel and DeepSpeed,
+# torch.compile, FSDP, checkpointed activations, sentence-transformers.
+_WRAPPERS = (
+    "module.",
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+    "_forward_module.",
+    "0.auto_model.",
+    "0.model.",
+    "auto_model.",
+)
+# Attributes that hold a model in somebody's class (Lightning's habit), but are the authors' and
+# transformers' own, too: a wrapper only if what is below still reads as a model.
+_PERHAPS = ("model.", "yoso.", "encoder.", "backbone.", "net.")
+_BELOW = ("yoso.", "encoder.layer.", "model.", *_WRAPPERS)
+# Wrappers of single modules within a model.
+_WITHIN = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
+#: Where the weights of a model are, and what those are called; all else is no weight of it.
+_WEIGHT = re.compile(r"(?:yoso|cls|classifier|pre_classifier|qa_outputs)\.(?:.+\.)?(?:weight|bias)")
 _LEAF = re.compile(r"(.+)\.(weight|bias)")
 _BUFFERS = re.compile(r"(?:yoso\.|model\.)?embeddings\.(?:position_ids|token_type_ids)")
 _OLD_NORM = {"gamma": "weight", "beta": "bias"}
@@ -73,12 +94,12 @@ _OLD_NORM = {"gamma": "weight", "beta": "bias"}
 
 def is_original(names: Iterable[str]) -> bool:
     """Whether the names are those of the authors' code."""
-    return any(_plain(name).startswith("model.embeddings.") for name in names)
+    return any(name.startswith("model.embeddings.") for name in _unwrapped(names).values())
 
 
 def is_shared(names: Iterable[str]) -> bool:
     """Whether the names are the authors' with one layer's weights for all layers."""
-    matches = (_ORIGINAL_LAYER.fullmatch(_plain(name)) for name in names)
+    matches = (_ORIGINAL_LAYER.fullmatch(name) for name in _unwrapped(names).values())
     return any(match is not None and match[2] is not None for match in matches)
 
 
@@ -99,8 +120,8 @@ def canonical_names(names: Iterable[str]) -> dict[str, str | None]:
     """
     result: dict[str, str | None] = {}
     sources: dict[str, str] = {}
-    for name in names:
-        target = _canonical(name)
+    for name, plain in _unwrapped(names).items():
+        target = _canonical(name, plain)
         result[name] = target
         if target is None:
             continue
@@ -116,7 +137,8 @@ def canonical_names(names: Iterable[str]) -> dict[str, str | None]:
 def to_canonical(state: Mapping[str, Array]) -> State:
     """Rename the weights of a checkpoint to canonical names; what is no weight is left out.
 
-    Ties are not filled in: `yosort.weights` does that, for every source alike.
+    Ties are not filled in: `yosort.weights` does that, for every source alike. Integers and
+    booleans that are no weight (`num_batches_tracked`, positions, masks) are left out.
 
     Args:
         state: weights by name, as `read_state` returns them.
@@ -128,28 +150,40 @@ def to_canonical(state: Mapping[str, Array]) -> State:
     source = State.of(state)
     names = canonical_names(source).items()
     renamed = {to: source.tensor(name) for name, to in names if to is not None}
-    wrong = [
+    odd = [
         name
         for name, tensor in renamed.items()
         if tensor.dtype not in FLOATS and not (tensor.dtype == "I8" and name + SCALE in renamed)
     ]
+    wrong = [name for name in odd if _WEIGHT.fullmatch(name)]
     if wrong:
         raise CheckpointError(
             f"wanted weights of the dtypes {', '.join(FLOATS)}, got "
             f"{quote(wrong[0])} in {renamed[wrong[0]].dtype} ({len(wrong)} such weights); "
             "of quantised checkpoints only our own are read"
         )
-    return State(renamed)
+    return State({name: tensor for name, tensor in renamed.items() if name not in odd})
 
 
-def _plain(name: str) -> str:
-    while name.startswith("module."):
-        name = name[len("module.") :]
-    return name
+def _unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Return each name without the wrappers that all the names have, in any stack."""
+    plain = {name: _WITHIN.sub("", name) for name in names}
+    while wrapper := _wrapper(plain.values()):
+        plain = {name: rest[len(wrapper) :] for name, rest in plain.items()}
+    return plain
 
 
-def _canonical(source: str) -> str | None:
-    name = _plain(source)
+def _wrapper(names: Collection[str]) -> str | None:
+    for wrapper in (*_WRAPPERS, *_PERHAPS):
+        if not names or not all(name.startswith(wrapper) for name in names):
+            continue
+        below = (name[len(wrapper) :] for name in names)
+        if wrapper in _WRAPPERS or any(name.startswith(_BELOW) for name in below):
+            return wrapper
+    return None
+
+
+def _canonical(source: str, name: str) -> str | None:
     head, _, leaf = name.rpartition(".")
     if leaf in _OLD_NORM and head.endswith(("LayerNorm", "norm", "norm1", "norm2")):
         name = f"{head}.{_OLD_NORM[leaf]}"

@@ -1,0 +1,142 @@
+"""Other files and folders in the place of a model's; tensors that no model needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoint_builders import CONFIG, logits, model_folder, weights, write_torch
+from safetensors.numpy import save_file
+
+import yosort
+from yosort.checkpoint import convert, read_state
+from yosort.cli.inspecting import collect
+from yosort.errors import CheckpointError, ConfigError, YosortError
+from yosort.folder import read_weights
+
+HEAD = "cls.predictions.bias"
+
+
+CONTENTS = {
+    "Git LFS pointer.*git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+    "web page": b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>",
+    "error message in JSON": b'{"error": "Access to this model is restricted"}',
+    "empty file": b"",
+    "gzip archive: unpack": b"\x1f\x8b\x08\0\0\0\0\0\0\0",
+    "zip": b"PK\x03\x04 something else",
+    "tar archive": b"model".ljust(257, b"\0") + b"ustar\x0000" + bytes(250),
+    "GGUF": b"GGUF\x03\0\0\0" + bytes(16),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(16),
+    "zero bytes": bytes(4096),
+}
+
+
+@pytest.mark.parametrize("match", CONTENTS)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_no_weights_in_their_place(tmp_path: Path, match: str, name: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / name).write_bytes(CONTENTS[match])
+    with pytest.raises(CheckpointError, match=f"(?s){name}.*{match}"):
+        yosort.load(tmp_path)
+
+
+@pytest.mark.parametrize("match", CONTENTS)
+def test_no_config_in_its_place(tmp_path: Path, match: str) -> None:
+    if match == "zero bytes":
+        match = "zero bytes|valid JSON"
+    (model_folder(tmp_path / "m") / "config.json").write_bytes(CONTENTS.get(match, bytes(4096)))
+    with pytest.raises(ConfigError, match=rf"config\.json.*({match})"):
+        yosort.load(tmp_path / "m")
+
+
+def test_a_pointer_in_the_place_of_a_tokenizer(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "m")
+    (path / "tokenizer.json").write_bytes(next(iter(CONTENTS.values())))
+    assert "Git LFS pointer" in collect(path)["tokenizer"]
+
+
+def test_a_tensor_called_error_is_no_error_message(tmp_path: Path) -> None:
+    save_file({"error": np.ones(2, "f4")}, tmp_path / "model.safetensors")
+    assert list(read_state(tmp_path)) == ["error"]
+
+
+def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
+    save_file({"a": np.ones(2, "f4")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"name it model\.safetensors"):
+        read_state(tmp_path)
+    write_torch(tmp_path / "model.safetensors", {"a": np.ones(2, "f4")})
+    with pytest.raises(CheckpointError, match=r"name it pytorch_model\.bin"):
+        read_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["checkpoint-500/", "checkpoint-1000/", "runs/"], r"Trainer.*2 checkpoints.*-1000;"),
+        (["adapter_config.json", "adapter_model.safetensors"], "PEFT.*merge_and_unload"),
+        (["adapter_config.json", "adapter_model.bin", "checkpoint-5/"], "PEFT.*merge_and_unload"),
+        (["optimizer.pt", "trainer_state.json"], "Trainer's state without the model"),
+        (["zero_to_fp32.py", "latest", "global_step5/"], r"DeepSpeed.*zero_to_fp32\.py"),
+        (["pytorch_model_fsdp_0/", "optimizer.bin"], "FSDP.*merge-weights"),
+        (["modules.json", "0_Transformer/", "1_Pooling/"], "its model is in .*0_Transformer"),
+        (["config.json", "tf_model.h5"], "'tf_model.h5' alone: TensorFlow"),
+        (["config.json", "flax_model.msgpack"], "Flax"),
+        (["config.json", "yoso.Q4_K_M.gguf"], "llama.cpp"),
+        (["config.json", "model.onnx"], "ONNX"),
+        (["config.json", "weights.pth"], "`yosort convert .*weights.pth OUT`"),
+    ],
+)
+def test_folders_of_another_kind(tmp_path: Path, names: list[str], match: str) -> None:
+    for name in names:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    for use in (yosort.load, collect, lambda path: convert(path, tmp_path / "out")):
+        with pytest.raises(YosortError, match=match):
+            use(tmp_path)
+
+
+def test_a_trainers_folder_with_a_model_loads(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "m")
+    (path / "checkpoint-500").mkdir()
+    (path / "optimizer.pt").touch()
+    assert type(yosort.load(path)).__name__ == "YosoForMaskedLM"
+
+
+def test_foreign_tensors_are_left_aside(tmp_path: Path) -> None:
+    arrays = {
+        **weights(),
+        "yoso.embeddings.position_ids": np.arange(514)[None],
+        "yoso.norm.num_batches_tracked": np.array(7),
+        "global_step": np.array(7, "i4"),
+        "yoso.mask": np.ones((4, 4), "?"),
+        "loss.weight": np.ones(3, "i8"),
+    }
+    wanted = logits(model_folder(tmp_path / "plain"))
+    np.testing.assert_array_equal(logits(model_folder(tmp_path / "more", arrays)), wanted)
+    assert set(read_state(convert(tmp_path / "more", tmp_path / "out"))) == set(weights())
+
+
+@pytest.mark.parametrize("name", ["yoso.embeddings.LayerNorm.weight", HEAD])
+def test_a_weight_of_integers_is_refused(tmp_path: Path, name: str) -> None:
+    arrays = weights()
+    with pytest.raises(CheckpointError, match=f"'{name}' in I64"):
+        read_weights(model_folder(tmp_path / "m", {**arrays, name: arrays[name].astype("i8")}))
+
+
+def shard(path: Path, arrays: dict[str, np.ndarray], *more: str) -> None:
+    name = "model-00001-of-00001.safetensors"
+    save_file(arrays, path / name)
+    weight_map = dict.fromkeys([*arrays, *more], name)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_an_index_may_list_a_tied_weight_that_no_shard_holds(tmp_path: Path) -> None:
+    wanted = logits(model_folder(tmp_path / "plain"))
+    (tmp_path / "plain" / "model.safetensors").unlink()
+    tied = [f"cls.predictions.decoder.{leaf}" for leaf in ("weight", "bias")]
+    shard(tmp_path / "plain", weights(), *tied, "yoso.embeddings.position_ids")
+    np.testing.assert_array_equal(logits(tmp_path / "plain"), wanted)
+    shard(tmp_path / "plain", weights(), "yoso.encoder.layer.9.output.dense.bias")
+    with pytest.raises(CheckpointError, match=r"lacks 'yoso\.encoder\.layer\.9"):
+        logits(tmp_path / "plain")

@@ -1,0 +1,97 @@
+"""Names under what training wraps around a model; names of no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoint_builders import CONFIG, logits, model_folder, weights, write_torch
+
+import yosort
+from yosort.checkpoint import convert, read_state
+from yosort.errors import CheckpointError
+from yosort.folder import read_weights
+
+HEAD = "cls.predictions.bias"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.",
+        "module.",
+        "model.",
+        "yoso.",
+        "model._orig_mod.",
+        "_orig_mod.module.",
+        "module._orig_mod.model.",
+        "_fsdp_wrapped_module._orig_mod.",
+        "0.auto_model.",
+        "model.model.",
+    ],
+)
+@pytest.mark.parametrize("bare", [False, True])
+def test_what_wraps_every_weight_is_stripped(tmp_path: Path, prefix: str, bare: bool) -> None:
+    arrays = weights(None if bare else "masked_lm")
+    wanted = read_weights(model_folder(tmp_path / "plain", arrays))
+    if bare:
+        arrays = {name.removeprefix("yoso."): array for name, array in arrays.items()}
+    wrapped = model_folder(tmp_path / "wrapped", {prefix + name: a for name, a in arrays.items()})
+    got = read_weights(wrapped)
+    assert set(got) == set(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(got[name], array)
+    if not bare:
+        np.testing.assert_array_equal(logits(wrapped), logits(tmp_path / "plain"))
+        done = convert(wrapped, tmp_path / "converted")
+        assert set(read_state(done)) == set(wanted)
+
+
+def test_wrappers_within_a_model(tmp_path: Path) -> None:
+    inner = {
+        name.replace("layer.1.", "layer.1._checkpoint_wrapped_module.").replace(
+            "yoso.enc", "yoso._orig_mod.enc"
+        ): array
+        for name, array in weights().items()
+    }
+    assert set(read_weights(model_folder(tmp_path / "m", inner))) == set(weights())
+
+
+def test_a_lightning_checkpoint(tmp_path: Path) -> None:
+    arrays = {f"model.{name}": array for name, array in weights().items()}
+    write_torch(tmp_path / "last.ckpt", arrays, wrap="state_dict")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    with pytest.raises(CheckpointError, match=r"'last\.ckpt'; `yosort convert .*last\.ckpt OUT`"):
+        yosort.load(tmp_path)
+    assert set(read_state(convert(tmp_path / "last.ckpt", tmp_path / "out"))) == set(weights())
+
+
+def test_a_prefix_on_some_weights_is_shown(tmp_path: Path) -> None:
+    arrays = {
+        name if name == HEAD else f"student.{name}": array for name, array in weights().items()
+    }
+    with pytest.raises(CheckpointError) as caught:
+        yosort.load(model_folder(tmp_path / "m", arrays))
+    assert "missing: yoso.embeddings.word_embeddings.weight" in str(caught.value)
+    assert "holds besides: 'student." in str(caught.value)
+    assert "random" not in str(caught.value)
+
+
+def test_names_of_nothing_known_are_shown(tmp_path: Path) -> None:
+    arrays = {f"student.{name}": array for name, array in weights().items()}
+    with pytest.raises(CheckpointError, match=r"got none of them, but 'student\.") as caught:
+        yosort.YosoForMaskedLM.from_pretrained(model_folder(tmp_path / "m", arrays))
+    assert f"({len(arrays)} names)" in str(caught.value)
+    assert "random" not in str(caught.value)
+
+
+def test_a_random_head_is_offered_only_where_it_helps(tmp_path: Path) -> None:
+    arrays = weights(None)
+    with pytest.raises(CheckpointError, match="allow_random_head"):
+        yosort.load(model_folder(tmp_path / "whole", arrays))
+    del arrays["yoso.embeddings.LayerNorm.bias"]
+    with pytest.raises(CheckpointError) as caught:
+        yosort.load(model_folder(tmp_path / "part", arrays))
+    assert "allow_random_head" not in str(caught.value)
