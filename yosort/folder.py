@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
 from yosort.checkpoint import (
     TOKENIZER_FILES,
@@ -20,13 +19,25 @@ from yosort.checkpoint import (
 )
 from yosort.checkpoint.atomic import replace_files
 from yosort.checkpoint.shards import remove_stale
+from yosort.checkpoint.stored import DTYPES, State
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
 from yosort.quantized import Weight
-from yosort.weights import stored
+from yosort.weights import TIES, stored
 
 
-def read_weights(folder: Path) -> dict[str, Weight]:
+class Weights(dict[str, Weight]):
+    """Weights by canonical name, and the types that the file has them in.
+
+    Attributes:
+        types: the name of each weight's stored type, "bfloat16" and "float64" among them, which
+            are float32 once read.
+    """
+
+    types: Mapping[str, str]
+
+
+def read_weights(folder: Path) -> Weights:
     """Return a folder's weights under canonical names.
 
     Raises:
@@ -37,7 +48,9 @@ def read_weights(folder: Path) -> dict[str, Weight]:
         state = to_canonical(state)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from None
-    return join_scales(state, where=str(folder))
+    weights = Weights(join_scales(state, where=str(folder)))
+    weights.types = {name: DTYPES[state.tensor(name).dtype] for name in weights}
+    return weights
 
 
 def write_model(
@@ -46,6 +59,7 @@ def write_model(
     architecture: str,
     parameters: Mapping[str, Weight],
     source: Path | None,
+    types: Mapping[str, str],
 ) -> None:
     """Write config.json, the weights and the tokenizer, as one.
 
@@ -55,11 +69,12 @@ def write_model(
         architecture: its class.
         parameters: its weights, ties filled in.
         source: the folder whose tokenizer goes along; None for none.
+        types: of `read_weights`; what was read as bfloat16 is written as bfloat16, without loss.
 
     Raises:
         CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
     """
-    weights = split_scales(stored(parameters))
+    weights = _as_read(State.of(split_scales(stored(parameters))), types)
     extra = {**config.extra, **_dtype_fields(config, weights)}
     described = replace(config, architectures=(architecture,), extra=extra)
     try:
@@ -78,11 +93,28 @@ def write_model(
         raise CheckpointError(f"{target}: cannot be written: {error}") from error
 
 
-def _dtype_fields(config: YosoConfig, weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
+def _as_read(weights: State, types: Mapping[str, str]) -> State:
+    """Return weights in the types that they were read in, where float32 was widened from them."""
+    tied = dict(TIES)
+    tensors = {}
+    for name in weights:
+        tensor = weights.tensor(name)
+        type_ = types.get(name) or types.get(tied.get(name, ""))
+        if type_ == "bfloat16" and tensor.dtype == "F32":
+            narrow = tensor.cast("BF16", name=name)
+            # Whatever has changed a weight since must not be rounded.
+            if np.array_equal(narrow.array(), tensor.array(), equal_nan=True):
+                tensor = narrow
+        tensors[name] = tensor
+    return State(tensors)
+
+
+def _dtype_fields(config: YosoConfig, weights: State) -> dict[str, str]:
     """Return config.json's names of the weights' type, where it has any, true of these weights.
 
-    bfloat16 is float32 once read; transformers would round what the file holds to what it says.
+    transformers would round what the file holds to what it says: where types are mixed it is the
+    widest, float32.
     """
-    types = {array.dtype.name for array in weights.values()}
+    types = {DTYPES[weights.tensor(name).dtype] for name in weights}
     name = types.pop() if len(types) == 1 else "float32"
     return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}

@@ -77,6 +77,8 @@ class PretrainedModel(TorchHabits):
     head: ClassVar[str | None] = None
     #: What the weights were read from, where all of them were.
     _origin: Origin | None = None
+    # The types in the file of weights that were read, for `save_pretrained`.
+    _stored_types: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -211,8 +213,9 @@ class PretrainedModel(TorchHabits):
             config = YosoConfig.from_pretrained(folder if config is None else config)
         config = config.override(**given.fields)
         origin = Origin.of(folder)  # noted first: what changes while it is read shows
+        weights = read_weights(folder)
         parameters, random = select(
-            read_weights(folder),
+            weights,
             config,
             cls.head,
             where=str(folder),
@@ -225,6 +228,7 @@ class PretrainedModel(TorchHabits):
                 folder.name, len(random), cls.head,
             )  # fmt: skip
         model = cls.__new__(cls)
+        model._stored_types = weights.types
         model._set_up(config, parameters, folder, given.options, ops)
         model._origin = None if random else origin
         return model
@@ -237,7 +241,9 @@ class PretrainedModel(TorchHabits):
         """
         architecture = type(self).__name__
         target = check_path("folder", folder)
-        write_model(target, self.config, architecture, self._parameters, self._folder)
+        write_model(
+            target, self.config, architecture, self._parameters, self._folder, self._stored_types
+        )
 
     @property
     def device(self) -> str:

@@ -16,6 +16,7 @@ from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 import yosort
 from yosort.checkpoint import convert, read_state, write_state
 from yosort.checkpoint.convert import convert_main, parse_size
+from yosort.checkpoint.stored import DTYPES
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError
 
@@ -221,7 +222,7 @@ def test_tied_decoder_is_left_out(tmp_path: Path) -> None:
     [
         ("float16", "float16"),
         (np.dtype("float16"), "float16"),
-        ("bfloat16", "float32"),
+        ("bfloat16", "bfloat16"),
         (None, "float32"),
     ],
 )
@@ -232,7 +233,8 @@ def test_a_saved_config_names_the_type_that_the_file_holds(
     model.save_pretrained(tmp_path / "saved")
     extra = YosoConfig.from_pretrained(tmp_path / "saved").extra
     assert (extra["dtype"], extra["torch_dtype"]) == (saved, saved)
-    assert {str(a.dtype) for a in read_state(tmp_path / "saved").values()} == {saved}
+    state = read_state(tmp_path / "saved")
+    assert {DTYPES[state.tensor(name).dtype] for name in state} == {saved}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

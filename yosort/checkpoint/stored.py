@@ -26,6 +26,19 @@ BITS: Mapping[str, np.dtype[np.generic]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("u1"),
 }
+#: NumPy's names of the dtypes (and torch's of BF16), as config.json and users have them.
+DTYPES: Mapping[str, str] = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 _NAME_OF = {

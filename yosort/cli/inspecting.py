@@ -76,9 +76,9 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     config = YosoConfig.from_pretrained(folder)
     state = read_weights(folder)
     count = sum(array.size for array in state.values())
-    dtypes = Counter({str(a.dtype): 0 for a in state.values()})
-    for array in state.values():
-        dtypes[str(array.dtype)] += array.size
+    dtypes: Counter[str] = Counter()
+    for name, array in state.items():
+        dtypes[state.types[name]] += array.size
     names = config.architectures or ()
     labels = list((config.id2label or {}).values())
     more = f", ... ({len(labels)})" if len(labels) > 8 else ""
