@@ -119,8 +119,12 @@ def convert(
         config = check_path("config", config)
     if max_shard_size is not None:
         check_count("max_shard_size", max_shard_size, error=CheckpointError)
-    target = Path(os.path.realpath(check_path("out", out)))
-    _check_target(target, check_flag("overwrite", overwrite, CheckpointError))
+    check_flag("overwrite", overwrite, CheckpointError)
+    try:
+        target = Path(os.path.realpath(check_path("out", out)))
+        _check_target(target, overwrite)
+    except OSError as error:  # a name too long, a loop of links, no permission
+        raise CheckpointError(f"{out}: cannot be written: {error}") from error
     path = check_path("source", source)
     if not os.path.isfile(path):
         path = resolve(
@@ -354,8 +358,18 @@ def run(arguments: argparse.Namespace) -> int:
         "local_files_only",
     ]
     options = {name: getattr(arguments, name) for name in names}
-    print(convert(arguments.source, arguments.out, **options))
+    _print_path(convert(arguments.source, arguments.out, **options))
     return 0
+
+
+def _print_path(path: Path) -> None:
+    """Print a path whatever its bytes and the terminal's encoding are."""
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        sys.stdout.flush()
 
 
 def convert_main(argv: Sequence[str] | None = None) -> int:

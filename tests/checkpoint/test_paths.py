@@ -1,0 +1,132 @@
+"""Names that no file can have, file systems without mmap, and what is on the disk when."""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoint_builders import logits, model_folder, weights, write_torch
+
+from yosort.checkpoint import atomic, convert, read_state
+from yosort.checkpoint.convert import convert_main
+from yosort.errors import CheckpointError
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "b"])
+def test_convert_to_a_name_that_no_file_can_have(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model_folder(tmp_path / "m")
+    with pytest.raises(CheckpointError, match=f"{name[:40]}.*: cannot be written: .*too long"):
+        convert(path, tmp_path / name)
+    assert convert_main([str(path), str(tmp_path / name)]) == 1
+    assert "too long" in capsys.readouterr().err
+
+
+def test_convert_to_a_place_that_is_none(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "m")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file/out", "loop", "loop/out"):
+        with pytest.raises(CheckpointError, match=f"{name}: "):
+            convert(path, tmp_path / name)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_convert_to_a_path_that_is_not_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    stdout = io.TextIOWrapper(io.BytesIO(), "utf-8")  # strict, as a terminal's is
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert convert_main([str(model_folder(tmp_path / "m")), out]) == 0
+    assert stdout.buffer.getvalue() == os.fsencode(out) + b"\n"
+    assert set(read_state(out)) == set(weights())
+
+
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.EINVAL])
+def test_a_file_system_without_mmap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    from yosort.checkpoint import safetensors
+
+    path = model_folder(tmp_path / "m")
+    write_torch(tmp_path / "w.bin", {"a": np.arange(4, dtype="f4")})
+    wanted = logits(path)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    # The reference library maps in Rust, which the patch of Python's mmap does not reach.
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    monkeypatch.setattr(safetensors, "safe_open", refuse)
+    np.testing.assert_array_equal(logits(path), wanted)
+    state = read_state(tmp_path / "w.bin")
+    np.testing.assert_array_equal(state["a"], np.arange(4))
+    assert not state["a"].flags.writeable
+
+
+def test_what_cannot_be_mapped_for_another_reason_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    path = model_folder(tmp_path / "m")
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(CheckpointError, match="cannot be mapped into memory"):
+        read_state(path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Record fsync and renames, in their order, with the names of what they were given."""
+    log: list[tuple[str, str]] = []
+
+    def record(kind: str, function: Callable[..., Any]) -> None:
+        def recorded(*arguments: Any) -> Any:
+            what = arguments[0]
+            if isinstance(what, int):
+                what = os.readlink(f"/proc/self/fd/{what}")
+            log.append((kind, Path(what).name))
+            return function(*arguments)
+
+        monkeypatch.setattr(atomic.os, function.__name__, recorded)
+
+    record("fsync", os.fsync)
+    record("rename", os.rename)
+    record("rename", os.replace)
+    return log
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors have no names here")
+def test_files_are_on_the_disk_before_they_are_renamed(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    with atomic.replace_file(tmp_path / "f") as file:
+        file.write(b"content")
+    (first, temporary), second, third = calls
+    assert first == "fsync"
+    assert temporary.startswith(".f.")
+    assert second == ("rename", temporary)
+    assert third == ("fsync", tmp_path.name)
+
+    for replace, target in (
+        (atomic.replace_files, tmp_path),
+        (atomic.replace_folder, tmp_path / "d"),
+    ):
+        calls.clear()
+        with replace(target) as new:
+            for name in ("a", "b"):
+                (new / name).write_bytes(b"content")
+        renamed = calls.index(("rename", new.name))
+        assert {("fsync", "a"), ("fsync", "b"), ("fsync", new.name)} <= set(calls[:renamed])
+        assert calls[-1][0] == "fsync", "the folder's new entries reach the disk, too"
