@@ -105,7 +105,7 @@ def resolve(
             f"{str(source)!r}: no such folder, and not a hub id of the form 'owner/name' such as "
             f"'uw-madison/yoso-4096'{_neighbours(path)}"
         )
-    if revision is None and path.parent.is_dir() and not _is_cached(source, cache_dir):
+    if revision is None and path.parent.is_dir() and not _cached_folder(source, None, cache_dir):
         raise CheckpointError(
             f"{source!r}: no such folder{_neighbours(path)}; if a hub id was meant: "
             "revision='main' (--revision main) says so, or another working folder"
@@ -146,13 +146,17 @@ def _neighbours(path: Path) -> str:
     return f"; {where} holds {'no folders' if held == 'nothing' else f'the folders {held}'}"
 
 
-def _is_cached(hub_id: str, cache_dir: str | os.PathLike[str] | None) -> bool:
+def _cached_folder(
+    hub_id: str, revision: str | None, cache_dir: str | os.PathLike[str] | None
+) -> Path | None:
+    """Return the cache's snapshot of a hub id, if it has one with a config."""
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
-        return False
-    folder = None if cache_dir is None else Path(cache_dir)
-    return isinstance(try_to_load_from_cache(hub_id, "config.json", cache_dir=folder), str)
+        return None
+    where = None if cache_dir is None else Path(cache_dir)
+    path = try_to_load_from_cache(hub_id, "config.json", cache_dir=where, revision=revision)
+    return Path(path).parent if isinstance(path, str) else None
 
 
 def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
@@ -163,16 +167,19 @@ def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
             f"{hub_id}: no such folder here, and fetching it from the hub needs huggingface_hub: "
             f"{install_hint('hub')}"
         ) from error
+    revision, cache_dir = options["revision"], options["cache_dir"]
 
     def fetch(*patterns: str) -> Path:
         try:
             return Path(snapshot_download(hub_id, allow_patterns=list(patterns), **options))
         except Exception as error:
             # Since 1.22 the library refuses a cache that lacks any file of the patterns.
-            incomplete = getattr(error, "snapshot_path", None)
-            if incomplete is None:
+            if type(error).__name__ != "IncompleteSnapshotError":
                 raise
-            folder = Path(incomplete)
+            found = getattr(error, "snapshot_path", None)  # since 1.23
+            folder = Path(found) if found else _cached_folder(hub_id, revision, cache_dir)
+            if folder is None:
+                raise
             missing = _missing(hub_id, folder, weights, options)
             if missing:
                 raise CheckpointError(
@@ -196,12 +203,15 @@ def _download(hub_id: str, *, weights: bool, **options: Any) -> Path:
 
 def _missing(hub_id: str, folder: Path, weights: bool, options: dict[str, Any]) -> list[str]:
     """Return the files that a snapshot in the cache lacks and that loading it needs."""
-    from huggingface_hub import get_cached_repo_tree
-
-    tree = get_cached_repo_tree(
-        hub_id, revision=options["revision"], cache_dir=options["cache_dir"]
-    )
-    listed = {entry.path for entry in tree}
+    try:
+        from huggingface_hub import get_cached_repo_tree
+    except ImportError:  # 1.22 has the list, but does not show it: ask for what most models have
+        listed = {"config.json", "tokenizer.json", "tokenizer_config.json", WEIGHT_FILES[0]}
+    else:
+        tree = get_cached_repo_tree(
+            hub_id, revision=options["revision"], cache_dir=options["cache_dir"]
+        )
+        listed = {entry.path for entry in tree}
     needed = [name for name in _SMALL_FILES if name in listed]
     if (folder / "tokenizer.json").exists():
         needed = [name for name in needed if name not in _VOCABULARIES]
