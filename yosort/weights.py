@@ -20,6 +20,8 @@ DECODER_BIAS = "cls.predictions.decoder.bias"
 MLM_BIAS = "cls.predictions.bias"
 WORD_EMBEDDINGS = BASE_PREFIX + "embeddings.word_embeddings.weight"
 
+_HEADS = ("cls.", "classifier.", "pre_classifier.", "qa_outputs.")
+
 #: Pairs (name, source) that a tied model shares; each may be absent when the other is there.
 TIES = (
     (DECODER_WEIGHT, WORD_EMBEDDINGS),
@@ -193,6 +195,7 @@ def _report(
         return
     hint = ""
     aside = [name for name in state if not name.startswith(BASE_PREFIX) and name not in own]
+    aside.sort(key=lambda name: name.startswith(_HEADS))  # names of nothing known first
     if aside and missing:
         hint = f"\nThe checkpoint holds besides: {_some(aside)}."
     # A head drawn at random helps if nothing else is wrong.
