@@ -463,7 +463,7 @@ class PretrainedModel(TorchHabits):
             folder = folder.absolute()
             with suppress(CheckpointError):
                 tokenizer = self.tokenizer  # now, if it is still there
-        whole = (dict(self._parameters), tokenizer)
+        whole = (dict(self._parameters), tokenizer, dict(self._stored_types))
         return self._restore, (self.config, options, folder, None, *whole)
 
     @classmethod
@@ -475,6 +475,7 @@ class PretrainedModel(TorchHabits):
         origin: Origin | None,
         parameters: Mapping[str, Weight] = MappingProxyType({}),
         tokenizer: Tokenizer | None = None,
+        stored_types: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
         """Make the model that `__reduce__` describes.
 
@@ -487,9 +488,10 @@ class PretrainedModel(TorchHabits):
             origin.check()
             state, where = read_weights(origin.folder), str(origin.folder)
             parameters, _ = select(state, config, cls.head, where=where, allow_random_head=False)
+            stored_types = state.types
         model = cls.__new__(cls)
         model._set_up(config, dict(parameters), folder, options, ops)
-        model._origin, model._tokenizer = origin, tokenizer
+        model._origin, model._tokenizer, model._stored_types = origin, tokenizer, stored_types
         return model
 
 

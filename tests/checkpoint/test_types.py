@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,14 @@ def test_a_weight_that_was_changed_is_not_rounded(tmp_path: Path) -> None:
     state = read_state(tmp_path / "again")
     np.testing.assert_array_equal(state[HEAD], exact)
     assert state.tensor("yoso.embeddings.LayerNorm.bias").dtype == "BF16"
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_a_model_that_was_pickled_saves_the_same_types(tmp_path: Path, by_folder: bool) -> None:
+    path = model_folder(tmp_path / "m", bfloat16(weights()), torch_dtype="bfloat16")
+    model = yosort.load(path, device="cpu")
+    if not by_folder:
+        os.utime(path / "model.safetensors", ns=(0, 0))  # so that the weights travel
+    pickle.loads(pickle.dumps(model)).save_pretrained(tmp_path / "again")
+    state = read_state(tmp_path / "again")
+    assert {state.tensor(name).dtype for name in state} == {"BF16"}
