@@ -113,7 +113,7 @@ def test_what_no_gpu_has(cupy: Any, folder: Path) -> None:
     with pytest.raises(yosort.DeviceError, match=r"'cuda:3': this machine has 1 CUDA device"):
         load(folder, "cuda:3")
     with pytest.raises(yosort.ConfigError, match='wanted "float32" or "float16" on a GPU'):
-        load(folder, "cuda", dtype="float64")
+        load(folder, "cuda", dtype="int8")
 
 
 def test_out_of_memory_names_need_and_free(
@@ -141,7 +141,7 @@ NO_GPU: dict[str, tuple[str, Any, str]] = {
     "driver older than the wheel": (
         "cuda.runtime.getDeviceCount",
         raising(devices.CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version")),
-        r"cudaErrorInsufficientDriver.*as new as the cupy wheel.*yosort\[cuda12\]",
+        r"cudaErrorInsufficientDriver.*as new as the cupy wheel.*\.\[cuda12\]",
     ),
     "no device": ("cuda.runtime.getDeviceCount", lambda: 0, "this machine has 0 CUDA device"),
     "too old": (
@@ -152,12 +152,12 @@ NO_GPU: dict[str, tuple[str, Any, str]] = {
     "no compiler": (
         "cuda.nvrtc.getVersion",
         raising(RuntimeError("CuPy failed to load libnvrtc.so.12: OSError")),
-        r"libnvrtc.so.12.*`pip install 'yosort\[cuda13\]'`",
+        r"libnvrtc.so.12.*`pip install '\.\[cuda13\]'`",
     ),
     "no cuBLAS": (
         "cuda.get_cublas_handle",
         raising(ImportError('Failure finding "libcublasLt.so.13"')),
-        r"libcublasLt.so.13.*`pip install 'yosort\[cuda13\]'`",
+        r"libcublasLt.so.13.*`pip install '\.\[cuda13\]'`",
     ),
 }
 
@@ -185,7 +185,7 @@ def test_why_there_is_no_gpu(
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (None, r"cupy is not installed; `pip install 'yosort\[cuda13\]'`"),
+        (None, r"cupy is not installed; `pip install '\.\[cuda13\]'`"),
         (ImportError("libcublas.so.12: cannot open"), r"its wheel for another CUDA.*libcublas"),
         (OSError("libcuda.so.1: cannot open"), r"its wheel for another CUDA.*libcuda"),
     ],
