@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 
+import yosort
+from yosort.tasks import bundled_model
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
@@ -75,9 +78,20 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+#: transformers' YOSO page loads this id. A folder of its name comes before the hub.
+CHECKPOINT = "uw-madison/yoso-4096"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where a folder has the name of transformers' checkpoint."""
+    shutil.copytree(bundled_model(), tmp_path / CHECKPOINT)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("checkpoint")
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_blocks_run(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path, frameworks=False)
 
 
@@ -91,6 +105,26 @@ def test_training_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     run_page(page, tmp_path, frameworks=True)
+
+
+HABITS = re.findall(
+    r"^\| `([^`]+)` \| (works|refused)", (ROOT / "docs/transformers.md").read_text("utf-8"), re.M
+)
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_habits_of_transformers() -> None:
+    assert len(HABITS) > 30
+    p = yosort.pipeline("fill-mask", CHECKPOINT, device="cpu")
+    p.model.save_pretrained("copy")
+    names = {"yosort": yosort, "p": p, "model": p.model, "tokenizer": p.tokenizer, "inputs": {}}
+    for code, wanted in HABITS:
+        if wanted == "works":
+            eval(code, names)
+            continue
+        with pytest.raises((AttributeError, yosort.YosortError)) as caught:
+            eval(code, names)
+        assert re.search(r"; |: |=", str(caught.value)), code  # what to do instead
 
 
 def test_the_pages_are_found() -> None:
