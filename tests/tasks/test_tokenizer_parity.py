@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,3 +177,29 @@ def test_names_and_numbers(tokenizers: dict[str, Pair], kind: str) -> None:
     assert ours.num_special_tokens_to_add(pair=True) == theirs.num_special_tokens_to_add(pair=True)
     batch = [[0, 5, 6], [7, 8]]
     assert ours.batch_decode(batch) == theirs.batch_decode(batch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_tokenizer_is_read_by_transformers(
+    tokenizers: dict[str, Pair], kind: str, tmp_path: Path
+) -> None:
+    ours, _ = tokenizers[kind]
+    ours.save_pretrained(tmp_path)
+    options = {"padding": "max_length", "max_length": 16}
+    wanted = ours("the fox", "a dog", **options).data
+    for reader in (Tokenizer, transformers.AutoTokenizer):
+        tokenizer = reader.from_pretrained(tmp_path)
+        assert dict(tokenizer("the fox", "a dog", **options)) == wanted
+        assert tokenizer.special_tokens_map == ours.special_tokens_map
+        assert tokenizer.model_max_length == ours.model_max_length
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("clean", [None, True, False])
+def test_spaces_are_cleaned_up(tokenizers: dict[str, Pair], kind: str, clean: bool | None) -> None:
+    ours, theirs = tokenizers[kind]
+    ids = theirs("the fox is n't , the dog 's .")["input_ids"]
+    options = {"clean_up_tokenization_spaces": clean}
+    assert ours.decode(ids, **options) == theirs.decode(ids, **options)
+    assert ours.decode([ids, ids], **options) == theirs.decode([ids, ids], **options)
+    assert ours.batch_decode([ids], **options) == theirs.batch_decode([ids], **options)
