@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import tokenizers
@@ -15,7 +15,6 @@ import tokenizers
 from yosort.arguments import are_texts, check_choice, check_count, check_flag, check_path
 from yosort.checkpoint.atomic import replace_files
 from yosort.checkpoint.hub import resolve
-from yosort.checkpoint.mapped import read_file, read_json, regular_size
 from yosort.encodings import BatchEncoding, Encoding, as_arrays
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.tokenizer_arguments import (
@@ -30,7 +29,8 @@ from yosort.tokenizer_arguments import (
     refuse_unknown,
 )
 from yosort.tokenizer_backend import encode, enough, pad, refusals, settled
-from yosort.vocabulary import ROLES, Vocabulary
+from yosort.tokenizer_files import ROLES, read_tokenizer
+from yosort.vocabulary import Vocabulary
 
 _log = logging.getLogger("yosort")
 # What from_pretrained may say otherwise than the files.
@@ -164,9 +164,10 @@ class Tokenizer(Vocabulary):
             token=token,
             weights=False,
         )
-        backend, roles, facts = _read_folder(where)
+        files = read_tokenizer(where)
+        facts = {f.name: getattr(files, f.name) for f in dataclass_fields(files)}
         facts |= {name: value for name, value in fields.items() if name in _FIELDS}
-        made = cls(backend, roles, **facts, name_or_path=os.fspath(source))
+        made = cls(**facts, name_or_path=os.fspath(source))
         for role in ROLES:
             if role in fields:
                 setattr(made, role, fields[role])
@@ -450,101 +451,3 @@ def _one(text: Any, pair: Any) -> Sample:
         if not (are_texts(part) if words else isinstance(part, str)):
             raise InputError(f"wanted a text, or a list of words, got {show(part)}")
     return Sample(text, pair)
-
-
-def _read_folder(where: Path) -> tuple[tokenizers.Tokenizer, dict[str, str], dict[str, Any]]:
-    """Return the backend, the special tokens by role, and what tokenizer_config.json says."""
-    path = where / "tokenizer.json"
-    if os.path.exists(path):
-        text = read_file(path)
-        try:
-            backend = tokenizers.Tokenizer.from_buffer(text)
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-    elif os.path.exists(where / "vocab.json"):
-        backend = _byte_bpe(where)
-    else:
-        raise CheckpointError(
-            f"{where}: wanted tokenizer.json, or vocab.json and merges.txt, found neither; "
-            "transformers' AutoTokenizer writes a tokenizer.json: from_pretrained, then "
-            "save_pretrained"
-        )
-    config = _read_fields(where / "tokenizer_config.json")
-    facts = {name: config[name] for name in _FIELDS if config.get(name) is not None}
-    if not are_texts(facts.setdefault("model_input_names", ["input_ids", "attention_mask"])):
-        del facts["model_input_names"]
-    return backend, _special_tokens(where, backend), facts
-
-
-def _byte_bpe(folder: Path) -> tokenizers.Tokenizer:
-    """Build RoBERTa's tokenizer, which vocab.json and merges.txt imply, from those files."""
-    from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
-
-    config = _read_fields(folder / "tokenizer_config.json")
-    names = {
-        "bos_token": "<s>",
-        "pad_token": "<pad>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "mask_token": "<mask>",
-    }
-    for values in (_read_fields(folder / "special_tokens_map.json"), config):
-        for role in names:
-            entry = values.get(role)
-            content = entry.get("content") if isinstance(entry, dict) else entry
-            if isinstance(content, str):
-                names[role] = content
-    for name in ("vocab.json", "merges.txt"):
-        regular_size(folder / name)  # the next line would wait for a pipe without end
-    try:
-        model = models.BPE.from_file(
-            str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=names["unk_token"]
-        )
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(
-            f"{folder}: vocab.json and merges.txt are not a byte-level BPE: {error}"
-        ) from None
-    backend = tokenizers.Tokenizer(model)
-    prefix = bool(config.get("add_prefix_space", False))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-    backend.decoder = decoders.ByteLevel()
-    ids = backend.get_vocab()
-    missing = [token for token in names.values() if token not in ids]
-    if missing:
-        raise CheckpointError(
-            f"{folder / 'vocab.json'}: wanted special tokens {missing}, found none"
-        )
-    begin, end = ((names[role], ids[names[role]]) for role in ("bos_token", "eos_token"))
-    backend.post_processor = processors.RobertaProcessing(
-        end, begin, trim_offsets=True, add_prefix_space=prefix
-    )
-    backend.add_special_tokens(
-        [
-            AddedToken(token, lstrip=role == "mask_token", special=True, normalized=False)
-            for role, token in names.items()
-        ]
-    )
-    return backend
-
-
-def _special_tokens(folder: Path, backend: tokenizers.Tokenizer) -> dict[str, str]:
-    """Collect special tokens by role; the later file wins, as in transformers."""
-    found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        values = _read_fields(folder / name)
-        for role in ROLES:
-            entry = values.get(role)
-            content = entry.get("content") if isinstance(entry, dict) else entry
-            if isinstance(content, str):
-                found[role] = content
-    if "mask_token" not in found:
-        # Without a config the tokenizer still lists its own special tokens.
-        added = backend.get_added_tokens_decoder().values()
-        for token in added:
-            if token.special and token.content in ("<mask>", "[MASK]"):
-                found["mask_token"] = token.content
-    return found
-
-
-def _read_fields(path: Path) -> dict[str, Any]:
-    return read_json(path) if os.path.exists(path) else {}
