@@ -41,7 +41,7 @@ def main() -> None:
         for result in run(texts, on_error="collect", progress=True, **options):
             if isinstance(result, Failure):
                 failed += 1
-                result = {"index": result.index, "error": str(result.error)}
+                result = result.to_dict()
             output.write(json.dumps(result, ensure_ascii=False) + "\n")
     print(f"{failed} lines failed" if failed else "every line answered")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
@@ -99,6 +100,110 @@ def test_failures_can_be_collected(classify: Any) -> None:
     assert [isinstance(result, Failure) for result in got] == [False, True, True, False]
     assert [failure.index for failure in got[1:3]] == [1, 2]
     assert "at most 64 tokens" in str(got[2].error)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_an_error_in_an_item_s_place_is_that_item_s(classify: Any, bad: int) -> None:
+    texts: list[Any] = ["one", "two", "three"]
+    wanted = classify(texts)
+    texts[bad] = yosort.InputError("row 7: no such column")
+    got = classify(iter(texts), on_error="collect")
+    for index, result in enumerate(got):
+        if index == bad:
+            assert json.dumps(result.to_dict()) == (
+                f'{{"index": {bad}, "error": "row 7: no such column"}}'
+            )
+        else:
+            assert result == wanted[index]
+    results = classify(iter(texts))
+    assert list(islice(results, bad)) == wanted[:bad]
+    with pytest.raises(yosort.InputError, match=rf"^inputs\[{bad}\]: row 7: no such column"):
+        next(results)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+@pytest.mark.parametrize("error", [KeyError("id"), yosort.InputError("x"), KeyboardInterrupt()])
+def test_what_an_iterable_raises_leaves_unchanged_after_what_came_before(
+    classify: Any, on_error: str, error: BaseException
+) -> None:
+    results = classify(map_raising(["one", "two", error, "four"]), on_error=on_error)
+    assert list(islice(results, 2)) == classify(["one", "two"])
+    with pytest.raises(type(error)) as caught:
+        next(results)
+    assert caught.value is error
+
+
+def map_raising(values: list[Any]) -> Iterator[str]:
+    """Yield texts and raise exceptions."""
+    for value in values:
+        if isinstance(value, BaseException):
+            raise value
+        yield value
+
+
+def test_an_interrupted_window_gives_what_it_has_answered(
+    classify: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["one two three four", "one two three", "one"]
+    wanted = classify(texts)
+    original, calls = type(classify).run, 0
+
+    def run(self: Any, batch: Any, options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return original(self, batch, options)
+
+    monkeypatch.setattr(type(classify), "run", run)
+    results = classify(iter(texts), batch_tokens=1)
+    got = []
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(results)
+    assert got == wanted[:2]
+    assert calls == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_not_finite_is_an_error_of_its_text(
+    classify: Any, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    original = type(classify).run
+
+    def run(self: Any, batch: Any, options: Any) -> Any:
+        answers = original(self, batch, options)
+        answers[batch.lengths.index(max(batch.lengths))][0, 1] = value
+        return answers
+
+    texts = ["one", "two three four", "five"]
+    wanted = classify(texts)
+    monkeypatch.setattr(type(classify), "run", run)
+    first, bad, last = classify(texts, on_error="collect")
+    assert [first, last] == [wanted[0], wanted[2]]
+    assert "not a finite number" in str(bad.error)
+    with pytest.raises(yosort.InputError, match=r"inputs\[1\]: the model's answer is not a finite"):
+        classify(texts)
+
+
+def test_what_fails_at_the_end_takes_no_other_along(
+    classify: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = type(classify).finish
+
+    def finish(self: Any, item: Any, options: Any) -> Any:
+        if item.index == 1:
+            raise yosort.InputError("nothing to answer from")
+        return original(self, item, options)
+
+    monkeypatch.setattr(type(classify), "finish", finish)
+    got = classify(["one", "two", "three"], on_error="collect")
+    assert [isinstance(result, Failure) for result in got] == [False, True, False]
+    results = classify(iter(["one", "two", "three"]))
+    assert next(results) == got[0]
+    with pytest.raises(yosort.InputError, match=r"inputs\[1\]: nothing"):
+        next(results)
+    with pytest.raises(yosort.InputError, match=r"^wanted a text"):
+        classify({"text": 3})
 
 
 def test_a_failing_batch_is_taken_apart(classify: Any, monkeypatch: pytest.MonkeyPatch) -> None:

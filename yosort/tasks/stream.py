@@ -2,11 +2,18 @@
 
 Inputs are read lazily, a window at a time. The rows of a window are sorted by length and cut into
 batches of at most `batch_tokens` tokens; results leave in input order. Memory holds one window.
+
+What goes wrong with one input is that input's error, be it found in reading, tokenizing, running or
+finishing: it is raised after the results of what came before, or stands in the input's place. An
+iterable says so of what it could not read by handing in a YosortError in the input's place. What it
+raises itself ends the run, after the results of what came before: a generator that has raised is
+finished, and nobody knows what would have followed.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
@@ -44,6 +51,10 @@ class Failure:
     index: int
     error: YosortError
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `{"index", "error"}` with the message, which json.dumps takes."""
+        return {"index": self.index, "error": str(self.error)}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -59,9 +70,13 @@ class Row:
 
 @dataclass
 class Item:
-    """One input on its way: its rows, what the task keeps of it, and the rows' outputs."""
+    """One input on its way: its rows, what the task keeps of it, and the rows' outputs.
+
+    `name` is what messages about it begin with; nothing for an input that came alone.
+    """
 
     index: int
+    name: str = ""
     rows: list[Row] = field(default_factory=list)
     kept: Any = None
     truncated: bool = False
@@ -212,7 +227,7 @@ class Pipeline(ABC):
             "batch_size": stream.batch_size,
         }
         if self.is_one(inputs):
-            (result,) = self._stream([inputs], options, batch_tokens, on_error)
+            (result,) = self._stream([inputs], options, batch_tokens, on_error, name="")
             return result
         results = self._stream(check_inputs(inputs), options, batch_tokens, on_error)
         if stream.progress:
@@ -223,69 +238,118 @@ class Pipeline(ABC):
         return list(results) if isinstance(inputs, Sized) else results
 
     def _stream(
-        self, inputs: Iterable[Any], options: dict[str, Any], batch_tokens: int, on_error: str
+        self,
+        inputs: Iterable[Any],
+        options: dict[str, Any],
+        batch_tokens: int,
+        on_error: str,
+        name: str = "inputs[{}]: ",
     ) -> Iterator[Any]:
-        window: list[Item] = []
-        tokens = cut = 0
-        for index, value in enumerate(inputs, self.first_index):
-            item = Item(index)
-            try:
-                self.prepare(item, value, options)
-            except YosortError as error:
-                if on_error == "raise":
-                    # What came before is not lost: it leaves first.
-                    yield from self._flush(window, options, batch_tokens, on_error)
-                    raise type(error)(f"inputs[{index}]: {error}") from error
-                item.error = error
-            if item.truncated:
+        """Yield the result of each input, a `Failure` in its place, or raise what was wrong."""
+        cut = 0
+        for window, stop in self._windows(inputs, options, batch_tokens, on_error, name):
+            for item in (item for item in window if item.truncated):
                 cut += 1
                 if cut == 1:
-                    _log.warning("inputs[%d]: cut to %d tokens", index, options["max_tokens"])
-            window.append(item)
-            tokens += sum(len(row.ids) for row in item.rows)
-            if tokens >= WINDOW_BATCHES * batch_tokens or len(window) >= WINDOW_INPUTS:
-                yield from self._flush(window, options, batch_tokens, on_error)
-                window, tokens = [], 0
-        yield from self._flush(window, options, batch_tokens, on_error)
+                    _log.warning("%scut to %d tokens", item.name, options["max_tokens"])
+            yield from self._answer_window(window, options, batch_tokens, on_error)
+            if stop is not None:
+                raise stop
         if cut > 1:
             _log.warning("%d inputs were cut", cut)
 
-    def _flush(
+    def _windows(
+        self,
+        inputs: Iterable[Any],
+        options: dict[str, Any],
+        batch_tokens: int,
+        on_error: str,
+        name: str,
+    ) -> Iterator[tuple[list[Item], BaseException | None]]:
+        """Yield tokenized inputs a window at a time, and with the last what ended the reading."""
+        window: list[Item] = []
+        tokens = 0
+        end: Any = object()
+        numbered: Iterator[Any] = enumerate(inputs, self.first_index)
+        while True:
+            try:
+                found = next(numbered, end)
+                if found is end:
+                    break
+                index, value = found
+                item = Item(index, name.format(index))
+                try:
+                    if isinstance(value, YosortError):
+                        raise value
+                    self.prepare(item, value, options)
+                except YosortError as error:
+                    item.error = error
+                window.append(item)
+            except BaseException as error:
+                # Ctrl-C too: whoever stops a slow pipe gets the answers to what came through it.
+                yield window, error
+                return
+            tokens += sum(len(row.ids) for row in item.rows)
+            full = tokens >= WINDOW_BATCHES * batch_tokens or len(window) >= WINDOW_INPUTS
+            if full or (item.error is not None and on_error == "raise"):
+                yield window, None
+                window, tokens = [], 0
+        yield window, None
+
+    def _answer_window(
         self, window: list[Item], options: dict[str, Any], batch_tokens: int, on_error: str
     ) -> Iterator[Any]:
         """Run what is in the window and yield its results in order."""
-        places = [(item, i) for item in window for i in range(len(item.rows))]
+        places = [(item, i) for item in window for i in range(len(item.rows)) if not item.error]
         places.sort(key=lambda place: len(place[0].rows[place[1]].ids), reverse=True)
         for item in window:
             item.outputs = [None] * len(item.rows)
-        begin = 0
-        while begin < len(places):
-            end, tokens = begin, 0
-            while end < len(places):
-                tokens += len(places[end][0].rows[places[end][1]].ids)
-                full = tokens > batch_tokens or end - begin == options["batch_size"]
-                if full and end > begin:
-                    break
-                end += 1
-            self._run_batch(places[begin:end], options, on_error)
-            begin = end
+        stop: BaseException | None = None
+        try:
+            begin = 0
+            while begin < len(places):
+                end, tokens = begin, 0
+                while end < len(places):
+                    tokens += len(places[end][0].rows[places[end][1]].ids)
+                    full = tokens > batch_tokens or end - begin == options["batch_size"]
+                    if full and end > begin:
+                        break
+                    end += 1
+                self._run_batch(places[begin:end], options, on_error)
+                begin = end
+        except BaseException as error:
+            stop = error  # the results that are there leave first
         for item in window:
-            if item.error is not None:
-                yield Failure(item.index, item.error)
-                continue
-            result = self.finish(item, options)
-            if self._seeds and any(len(row.ids) >= self.model.sampled_from for row in item.rows):
-                result = without_zero_errors(result)
-            yield mark_truncated(result) if item.truncated else result
+            if stop is not None and not item.error and any(out is None for out in item.outputs):
+                break
+            yield self._result(item, options, on_error)
+        if stop is not None:
+            raise stop
+
+    def _result(self, item: Item, options: dict[str, Any], on_error: str) -> Any:
+        """Return an item's result or its Failure, or raise its error."""
+        if item.error is None:
+            try:
+                result = self.finish(item, options)
+                if self._seeds and any(len(r.ids) >= self.model.sampled_from for r in item.rows):
+                    result = without_zero_errors(result)
+                return mark_truncated(result) if item.truncated else result
+            except YosortError as error:
+                item.error = error
+        if on_error == "raise":
+            raise type(item.error)(f"{item.name}{item.error}") from item.error
+        return Failure(item.index, item.error)
 
     def _run_batch(
         self, places: list[tuple[Item, int]], options: dict[str, Any], on_error: str
     ) -> None:
+        """Put the model's answers into their items; an error into the item that it belongs to."""
         try:
             rows = [item.rows[i] for item, i in places]
-            answers = self.run(Batch(rows, self.model.config.pad_token_id or 0), options)
+            with np.errstate(invalid="ignore"):  # what is not finite is found below
+                answers = self.run(Batch(rows, self.model.config.pad_token_id or 0), options)
         except YosortError as error:
-            if on_error == "raise":
+            if on_error == "raise" and not isinstance(error, InputError):
                 raise
             if len(places) == 1:
                 places[0][0].error = error
@@ -295,6 +359,11 @@ class Pipeline(ABC):
             return
         for (item, i), output in zip(places, answers, strict=True):
             item.outputs[i] = output
+            if not _is_finite(output):
+                item.error = InputError(
+                    "the model's answer is not a finite number: wanted weights without NaN or "
+                    "infinity, and for large ones dtype='float32', which reaches beyond float16"
+                )
 
     def encode(
         self, item: Item, value: Any, pair: str | None, options: dict[str, Any], **how: Any
@@ -377,6 +446,17 @@ class Batch:
                 ]
             )
         return inputs
+
+
+def _is_finite(output: Any) -> bool:
+    """Whether no number of a row's output is NaN or infinite."""
+    if isinstance(output, np.ndarray):
+        return bool(np.isfinite(output).all())
+    if isinstance(output, (list, tuple)):
+        return all(map(_is_finite, output))
+    if isinstance(output, dict):
+        return all(map(_is_finite, output.values()))
+    return not isinstance(output, float) or math.isfinite(output)
 
 
 def mark_truncated(result: Any) -> Any:
