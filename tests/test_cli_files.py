@@ -270,6 +270,8 @@ def test_ctrl_c_says_how_far_it_got_and_resume_goes_on(
     [
         (["classify", "--input", "nowhere.txt"], "nowhere.txt: cannot be read"),
         (["classify", "text", "--input", "x"], "got both"),
+        (["classify", "--input", "bytes.txt", "text"], "text: cannot be read: no such file (what"),
+        (["classify", "--input", "bytes.txt", "--input", "b"], "b: cannot be read: no such file"),
         (["classify", "text", "--resume"], "--resume: wanted --output"),
         (["classify", "text", "--output", "exists.jsonl"], "--resume continues it"),
         (["embed", "text", "--output", "new.npy", "--pooling", "none"], "--pooling cls or mean"),

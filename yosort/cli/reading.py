@@ -20,7 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
     """Add the options of reading; `keys` are the JSON keys or CSV columns that the task takes."""
     group = parser.add_argument_group("input")
     group.add_argument(
-        "--input", nargs="+", metavar="FILE", help="read texts from files; - is standard input"
+        "--input",
+        action="extend",
+        nargs="+",
+        metavar="FILE",
+        help="read texts from files; - is standard input",
     )
     group.add_argument(
         "--format",
@@ -32,6 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
         metavar="NAME",
         help=f"the JSON key or CSV column that holds the text; else {' and '.join(keys)}",
     )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise InputError where files cannot be there for the reading: before a model is loaded."""
+    if arguments.text and arguments.input:
+        raise InputError("wanted texts as arguments or --input, got both")
+    for name in arguments.input or ():
+        if name != "-" and not Path(name).exists():
+            raise InputError(
+                f"{name}: cannot be read: no such file (what follows --input are files, and texts "
+                "cannot stand beside it)"
+            )
 
 
 def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Any]:

@@ -212,6 +212,7 @@ def _run(
 ) -> int:
     from yosort.tasks import pipeline
 
+    reading.check(arguments)
     context = _context(arguments) if task == "question-answering" else None
     run = pipeline(
         task,
