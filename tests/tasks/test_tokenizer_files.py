@@ -1,0 +1,246 @@
+"""What a tokenizer's folder means: by value, and as transformers' AutoTokenizer reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.models import save_unigram, save_word_piece
+from yosort import CheckpointError, Tokenizer
+from yosort.tasks import bundled_model
+
+STORED = json.loads((bundled_model() / "tokenizer.json").read_text(encoding="utf-8"))
+MERGES = [m if isinstance(m, str) else " ".join(m) for m in STORED["model"]["merges"]]
+JSON: dict[str, Any] = {"tokenizer.json": STORED}
+BPE: dict[str, Any] = {
+    "vocab.json": STORED["model"]["vocab"], "merges.txt": "#version: 0.2\n" + "\n".join(MERGES),
+}  # fmt: skip
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "bark", "##s", "naive", "the"]
+VOCAB: dict[str, Any] = {"vocab.txt": "\n".join(WORDS) + "\n"}
+TEXTS = ["A <mask> barks, naïve", " a <new> b<nieuw>c [MASK] BARKS", "", "a  b</s>", "the bark's"]
+FLAGGED = {
+    "content": "<mask>", "lstrip": True, "rstrip": False, "single_word": False, "normalized": False,
+}  # fmt: skip
+TYPED = {**FLAGGED, "__type": "AddedToken"}
+MAP = {"special_tokens_map.json": {"mask_token": FLAGGED}}
+NEW = {"<new>": 8192, "<nieuw>": 8193}
+LISTED = {
+    "4": {**FLAGGED, "special": True},
+    "8192": {**FLAGGED, "content": "<new>", "special": True},
+    "8193": {**FLAGGED, "content": "<nieuw>", "lstrip": False, "rstrip": True, "special": False},
+}
+
+
+def named(name: str | None, **fields: Any) -> dict[str, Any]:
+    """Return a tokenizer_config.json of a class."""
+    return {"tokenizer_config.json": {**({"tokenizer_class": name} if name else {}), **fields}}
+
+
+def word_piece(folder: Path, **config: Any) -> None:
+    save_word_piece(folder)
+    rewrite(folder, config)
+
+
+def unigram(folder: Path, **config: Any) -> None:
+    save_unigram(folder)
+    rewrite(folder, config)
+
+
+def rewrite(folder: Path, config: dict[str, Any]) -> None:
+    """Take model_input_names out of a folder's tokenizer_config.json, and put fields in."""
+    path = folder / "tokenizer_config.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    del fields["model_input_names"]
+    path.write_text(json.dumps({**fields, **config}), encoding="utf-8")
+
+
+def write(folder: Path, files: dict[str, Any], model_type: str | None = "yoso") -> Path:
+    folder.mkdir(exist_ok=True)
+    if model_type:
+        files = {**files, "config.json": {"model_type": model_type}}
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend", "RobertaTokenizer", "BertTokenizerFast")
+BUILT = named("RobertaTokenizer")
+CASES: dict[str, dict[str, Any]] = {
+    **{f"json of {name}": {**JSON, **named(name)} for name in (*GENERIC, "XLMRobertaTokenizer")},
+    "names": {**JSON, **named("X", model_input_names=["input_ids", "token_type_ids"])},
+    "sides": {
+        **JSON, **named("X", truncation_side="left", padding_side="left", model_max_length=9),
+    },
+    "prefix beside json": {**JSON, **named("RobertaTokenizer", add_prefix_space=True)},
+    "map before config": {
+        **JSON, "special_tokens_map.json": {"mask_token": "<mask>"},
+        **named("X", mask_token="<pad>", pad_token="<pad>"),
+    },
+    "mask that is new": {**JSON, **named("X", mask_token="<new>")},
+    "extra": {**JSON, **named("X", extra_special_tokens=["<new>"])},
+    "additional": {**JSON, **named("X", additional_special_tokens=["<new>"])},
+    "added": {**JSON, "added_tokens.json": NEW, **named("X")},
+    "added decoder": {**JSON, **named("X", added_tokens_decoder=LISTED)},
+    "json before vocab.json": {**JSON, "vocab.json": {"a": 0}, "merges.txt": "", **named("X")},
+    "stored cut": {
+        "tokenizer.json": {
+            **STORED,
+            "truncation": {
+                "direction": "Left", "max_length": 6, "strategy": "LongestFirst", "stride": 0,
+            },
+        },
+        **named("X"),
+    },
+    "files, flagged mask": {**BPE, **named("RobertaTokenizer", mask_token=TYPED)},
+    "files, prefix": {
+        **BPE,
+        **named("RobertaTokenizer", add_prefix_space=True, mask_token=TYPED),
+    },
+    "files, map": {**BPE, **MAP, **BUILT},
+    "files, added": {
+        **BPE, "added_tokens.json": NEW, **MAP, **BUILT,
+    },
+    "files, added decoder": {
+        **BPE, **MAP,
+        **named("RobertaTokenizer", added_tokens_decoder=LISTED),
+    },
+    "vocab.txt": {**VOCAB, **named("BertTokenizer")},
+    "vocab.txt, fast": {**VOCAB, **named("BertTokenizerFast")},
+    "vocab.txt, lower": {**VOCAB, **named("BertTokenizer", do_lower_case=True)},
+    "vocab.txt, accents": {
+        **VOCAB, **named("BertTokenizer", do_lower_case=True, strip_accents=False),
+    },
+}  # fmt: skip
+BARE: dict[str, dict[str, Any]] = {
+    "Roberta": {**JSON, **BUILT},
+    "Roberta, prefix": {**JSON, **named("RobertaTokenizer", add_prefix_space=True)},
+    "none": {**JSON, **named(None)},
+    "generic": {**JSON, **named("PreTrainedTokenizerFast")},
+}
+SAVED: dict[str, Callable[[Path], None]] = {
+    "word piece of a backend": lambda f: word_piece(f, tokenizer_class="TokenizersBackend"),
+    "word piece of Bert": lambda f: word_piece(f, tokenizer_class="BertTokenizer"),
+    "unigram of a backend": lambda f: unigram(f, tokenizer_class="TokenizersBackend"),
+    "unigram of XLM-R": lambda f: unigram(f, tokenizer_class="XLMRobertaTokenizerFast"),
+}
+
+
+def assert_same(folder: Path) -> None:
+    """Compare with transformers' reading of a folder: single texts and pairs, names and sides."""
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
+    ours = Tokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        for pair in ((), ("a b",)):
+            options = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
+            wanted = theirs(text, *pair, **options)
+            found = ours(text, *pair, **options)
+            assert found.data == dict(wanted)
+            assert found.tokens() == wanted.tokens()
+    assert len(ours) == len(theirs)
+    roles = {k: str(v) for k, v in theirs.special_tokens_map.items()}
+    # A mask token that no file gives a role is found all the same, where transformers has none.
+    found = {k: v for k, v in ours.special_tokens_map.items() if k in roles or k != "mask_token"}
+    assert found == roles
+    assert {*ours.all_special_ids, ours.mask_token_id} == {
+        *theirs.all_special_ids,
+        ours.mask_token_id,
+    }
+    for name in ("padding_side", "truncation_side", "model_max_length", "model_input_names"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_beside_a_config_of_yoso(tmp_path: Path, name: str) -> None:
+    assert_same(write(tmp_path, CASES[name]))
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", BARE)
+def test_alone(tmp_path: Path, name: str) -> None:
+    assert_same(write(tmp_path, BARE[name], None))
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SAVED)
+def test_saved_folders(tmp_path: Path, name: str) -> None:
+    SAVED[name](tmp_path)
+    assert_same(write(tmp_path, {}))
+
+
+def test_token_types_are_given_where_the_folder_says_so(tmp_path: Path) -> None:
+    word_piece(tmp_path, tokenizer_class="TokenizersBackend")
+    assert "token_type_ids" not in Tokenizer.from_pretrained(tmp_path)("the fox", "the dog")
+    rewrite_names = ["input_ids", "token_type_ids", "attention_mask"]
+    path = tmp_path / "tokenizer_config.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**fields, "model_input_names": rewrite_names}), encoding="utf-8")
+    types = Tokenizer.from_pretrained(tmp_path)("the fox", "the dog").token_type_ids
+    assert types == [0, 0, 0, 0, 1, 1, 1]
+    bert = Tokenizer.from_pretrained(write(tmp_path / "b", {**VOCAB, **named("BertTokenizer")}))
+    assert bert("a", "b").token_type_ids == [0, 0, 0, 1, 1]
+
+
+def test_added_tokens_have_the_ids_and_flags_of_their_files(tmp_path: Path) -> None:
+    folder = write(tmp_path, {**BPE, **named("RobertaTokenizer", added_tokens_decoder=LISTED)})
+    tokenizer = Tokenizer.from_pretrained(folder)
+    text = "a <new> b <nieuw>  c"
+    assert tokenizer.convert_tokens_to_ids(["<new>", "<nieuw>"]) == [8192, 8193]
+    # <new> takes the space before it along, <nieuw> those after it.
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    tokens = ["a", "<new>", "Ġb", "Ġ", "<nieuw>", "c"]
+    assert tokenizer.convert_ids_to_tokens(ids) == tokens
+    folder = write(tmp_path / "b", {**BPE, "added_tokens.json": NEW, **BUILT})
+    assert Tokenizer.from_pretrained(folder).tokenize(text)[:3] == ["a", "Ġ", "<new>"]
+
+
+def test_of_two_vocabularies_tokenizer_json_s_counts(tmp_path: Path) -> None:
+    other = {"vocab.json": {"a": 0}, "merges.txt": "", "vocab.txt": "a\nb\n"}
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path, {**JSON, **other}))
+    assert tokenizer.encode("Paris") == Tokenizer.from_pretrained(bundled_model()).encode("Paris")
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"special tokens \['<s>', '</s>'"):
+        Tokenizer.from_pretrained(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match=r"vocab.txt: wanted the special tokens"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({**BPE, "added_tokens.json": {"<new>": 8200}, **BUILT}, "'<new>': wanted the id 8200"),
+        ({**BPE, "added_tokens.json": {"<new>": "x"}, **BUILT}, "wanted ids by token"),
+        ({**JSON, **named("X", added_tokens_decoder={"x": {}})}, "wanted tokens by id"),
+        ({**JSON, **named("X", truncation_side="top")}, "wanted left or right, got 'top'"),
+        ({"spiece.model": "x"}, "found spiece.model alone, which only SentencePiece reads"),
+        ({"vocab.json": {"a": 0}}, r"merges\.txt: cannot be opened"),
+        ({}, "found none"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_refused(
+    tmp_path: Path, files: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Tokenizer.from_pretrained(write(tmp_path, files))
+
+
+def test_truncation_side_of_the_files(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(
+        write(tmp_path, {**JSON, **named("X", truncation_side="left")})
+    )
+    text = "Paris is the capital of France"
+    kept = tokenizer(text, truncation=True, max_length=5).input_ids
+    whole = tokenizer(text).input_ids
+    assert kept == [whole[0], *whole[-4:]]
+    assert tokenizer.encoding(text, max_tokens=5).ids == kept
