@@ -199,6 +199,7 @@ def _pipelines(folder: Path) -> dict[str, Case]:
             {
                 "model": masked, "inputs": ["a dog barks", "Paris"], "num_hashes": [2],
                 "seeds": 1, "within": 0.01, "limit": 2, "batch_tokens": 100,
+                "overflow": "truncate",
             }
         ],
         lambda result, _: check_finite([vars(s) for s in result.settings]),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tasks.models import ENTITIES, TEXTS, make
 
+import yosort
 from yosort.cli import main
 
 
@@ -168,7 +169,7 @@ def test_failures_are_collected_with_their_number(
     assert "at most 64 tokens" in bad["error"]
     assert "1 of 2 inputs failed" in captured.err
     assert run(models, "classify", "--input", source) == 1
-    assert "inputs[1]: text too long" in capsys.readouterr().err
+    assert "line 2: text too long" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
@@ -201,7 +202,7 @@ def test_a_failure_keeps_its_row(
         assert lines(output.read_text(encoding="utf-8"))[-1]["index"] == 3  # type: ignore[index]
     source.write_text(source.read_text(encoding="utf-8") + "\n" + "word " * 300, encoding="utf-8")
     assert run(models, command, *arguments[:4], "--resume") == 1
-    assert "inputs[4]: text too long" in capsys.readouterr().err
+    assert "in.txt, line 6: text too long" in capsys.readouterr().err
 
 
 def test_several_files_and_standard_input_are_read_in_order(
@@ -312,8 +313,11 @@ def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFi
     assert main(["info", str(models["ner"]), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["class"] == "YosoForTokenClassification"
-    assert facts["labels"].startswith("O, B-PER")
-    assert facts["memory, 64 tokens"] == "about 1 MB more"
+    assert facts["labels"] == ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    assert facts["answers"] == ["yosort ner", "yosort embed"]
+    assert facts["parameters"] == yosort.load(models["ner"]).num_parameters()
+    assert facts["bytes"]["float32"] == 4 * facts["stored_as"]["float32"]
+    assert facts["bytes_of_tokens"] == {"64": 64 * 8 * 32 * 4}
     assert main(["info"]) == 0
     shown = capsys.readouterr().out
     assert "float16" in shown
@@ -322,9 +326,12 @@ def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFi
     arguments = ["bench", "--lengths", "8", "16", "--rounds", "1", "--model"]
     assert main([*arguments, str(models["embed"])]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert len(table) == 4
-    assert "threads" in table[0]
-    assert "expectation" in table[1]
+    header, *rows = table[-3:]
+    assert "threads; medians of 1" in " ".join(table[:-3])
+    assert header.split()[0] == "tokens"
+    assert "expectation" in header
+    assert [row.split()[0] for row in rows] == ["8", "16"]
+    assert max(map(len, table)) <= 80
     assert main([*arguments[:2], "9999", *arguments[3:], str(models["embed"])]) == 1
     assert "--lengths: wanted 1 to 64" in capsys.readouterr().err
     assert main(["doctor"]) == 0

@@ -3,7 +3,7 @@
 
 import sys
 
-from yosort.checkpoint.convert import convert_main
+from yosort.cli.converting import convert_main
 
 if __name__ == "__main__":
     sys.exit(convert_main())

@@ -7,13 +7,14 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yosort import heads
-from yosort.arguments import check_count, check_path, check_several
+from yosort.arguments import check_choice, check_count, check_path, check_several
 from yosort.attention import draw_attention
 from yosort.costs import Costs, measure_costs
 from yosort.errors import InputError, show
@@ -26,14 +27,8 @@ Floats = npt.NDArray[np.float64]
 NUM_HASHES = (8, 16, 32, 64, 128, 256)
 #: Share of a text's tokens to mask where a masked language model gets texts without masks.
 MASKED = 0.15
-TASK_OF: dict[type[PretrainedModel], str] = {
-    heads.YosoModel: "feature-extraction",
-    heads.YosoForMaskedLM: "fill-mask",
-    heads.YosoForSequenceClassification: "text-classification",
-    heads.YosoForTokenClassification: "token-classification",
-    heads.YosoForQuestionAnswering: "question-answering",
-    heads.YosoForMultipleChoice: "multiple-choice",
-}
+#: More draws tell nothing new: the error of a mean over them is below a thirtieth of one draw's.
+MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Calibration:
         within: the share of decisions that were allowed to differ.
         num_hash: the least number of hash functions that keeps within it, or None.
         costs: of attention on this machine.
-        attention: "auto:N", with N from costs and num_hash (the config's where that is None).
+        attention: "auto:N", with N from costs and num_hash; "expectation" where that is None.
     """
 
     settings: tuple[Setting, ...]
@@ -89,7 +84,9 @@ class Calibration:
             lines.append(f"no num_hash tried keeps within {self.within:.2%}: use the expectation")
         else:
             lines.append(f"num_hash={self.num_hash} is the least within {self.within:.2%}")
-        lines.append(f"attention={self.attention!r} samples where that is faster on this machine")
+            lines.append(
+                f"attention={self.attention!r} samples where that is faster on this machine"
+            )
         return "\n".join(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -98,11 +95,9 @@ class Calibration:
         Raises:
             InputError: matplotlib is not installed, or cannot write there.
         """
-        target = check_path("path", path, InputError)
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise InputError("a plot: wanted matplotlib; pip install matplotlib") from None
+        target = check_plot(path)
+        from matplotlib.figure import Figure
+
         exact, *sampled = self.settings
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         for axes, (label, values) in zip(
@@ -127,6 +122,27 @@ class Calibration:
             raise InputError(f"{target}: cannot be written: {error}") from error
 
 
+def check_plot(path: str | os.PathLike[str]) -> Path:
+    """Return where a plot goes, or raise InputError if it cannot be drawn, before any work.
+
+    Raises:
+        InputError: no path, no matplotlib, a format that it does not write, or no such folder.
+    """
+    target = check_path("plot", path, InputError)
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise InputError("plot: wanted matplotlib; pip install matplotlib") from None
+    known = FigureCanvasBase.get_supported_filetypes()
+    if target.suffix.lower().removeprefix(".") not in known:
+        raise InputError(
+            f"plot: wanted a name in {', '.join(sorted(known))}, got {show(str(path))}"
+        )
+    if not target.parent.is_dir():
+        raise InputError(f"plot: wanted a folder that exists, got {show(str(target.parent))}")
+    return target
+
+
 def calibrate(
     model: str | os.PathLike[str] | PretrainedModel,
     inputs: Iterable[Any],
@@ -136,6 +152,7 @@ def calibrate(
     within: float = 0.01,
     limit: int = 64,
     batch_tokens: int = 16384,
+    overflow: str = "error",
     **options: Any,
 ) -> Calibration:
     """Run a sample of inputs with the expectation and with each num_hash.
@@ -143,12 +160,13 @@ def calibrate(
     Args:
         model: a folder, a hub id, or a loaded model of any class.
         inputs: as the class's pipeline takes them: texts, or dictionaries. Of texts without a mask,
-            a masked language model gets 15% of the tokens masked. Too long ones are cut.
+            a masked language model gets 15% of the tokens masked.
         num_hashes: the settings to try.
         seeds: draws of hash functions, and rounds of timing, a setting.
         within: share of decisions that may differ from the expectation's.
         limit: how many inputs to run, evenly spread over all.
         batch_tokens: tokens the model gets at once.
+        overflow: "error" or "truncate" for texts past max_position_embeddings.
         options: of `from_pretrained`, where the model is not loaded yet.
 
     Raises:
@@ -157,8 +175,11 @@ def calibrate(
     tried = sorted({check_count("num_hashes", n) for n in check_several("num_hashes", num_hashes)})
     if not tried:
         raise InputError("num_hashes: wanted at least one, got none")
+    overflow = check_choice("overflow", overflow, ("error", "truncate"))
     for name, value in (("seeds", seeds), ("limit", limit), ("batch_tokens", batch_tokens)):
         check_count(name, value)
+    if seeds > MAX_SEEDS:
+        raise InputError(f"seeds: wanted at most {MAX_SEEDS:,}, got {show(seeds)}")
     number = isinstance(within, (int, float, np.floating)) and not isinstance(within, bool)
     if not number or not 0 <= within < 1:
         raise InputError(f"within: wanted a number from 0 to below 1, got {show(within)}")
@@ -172,7 +193,7 @@ def calibrate(
     if not values:
         raise InputError("inputs: wanted at least one text, got none")
     chosen = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(int)
-    items = _prepare(loaded, [values[i] for i in chosen])
+    items = _prepare(loaded, {i: values[i] for i in chosen.tolist()}, overflow)
     expectation, sampled = (loaded.with_attention(form) for form in ("expectation", "sampled"))
     run = _Runner(loaded, items, batch_tokens)
     exact, _ = run(expectation, {})  # warms up, too
@@ -202,20 +223,22 @@ def calibrate(
         within=within,
         num_hash=least,
         costs=costs,
-        attention=f"auto:{costs.sampled_from(loaded.config, least or loaded.num_hash)}",
+        attention="expectation"
+        if least is None
+        else f"auto:{costs.sampled_from(loaded.config, least)}",
     )
 
 
-def _prepare(model: PretrainedModel, values: list[Any]) -> list[Item]:
+def _prepare(model: PretrainedModel, values: dict[int, Any], overflow: str) -> list[Item]:
     """Tokenize inputs as the class's pipeline does; mask texts that come without a mask."""
-    task: Pipeline = pipeline(TASK_OF[type(model)], model)
+    task: Pipeline = pipeline(model=model)
     # Each task reads its own options only; what it does not know it ignores.
-    options = {"overflow": "truncate", "split": False, "stride": 0}
+    options = {"overflow": overflow, "split": False, "stride": 0}
     options |= {"window": task.max_tokens, "max_question_len": None}
     options |= {"max_tokens": task.max_tokens, "cut": "longest_first"}
     rng = np.random.default_rng(0)
     items = []
-    for index, value in enumerate(values):
+    for index, value in values.items():
         item = Item(index)
         try:
             if isinstance(model, heads.YosoForMaskedLM) and isinstance(value, str):

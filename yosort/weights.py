@@ -202,12 +202,12 @@ def _report(
     if bare and len(lines) == len([name for name in missing if name in own]):
         hint += (
             "\nThe checkpoint has no such head. Load it into the class that its config names, "
-            "or pass allow_random_head=True (--allow-random-head) to draw the head at random."
+            "or pass allow_random_head=True to draw the head at random."
         )
     elif other_head and not missing and not unexpected:
         hint = (
             "\nThe head has another shape than the checkpoint's: load it with the checkpoint's "
-            "num_labels, or pass allow_random_head=True (--allow-random-head) to draw what does "
+            "num_labels, or pass allow_random_head=True to draw what does "
             "not fit at random."
         )
     raise CheckpointError(

@@ -15,8 +15,9 @@ from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 
 import yosort
 from yosort.checkpoint import convert, read_state, write_state
-from yosort.checkpoint.convert import convert_main, parse_size
+from yosort.checkpoint.convert import parse_size
 from yosort.checkpoint.stored import DTYPES
+from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError
 

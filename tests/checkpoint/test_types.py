@@ -35,7 +35,7 @@ def test_a_stored_type_is_shown_and_kept(tmp_path: Path, dtype: str, saved: str)
     else:
         arrays = {name: a.astype(dtype) for name, a in arrays.items()}
     path = model_folder(tmp_path / "m", arrays, torch_dtype=dtype)
-    assert collect(path)["stored as"] == f"{dtype} (100%)"
+    assert collect(path)["stored_as"] == {dtype: sum(a.size for a in weights().values())}
     yosort.load(path, device="cpu").with_attention("expectation").save_pretrained(
         tmp_path / "again"
     )
@@ -54,8 +54,9 @@ def test_mixed_types_are_kept_each(tmp_path: Path) -> None:
     norms = {name: Tensor("F32", a) for name, a in arrays.items() if name not in low}
     mixed = State({**{name: low.tensor(name) for name in low}, **norms})
     path = model_folder(tmp_path / "m", mixed, dtype="bfloat16")
-    assert "bfloat16 (" in collect(path)["stored as"]
-    assert "float32 (" in collect(path)["stored as"]
+    count = sum(a.size for name, a in arrays.items() if "LayerNorm" in name)
+    assert collect(path)["stored_as"]["float32"] == count
+    assert collect(path)["stored_as"].keys() == {"float32", "bfloat16"}
     yosort.load(path).save_pretrained(tmp_path / "again")
     state = read_state(tmp_path / "again")
     assert {name: state.tensor(name).dtype for name in state} == {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import re
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor, quote
 from yosort.config import YosoConfig
-from yosort.errors import CheckpointError, YosortError, one_line
+from yosort.errors import CheckpointError
 from yosort.weights import DECODER_BIAS, DECODER_WEIGHT, MLM_BIAS, select, stored
 
 logger = logging.getLogger(__name__)
@@ -317,71 +315,3 @@ def parse_size(text: str) -> int:
     if match is None or match[2].upper() not in _SIZES or int(match[1]) == 0:
         raise ValueError(f"wanted a size such as 200MB or 2GiB, got {text!r}")
     return int(match[1]) * _SIZES[match[2].upper()]
-
-
-def _size_argument(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the converter's arguments."""
-    parser.add_argument("source", help="a model folder, a file of weights, or a hub id")
-    parser.add_argument("out", help="the folder to make")
-    parser.add_argument("--config", help="transformers' config.json, or the authors' own")
-    parser.add_argument("--dtype", choices=[*DTYPES, INT8], help="default: as the weights are")
-    parser.add_argument(
-        "--max-shard-size", type=_size_argument, metavar="SIZE", help="such as 200MB"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a model folder")
-    for name in ("--num-attention-heads", "--hash-code-len", "--num-hash"):
-        parser.add_argument(
-            name, type=int, metavar="N", help="where no config says it: weights do not tell"
-        )
-    parser.add_argument("--revision", help="of a hub id: a branch, tag or commit")
-    parser.add_argument("--local-files-only", action="store_true", help="do not use the network")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Convert as parsed arguments say, and print the folder made."""
-    names = [
-        "config",
-        "dtype",
-        "max_shard_size",
-        "overwrite",
-        "num_attention_heads",
-        "hash_code_len",
-        "num_hash",
-        "revision",
-        "local_files_only",
-    ]
-    options = {name: getattr(arguments, name) for name in names}
-    _print_path(convert(arguments.source, arguments.out, **options))
-    return 0
-
-
-def _print_path(path: Path) -> None:
-    """Print a path whatever its bytes and the terminal's encoding are."""
-    try:
-        print(path)
-    except UnicodeEncodeError:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-        sys.stdout.flush()
-
-
-def convert_main(argv: Sequence[str] | None = None) -> int:
-    """Run the converter from a command line; return the exit status (0, or 1 on an error)."""
-    parser = argparse.ArgumentParser(
-        prog="convert_weights",
-        description="Turn a YOSO checkpoint (safetensors, pytorch_model.bin, or one of the "
-        "authors' repository) into a folder that yosort and transformers load.",
-    )
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except YosortError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1

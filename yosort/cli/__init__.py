@@ -1,4 +1,7 @@
-"""The `yosort` command: arguments -> inputs -> task -> results, one file for each."""
+"""The `yosort` command: arguments -> inputs -> task -> results, one file for each.
+
+A command imports what it needs when it runs: --help and --version load neither numpy nor a model.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,31 @@ import sys
 from collections.abc import Sequence
 
 from yosort import __version__
-from yosort.cli import calibrating, completion, doctor, inspecting, tasks, timing
-from yosort.errors import YosortError, one_line
+from yosort.cli import (
+    calibrating,
+    completion,
+    converting,
+    doctor,
+    inspecting,
+    messages,
+    tasks,
+    terminal,
+    timing,
+)
+from yosort.errors import YosortError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 for a failure, 2 for wrong usage."""
-    arguments = build_parser().parse_args(argv)
-    logging.basicConfig(format="yosort: %(message)s")
+    terminal.prepare_streams()
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    arguments.places = messages.Places()
+    arguments.words = messages.Words(arguments.parser, arguments.places)
+    handler = logging.StreamHandler()
+    handler.setFormatter(messages.Formatter(arguments.words))
+    logger = logging.getLogger()
+    logger.addHandler(handler)
     try:
         return int(arguments.run(arguments) or 0)
     except BrokenPipeError:
@@ -26,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (YosortError, OSError) as error:
         if arguments.debug:
             raise
-        print(f"yosort: error: {one_line(error)}", file=sys.stderr)
+        print(f"yosort: error: {arguments.words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("yosort: interrupted", file=sys.stderr)
         return 130
+    finally:
+        logger.removeHandler(handler)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,21 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show a traceback on errors")
     tasks.add_commands(commands, common)
-
-    convert = commands.add_parser(
-        "convert",
-        parents=[common],
-        help="turn a checkpoint into a folder that yosort and transformers load",
-        description="Convert a checkpoint (safetensors, pytorch_model.bin, or the authors' own) "
-        "into a folder with config.json, model.safetensors and the tokenizer.",
-        epilog="example: yosort convert pytorch_model.bin OUT --config config.json",
-    )
-    from yosort.checkpoint.convert import add_arguments, run
-
-    add_arguments(convert)
-    convert.set_defaults(run=run)
-    inspecting.add_command(commands, common)
-    calibrating.add_command(commands, common)
-    timing.add_command(commands, common)
-    doctor.add_command(commands, common)
+    for module in (converting, inspecting, calibrating, timing, doctor):
+        module.add_command(commands, common)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser

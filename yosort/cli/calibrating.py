@@ -8,10 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import reading
+from yosort.cli import reading, terminal
+from yosort.cli.messages import Places
+from yosort.errors import InputError
 
-#: Keys of the tasks' inputs, whichever of them a file has.
-KEYS = ("text", "text_pair", "question", "context", "prompt", "choices")
+#: Keys of the tasks' inputs, by the model's class; of the others: a text.
+_KEYS = {
+    "YosoForSequenceClassification": ("text", "text_pair"),
+    "YosoForQuestionAnswering": ("question", "context"),
+    "YosoForMultipleChoice": ("prompt", "choices"),
+}
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -23,14 +29,19 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Run a sample of texts with the exact expectation and with each number of hash "
         "functions; print agreement, mean error and time, and name the least number within a "
         "wanted error.",
-        epilog="example: yosort calibrate FOLDER mails.jsonl --within 0.005 --plot dial.svg",
-    )
-    parser.add_argument("model", metavar="MODEL", help="a folder or hub id; bundled: our own")
-    parser.add_argument(
-        "input", nargs="+", metavar="FILE", help="texts: lines, .jsonl or .csv; - is standard input"
+        epilog="example: yosort calibrate --model FOLDER mails.jsonl --within 0.005",
     )
     parser.add_argument(
-        "--format", choices=reading.FORMATS, help="by the file's suffix, else lines"
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="texts: lines, .jsonl or .csv; - is standard input; without --model and --input the "
+        "first is the model (`bundled`: our own)",
+    )
+    parser.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
+    parser.add_argument("--input", nargs="+", metavar="FILE", help="the same as FILE")
+    parser.add_argument(
+        "--format", type=str.lower, choices=reading.FORMATS, help="by the file's suffix, else lines"
     )
     parser.add_argument("--field", metavar="NAME", help="key of the text; else the task's keys")
     parser.add_argument(
@@ -43,6 +54,15 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=64, metavar="N", help="texts to run (64)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
     parser.add_argument("--num-threads", type=int, metavar="T", help="CPU threads")
+    parser.add_argument(
+        "--overflow",
+        type=str.lower,
+        choices=("error", "truncate"),
+        default="error",
+        help="texts that are too long: refuse, or cut (error)",
+    )
+    parser.add_argument("--revision", help="of a hub id")
+    parser.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
     parser.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf (matplotlib)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run, text=[])
@@ -50,20 +70,42 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    from yosort.calibration import NUM_HASHES, calibrate
+    from yosort.calibration import NUM_HASHES, calibrate, check_plot
+    from yosort.loading import load
     from yosort.tasks import bundled_model
 
+    files = [*arguments.files, *(arguments.input or ())]
+    model = arguments.model
+    if model is None and arguments.input is None and len(arguments.files) > 1:
+        model, *files = files
+    if not files:
+        raise InputError("FILE: wanted a file of texts, got none; - is standard input")
+    if arguments.plot:
+        check_plot(arguments.plot)  # now, not after minutes
+    arguments.input = files
+    arguments.places = Places(keep=None)
+    arguments.words.places = arguments.places
+    loaded = load(
+        bundled_model() if model in (None, "bundled") else model,
+        device=arguments.device,
+        num_threads=arguments.num_threads,
+        revision=arguments.revision,
+        local_files_only=arguments.local_files_only,
+    )
     found = calibrate(
-        bundled_model() if arguments.model == "bundled" else arguments.model,
-        reading.read(arguments, KEYS),
-        num_hashes=arguments.num_hashes or NUM_HASHES,
+        loaded,
+        reading.read(arguments, _KEYS.get(type(loaded).__name__, ("text",))),
+        num_hashes=NUM_HASHES if arguments.num_hashes is None else arguments.num_hashes,
         seeds=arguments.seeds,
         within=arguments.within,
         limit=arguments.limit,
-        device=arguments.device,
-        num_threads=arguments.num_threads,
+        overflow=arguments.overflow,
     )
-    print(json.dumps(asdict(found)) if arguments.json else found.table())
+    if arguments.json:
+        print(json.dumps(asdict(found)))
+    else:
+        for line in found.table().splitlines():
+            print("\n".join(terminal.wrap(line, terminal.width())))
     if arguments.plot:
         found.plot(arguments.plot)
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 #: Arguments that name files or folders.
-_PATHS = ("input", "output", "context_file", "model", "source", "out", "config")
+_PATHS = ("input", "output", "context_file", "model", "files", "plot", "source", "out", "config")
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from yosort import __version__
+from yosort.cli import terminal
 from yosort.errors import DeviceError, YosortError, one_line
 
 #: Optional packages, and what brings them and what for.
@@ -35,8 +36,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report."""
-    for name, value in report():
-        print(f"{name:20}  {value}")
+    terminal.print_facts(report())
     return 0
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from yosort.checkpoint import resolve
-from yosort.config import YosoConfig
-from yosort.errors import CheckpointError
-from yosort.folder import read_weights
-from yosort.quantized import Quantized, Weight
-from yosort.tokenizer import Tokenizer
+from yosort.cli import terminal
+from yosort.errors import CheckpointError, InputError, one_line
+
+if TYPE_CHECKING:
+    from yosort.config import YosoConfig
+    from yosort.quantized import Weight
 
 LENGTHS = (512, 4096, 16384)
 #: What each class answers on the command line; every one of them embeds, too.
 COMMANDS = {
-    "YosoForMaskedLM": "yosort fill-mask, yosort embed",
-    "YosoForSequenceClassification": "yosort classify, yosort embed",
-    "YosoForTokenClassification": "yosort ner, yosort embed",
-    "YosoForQuestionAnswering": "yosort qa, yosort embed",
-    "YosoForMultipleChoice": 'yosort.pipeline("multiple-choice") in Python, yosort embed',
-    "YosoModel": "yosort embed",
+    "YosoForMaskedLM": ("yosort fill-mask", "yosort embed"),
+    "YosoForSequenceClassification": ("yosort classify", "yosort embed"),
+    "YosoForTokenClassification": ("yosort ner", "yosort embed"),
+    "YosoForQuestionAnswering": ("yosort qa", "yosort embed"),
+    "YosoForMultipleChoice": ('yosort.pipeline("multiple-choice") in Python', "yosort embed"),
+    "YosoModel": ("yosort embed",),
 }
 _LABELLED = ("YosoForSequenceClassification", "YosoForTokenClassification")
 
@@ -35,9 +35,12 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="show what a checkpoint is and what it will do",
         description="Show a checkpoint's config, sizes, dtypes, tokenizer, attention and memory.",
-        epilog="example: yosort info path/to/model",
+        epilog="example: yosort info --model path/to/model",
     )
-    parser.add_argument("model", nargs="?", help="a folder or hub id; the bundled one by default")
+    parser.add_argument("source", nargs="?", metavar="MODEL", help="the same as --model MODEL")
+    parser.add_argument(
+        "--model", metavar="FOLDER|HUB_ID", help="what to show; the bundled one by default"
+    )
     parser.add_argument("--int8", action="store_true", help="quantise it, and show the errors")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--revision", help="of a hub id")
@@ -49,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known."""
     from yosort.tasks import bundled_model
 
+    if arguments.source and arguments.model:
+        raise InputError(f"model: wanted one, got {arguments.source} and {arguments.model}")
     facts = collect(
-        arguments.model or bundled_model(),
+        arguments.model or arguments.source or bundled_model(),
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )
@@ -58,71 +63,123 @@ def run(arguments: argparse.Namespace) -> int:
         facts["int8"] = _try_int8(facts["folder"])
     if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
-        return 0
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:{width}}  {value}")
+    else:
+        terminal.print_facts(_lines(facts))
     return 0
 
 
 def collect(source: Any, **hub: Any) -> dict[str, Any]:
-    """Return the facts of a checkpoint, in the order to show them.
+    """Return the facts of a checkpoint as JSON holds them: numbers, lists, sizes in bytes.
 
     Args:
         source: a folder or a hub id.
         hub: options of the hub, as `from_pretrained` takes them.
     """
+    from yosort.checkpoint import resolve
+    from yosort.config import YosoConfig
+    from yosort.folder import read_weights
+    from yosort.quantized import Quantized
+    from yosort.tokenizer import Tokenizer
+
     folder = resolve(source, **hub)
     config = YosoConfig.from_pretrained(folder)
     state = read_weights(folder)
-    count = sum(array.size for array in state.values())
     dtypes: Counter[str] = Counter()
     for name, array in state.items():
         dtypes[state.types[name]] += array.size
-    names = config.architectures or ()
-    labels = list((config.id2label or {}).values())
-    more = f", ... ({len(labels)})" if len(labels) > 8 else ""
-    mode = "expectation" if config.use_expectation else f"sampled, {config.num_hash} hashes"
-    kind = "fast (Hadamard)" if config.use_fast_hash else "slow (Gaussian)"
+    names = list(config.architectures or ())
+    form: dict[str, Any] = {"form": "expectation"}
+    if not config.use_expectation:
+        form = {"form": "sampled", "num_hash": config.num_hash}
     facts: dict[str, Any] = {
         "folder": str(folder),
-        "class": ", ".join(names) or "not named",
-        "answers": "; ".join(COMMANDS[name] for name in names if name in COMMANDS) or "unknown",
-        "layers": f"{config.num_hidden_layers}, {config.hidden_size} wide, "
-        f"{config.num_attention_heads} heads of {config.head_dim}",
-        "positions": f"{config.max_position_embeddings:,}",
-        "vocabulary": f"{config.vocab_size:,}",
-        "labels": ", ".join(labels[:8]) + more,
-        "parameters": f"{count:,}",
-        "stored as": ", ".join(f"{name} ({n / count:.0%})" for name, n in dtypes.items()),
-        "attention": f"{mode}; {config.hash_code_len}-bit codes, {kind} hash"
-        + (f"; convolution of {config.conv_window}" if config.conv_window else ""),
+        "class": names[0] if names else None,
+        "answers": [answer for name in names for answer in COMMANDS.get(name, ())],
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "head_dim": config.head_dim,
+        "positions": config.max_position_embeddings,
+        "vocabulary": config.vocab_size,
+        "parameters": count_parameters(state),
+        "stored_as": dict(dtypes),
+        "attention": {
+            **form,
+            "hash_code_len": config.hash_code_len,
+            "fast_hash": config.use_fast_hash,
+            "conv_window": config.conv_window,
+        },
+        "bytes": {"float32": 4 * sum(array.size for array in state.values())},
     }
-    memory = f"about {count * 4 / 2**20:,.0f} MB as float32"
+    if any(name in _LABELLED for name in names):
+        facts["labels"] = config.label_names
     if any(isinstance(weight, Quantized) for weight in state.values()):
-        facts["left in float"] = ", ".join(_large_floats(state)) or "no product"
-        memory = (
-            f"about {_int8_bytes(state) / 2**20:,.0f} MB as int8, {memory.removeprefix('about ')}"
-        )
-    if not any(name in _LABELLED for name in names):
-        del facts["labels"]
-    facts["memory, weights"] = memory
+        facts["left_in_float"] = _large_floats(state)
+        facts["bytes"]["int8"] = _int8_bytes(state)
     longest = config.max_position_embeddings
-    for n in (*(n for n in LENGTHS if n < longest), longest):
-        # Half a megabyte is the least that is worth telling apart.
-        size = max(1, round(_working_bytes(config, n) / 2**20))
-        facts[f"memory, {n:,} tokens"] = f"about {size:,} MB more"
+    lengths = (*(n for n in LENGTHS if n < longest), longest)
+    facts["bytes_of_tokens"] = {str(n): _working_bytes(config, n) for n in lengths}
     try:
         tokenizer = Tokenizer.from_pretrained(folder)
-        special = ", ".join(dict.fromkeys(tokenizer.special_tokens.values()))
-        facts["tokenizer"] = f"{tokenizer.backend.get_vocab_size():,} tokens; special: {special}"
+        facts["tokenizer"] = {
+            "tokens": tokenizer.backend.get_vocab_size(),
+            "special": list(dict.fromkeys(tokenizer.special_tokens.values())),
+        }
     except CheckpointError as error:
-        facts["tokenizer"] = f"none ({error})"
+        facts["tokenizer"] = {"error": one_line(error)}
     return facts
+
+
+def count_parameters(state: Mapping[str, Weight]) -> int:
+    """Return the number of a checkpoint's weights; what a tied model shares counts once."""
+    from yosort.weights import stored
+
+    return sum(weight.size for weight in stored(state).values())
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield facts as a reader sees them."""
+    yield "folder", facts["folder"]
+    yield "class", facts["class"] or "not named"
+    yield "answers", ", ".join(facts["answers"]) or "unknown"
+    heads = f"{facts['heads']} heads of {facts['head_dim']}"
+    yield "layers", f"{facts['layers']}, {facts['hidden_size']} wide, {heads}"
+    yield "positions", f"{facts['positions']:,}"
+    yield "vocabulary", f"{facts['vocabulary']:,}"
+    if "labels" in facts:
+        labels = facts["labels"]
+        yield "labels", ", ".join(labels[:8]) + (f", ... ({len(labels)})" if labels[8:] else "")
+    yield "parameters", f"{facts['parameters']:,}"
+    count = sum(facts["stored_as"].values())
+    yield "stored as", ", ".join(f"{k} ({n / count:.0%})" for k, n in facts["stored_as"].items())
+    form = facts["attention"]
+    mode = "expectation" if "num_hash" not in form else f"sampled, {form['num_hash']} hashes"
+    kind = "fast (Hadamard)" if form["fast_hash"] else "slow (Gaussian)"
+    window = f"; convolution of {form['conv_window']}" if form["conv_window"] else ""
+    yield "attention", f"{mode}; {form['hash_code_len']}-bit codes, {kind} hash{window}"
+    if "left_in_float" in facts:
+        yield "left in float", ", ".join(facts["left_in_float"]) or "no product"
+    sizes = {name: f"{size / 2**20:,.0f} MB as {name}" for name, size in facts["bytes"].items()}
+    yield (
+        "memory, weights",
+        "about " + ", ".join(sizes[n] for n in ("int8", "float32") if n in sizes),
+    )
+    for n, size in facts["bytes_of_tokens"].items():
+        # Half a megabyte is the least that is worth telling apart.
+        yield f"memory, {int(n):,} tokens", f"about {max(1, round(size / 2**20)):,} MB more"
+    found = facts["tokenizer"]
+    if "error" in found:
+        yield "tokenizer", f"none ({found['error']})"
+    else:
+        yield "tokenizer", f"{found['tokens']:,} tokens; special: {', '.join(found['special'])}"
+    if "int8" in facts:
+        yield "int8", _int8_line(facts["int8"])
 
 
 def _large_floats(state: Mapping[str, Weight]) -> list[str]:
     """Return the encoder's matrices that an int8 checkpoint holds in floating point."""
+    from yosort.quantized import Quantized
+
     return [
         name
         for name, weight in state.items()
@@ -132,6 +189,8 @@ def _large_floats(state: Mapping[str, Weight]) -> list[str]:
 
 def _int8_bytes(state: Mapping[str, Weight]) -> int:
     """Bytes of the weights of an int8 checkpoint: integers with their scales, others in float32."""
+    from yosort.quantized import Quantized
+
     return sum(
         weight.values.nbytes + weight.scales.nbytes
         if isinstance(weight, Quantized)
@@ -140,17 +199,25 @@ def _int8_bytes(state: Mapping[str, Weight]) -> int:
     )
 
 
-def _try_int8(folder: str) -> str:
-    """Load with dtype="int8"; return what came of the products."""
+def _try_int8(folder: str) -> dict[str, Any]:
+    """Load with dtype="int8"; return what came of the products: errors, and which stay float32."""
     import yosort
 
     ops: Any = yosort.load(folder, device="cpu", dtype="int8")._ops
-    if not ops.errors:
+    return {
+        "errors": {name: float(error) for name, error in ops.errors.items()},
+        "left_in_float": list(ops.left),
+    }
+
+
+def _int8_line(found: dict[str, Any]) -> str:
+    errors, left = found["errors"], found["left_in_float"]
+    if not errors:
         return "stored so: nothing to try"
-    name, worst = max(ops.errors.items(), key=lambda entry: entry[1])
+    name, worst = max(errors.items(), key=lambda entry: entry[1])
     return (
-        f"{len(ops.errors) - len(ops.left)} of {len(ops.errors)} products; largest error "
-        f"{worst:.4f} ({name}); left in float32: {', '.join(ops.left) or 'none'}"
+        f"{len(errors) - len(left)} of {len(errors)} products; largest error {worst:.4f} "
+        f"({name}); left in float32: {', '.join(left) or 'none'}"
     )
 
 

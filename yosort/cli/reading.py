@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from yosort.cli.messages import Places
 from yosort.errors import InputError
 
 FORMATS = ("lines", "jsonl", "csv")
@@ -62,9 +63,12 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Any]:
     if arguments.text:
         if arguments.input:
             raise InputError("wanted texts as arguments or --input, got both")
-        yield from arguments.text
+        alone = len(arguments.text) == 1
+        for number, text in enumerate(arguments.text, 1):
+            arguments.places.note("" if alone else f"text {number}")
+            yield text
         return
-    skipped = _Skipped()
+    skipped = _Skipped(arguments.places)
     for name in arguments.input or ["-"]:
         yield from _read_file(name, arguments.format, arguments.field, keys, skipped)
     if skipped.count:
@@ -77,6 +81,9 @@ class _Skipped:
 
     count = 0
     first = ""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
 
     def add(self, where: str) -> None:
         self.count += 1
@@ -115,7 +122,10 @@ def _parse(
     if kind == "csv":
         rows = csv.DictReader(file)
         for row in rows:
-            yield _pick(row, f"{name}, line {rows.line_num}", field, keys)
+            where = f"{name}, line {rows.line_num}"
+            value = _pick(row, where, field, keys)
+            skipped.places.note(where)
+            yield value
         return
     for number, line in enumerate(file, 1):
         text = line.rstrip("\r\n")
@@ -123,6 +133,7 @@ def _parse(
         if not text.strip():
             skipped.add(where)
             continue
+        skipped.places.note(where)
         if kind == "lines":
             yield text
             continue

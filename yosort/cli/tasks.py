@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yosort.cli import reading, writing
+from yosort.cli import reading, screen
 from yosort.errors import InputError
-from yosort.tasks.stream import Failure
+
+if TYPE_CHECKING:
+    from yosort.cli.writing import Writer
+
+Show = Callable[[Any, int], Iterator[str]]
 
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -27,7 +31,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     fill.add_argument(
         "--targets", nargs="+", metavar="WORD", help="choose among these words; write them last"
     )
-    _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), _show_masks)
+    _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), screen.show_masks)
 
     classify = _command(
         commands,
@@ -39,11 +43,14 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     classify.add_argument("--top-k", type=int, default=1, metavar="K", help="labels a text (1)")
     classify.add_argument(
         "--function-to-apply",
+        type=str.lower,
         choices=("softmax", "sigmoid", "none"),
         help="scores to probabilities; else what config.json says",
     )
     keys = ("text", "text_pair")
-    _finish(classify, "text-classification", keys, ("top_k", "function_to_apply"), _show_labels)
+    _finish(
+        classify, "text-classification", keys, ("top_k", "function_to_apply"), screen.show_labels
+    )
 
     ner = _command(
         commands,
@@ -54,6 +61,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     ner.add_argument(
         "--aggregation-strategy",
+        type=str.lower,
         choices=("none", "simple", "first", "average", "max"),
         default="simple",
         help="none: tokens; simple: neighbours of one label; the others label words first (simple)",
@@ -66,7 +74,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         help="texts are words: JSON lists under `words`, or lines cut at white space",
     )
     tagging = ("aggregation_strategy", "ignore_labels", "stride", "is_split_into_words")
-    _finish(ner, "token-classification", ("text", "words"), tagging, _show_entities)
+    _finish(ner, "token-classification", ("text", "words"), tagging, screen.show_entities)
 
     qa = _command(
         commands,
@@ -91,7 +99,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     limits = ("max_answer_len", "doc_stride", "max_seq_len", "max_question_len")
     answering = ("top_k", *limits, "handle_impossible_answer", "align_to_words")
-    _finish(qa, "question-answering", ("question", "context"), answering, _show_answers)
+    _finish(qa, "question-answering", ("question", "context"), answering, screen.show_answers)
 
     embed = _command(
         commands,
@@ -101,7 +109,11 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "yosort embed --input texts.txt --output vectors.npy",
     )
     embed.add_argument(
-        "--pooling", choices=("mean", "cls", "none"), default="mean", help="tokens to one (mean)"
+        "--pooling",
+        type=str.lower,
+        choices=("mean", "cls", "none"),
+        default="mean",
+        help="tokens to one (mean)",
     )
     embed.add_argument("--normalize", action="store_true", help="divide by the vector's length")
     _finish(embed, "feature-extraction", ("text",), ("pooling", "normalize"), None)
@@ -130,7 +142,7 @@ def _finish(
     task: str,
     keys: tuple[str, ...],
     options: tuple[str, ...],
-    show: Callable[[Any], Iterator[str]] | None,
+    show: Show | None,
 ) -> None:
     """Add what all tasks share, and say how to run this one."""
     reading.add_arguments(parser, keys)
@@ -139,11 +151,13 @@ def _finish(
     group.add_argument("--resume", action="store_true", help="continue an interrupted --output")
     group.add_argument(
         "--overflow",
+        type=str.lower,
         choices=("error", "truncate", "stride"),
         help="texts that are too long: refuse, cut, or (ner, qa) read in windows",
     )
     group.add_argument(
         "--on-error",
+        type=str.lower,
         choices=("raise", "collect"),
         default="raise",
         help="a failing text ends the run, or leaves {index, error} in its place (raise)",
@@ -170,9 +184,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     """Add the options of loading a model, and return their group."""
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (auto)")
     group.add_argument(
-        "--dtype", default="float32", help="float32; float16 on a GPU; int8 on a CPU (float32)"
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N (auto)"
+    )
+    group.add_argument(
+        "--dtype",
+        default="float32",
+        metavar="TYPE",
+        help="float32; float16 on a GPU; int8 on a CPU (float32)",
     )
     group.add_argument(
         "--attention",
@@ -208,9 +227,11 @@ def _run(
     task: str,
     keys: tuple[str, ...],
     options: tuple[str, ...],
-    show: Callable[[Any], Iterator[str]] | None,
+    show: Show | None,
 ) -> int:
+    from yosort.cli import writing
     from yosort.tasks import pipeline
+    from yosort.tasks.stream import Failure
 
     reading.check(arguments)
     context = _context(arguments) if task == "question-answering" else None
@@ -229,9 +250,9 @@ def _run(
         inputs = _with_context(inputs, context)
     elif given.get("is_split_into_words"):
         inputs = (value.split() if isinstance(value, str) else value for value in inputs)
-    writer: writing.Writer
+    writer: Writer
     if show and arguments.text and arguments.output is None and sys.stdout.isatty():
-        writer = writing.Screen(show)
+        writer = screen.Screen(show, arguments.text)
     else:
         fields, width = _forms(arguments, task, run.model.config.hidden_size)
         writer = writing.open_writer(
@@ -254,6 +275,7 @@ def _run(
         ):
             if isinstance(result, Failure):
                 failures += 1
+                result = Failure(result.index, InputError(arguments.words(result.error)))
             writer.write(result)
             written += 1
     except KeyboardInterrupt:
@@ -320,25 +342,3 @@ def _with_context(inputs: Iterator[Any], context: str | None) -> Iterator[Any]:
                 )
             value = {**value, "context": context}
         yield value
-
-
-def _show_masks(result: Any) -> Iterator[str]:
-    for mask in result if isinstance(result[0], list) else [result]:
-        for answer in mask:
-            yield f"{answer['score']:7.2%}  {answer['token_str'].strip():16} {answer['sequence']}"
-
-
-def _show_labels(result: Any) -> Iterator[str]:
-    for answer in result:
-        yield f"{answer['score']:8.4f}  {answer['label']}"
-
-
-def _show_entities(result: Any) -> Iterator[str]:
-    for entity in result:
-        label = entity.get("entity_group", entity.get("entity"))
-        yield f"{entity['score']:7.2%}  {label:12} {entity['word'].strip()}"
-
-
-def _show_answers(result: Any) -> Iterator[str]:
-    for answer in result if isinstance(result, list) else [result]:
-        yield f"{answer['score']:7.2%}  {answer['answer']}"

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -80,28 +79,6 @@ def open_writer(
     except InputError:
         file.close()
         raise
-
-
-class Screen:
-    """Shows results to a reader, a few lines each."""
-
-    done = 0
-
-    def __init__(self, show: Callable[[Any], Iterator[str]]) -> None:
-        self._show = show
-
-    def write(self, result: Any) -> None:
-        """See `Writer.write`."""
-        lines = [f"  error  {result.error}"] if isinstance(result, Failure) else self._show(result)
-        shown = False
-        for line in lines:
-            print(line, flush=True)
-            shown = True
-        if not shown:
-            print("  nothing found", flush=True)
-
-    def close(self) -> None:
-        """See `Writer.close`."""
 
 
 def _whole_lines(file: BinaryIO) -> int:

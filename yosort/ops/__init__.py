@@ -116,6 +116,8 @@ def check_device(device: Any) -> str:
     """
     if device is None:
         return "auto"
+    if isinstance(device, str) and re.fullmatch("-1|[0-9]{1,9}", device):  # as a shell hands it on
+        device = int(device)
     if is_integer(device) and device >= -1:
         return "cpu" if device == -1 else f"cuda:{device}"
     name = str(device).lower() if isinstance(device, str) or _is_of_torch(device) else ""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from yosort.arguments import check_choice, check_flag, no_such_option
-from yosort.config import FIELDS
-from yosort.errors import ConfigError, show
-from yosort.options import LOAD_OPTIONS, is_load_option, read_loading
+from yosort.checkpoint import resolve
+from yosort.config import FIELDS, YosoConfig
+from yosort.errors import CheckpointError, ConfigError, YosortError, show
+from yosort.options import HUB_OPTIONS, LOAD_OPTIONS, is_load_option, read_loading
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tasks.stream import Pipeline
@@ -153,12 +154,38 @@ def pipeline(
     cls = _class_of(task, model)
     loading, defaults = _sort_options(cls, options)
     if not isinstance(model, PretrainedModel):
-        model = cls.model_class.from_pretrained(_source(cls.task, model, loading), **loading)
+        source = _source(cls.task, model, loading)
+        try:
+            model = cls.model_class.from_pretrained(source, **loading)
+        except CheckpointError as error:
+            # A head of another task is no accident of the weights: say what the checkpoint is for.
+            other = _other_task(cls, source, loading)
+            if other is None:
+                raise
+            name, task = other
+            raise CheckpointError(
+                f"{source}: wanted a model of {cls.task}; this is a {name}: pipeline({task!r})"
+            ) from error
     else:
         _check_loaded(model, loading)
     if isinstance(tokenizer, (str, os.PathLike)):
         tokenizer = Tokenizer.from_pretrained(tokenizer)
     return cls(model, tokenizer, samples, **defaults)
+
+
+def _other_task(
+    cls: type[Pipeline], source: str | os.PathLike[str], loading: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Return the class that a checkpoint's config names and its task, if it is another's."""
+    hub = {name: loading[name] for name in HUB_OPTIONS if name in loading}
+    try:
+        names = YosoConfig.from_pretrained(resolve(source, **hub)).architectures or ()
+    except YosortError:
+        return None
+    found = [(_import(task).model_class.__name__, task) for task in TASKS]
+    # An encoder without a head is nobody's: any task may draw one.
+    found = [(name, task) for name, task in found if name in names and name != "YosoModel"]
+    return None if not found or cls.model_class.__name__ in names else found[0]
 
 
 def _class_of(task: str | None, model: Model | None) -> type[Pipeline]:

@@ -1,0 +1,110 @@
+"""The library's messages in the words of a command line.
+
+The library names options and inputs as Python writes them: `overflow='truncate'`, `inputs[2]`. Here
+they become `--overflow truncate` and `FILE, line 3`. What an option is called is read off the
+command's own parser, so that no message and no option is listed anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from collections import deque
+
+from yosort.errors import one_line
+
+#: The commands of tasks.
+COMMANDS = {
+    "fill-mask": "yosort fill-mask",
+    "text-classification": "yosort classify",
+    "token-classification": "yosort ner",
+    "question-answering": "yosort qa",
+    "feature-extraction": "yosort embed",
+}
+_VALUE = r"'[^']*'|\"[^\"]*\"|True|False|None|-?\d[\d.]*"
+
+
+class Places:
+    """Where inputs came from: what messages call `inputs[index]`.
+
+    Args:
+        keep: the last so many; None for all.
+    """
+
+    def __init__(self, keep: int | None = 4096) -> None:
+        self._last: deque[str] = deque(maxlen=keep)
+        self._count = 0
+
+    def note(self, where: str) -> None:
+        """Say where the next input comes from."""
+        self._last.append(where)
+        self._count += 1
+
+    def of(self, index: int) -> str:
+        """Return an input's place."""
+        at = index - (self._count - len(self._last))
+        return self._last[at] if 0 <= at < len(self._last) else f"text {index + 1}"
+
+
+class Words:
+    """Puts messages into the words of one command.
+
+    Args:
+        parser: the command's.
+        places: where its inputs came from.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, places: Places) -> None:
+        self.places = places
+        self._flags: dict[str, argparse.Action] = {}
+        for action in parser._actions:
+            if action.option_strings:
+                self._flags.setdefault(action.dest, action)
+        names = "|".join(sorted(map(re.escape, self._flags), key=len, reverse=True))
+        snakes = "|".join(n for n in self._flags if "_" in n) or "(?!)"
+        self._options = re.compile(
+            rf"(?<![\w.\-/])(?P<set>{names})=(?P<value>{_VALUE})"  # overflow='truncate'
+            rf"|(?P<start>^|(?<=: ))(?P<first>{names})(?=: )"  # top_k: wanted ...
+            rf"|(?<![\w.\-/'\"])(?P<alone>{snakes})(?![\w.\-/'\"=(])"  # ... of max_seq_len
+        )
+
+    def __call__(self, message: str | Exception) -> str:
+        """Return a message on one line, in the command's words."""
+        text = message if isinstance(message, str) else one_line(message)
+        text = self._options.sub(self._option, text)
+        text = re.sub(r"(?:yosort\.)?\bpipeline\([\"']([a-z-]+)[\"']\)", _command, text)
+        return re.sub(r"\binputs\[(\d+)\](: |, )?", self._place, text)
+
+    def _option(self, found: re.Match[str]) -> str:
+        name = found["set"] or found["first"] or found["alone"]
+        action = self._flags[name]
+        flag = action.option_strings[-1]
+        if not found["set"]:
+            return flag
+        value = found["value"].strip("'\"")
+        if action.nargs == 0:
+            return flag if value == str(action.const) else f"no {flag}"
+        return f"{flag} {value}"
+
+    def _place(self, found: re.Match[str]) -> str:
+        place, end = self.places.of(int(found[1])), found[2] or ""
+        if place:
+            return f"{place}{end}"
+        return "" if end == ": " else f"the text{end}"
+
+
+class Formatter(logging.Formatter):
+    """Formats log records for a command's standard error."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__()
+        self._words = words
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return f"yosort: {self._words(super().format(record))}"
+
+
+def _command(found: re.Match[str]) -> str:
+    return COMMANDS.get(found[1], f"{found[0]} in Python")
