@@ -241,6 +241,8 @@ def _prepare(model: PretrainedModel, values: dict[int, Any], overflow: str) -> l
     for index, value in values.items():
         item = Item(index)
         try:
+            if isinstance(value, InputError):  # one that could not be read
+                raise value
             if isinstance(model, heads.YosoForMaskedLM) and isinstance(value, str):
                 task.encode(item, value, None, options)
                 item.rows[0] = _masked(item.rows[0], task.tokenizer, rng)

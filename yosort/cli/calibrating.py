@@ -65,7 +65,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
     parser.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf (matplotlib)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run, text=[])
+    parser.set_defaults(run=run, text=[], delimiter=None, keep=[])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         check_plot(arguments.plot)  # now, not after minutes
     arguments.input = files
+    reading.check(arguments)
     arguments.places = Places(keep=None)
     arguments.words.places = arguments.places
     loaded = load(
@@ -92,9 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )
+    keys = _KEYS.get(type(loaded).__name__, ("text",))
     found = calibrate(
         loaded,
-        reading.read(arguments, _KEYS.get(type(loaded).__name__, ("text",))),
+        [entry.value for entry in reading.read(arguments, keys)],
         num_hashes=NUM_HASHES if arguments.num_hashes is None else arguments.num_hashes,
         seeds=arguments.seeds,
         within=arguments.within,

@@ -1,20 +1,52 @@
-"""Where a command's inputs come from: arguments, files, or standard input."""
+"""Where a command's inputs come from: arguments, files, or standard input.
+
+Texts are UTF-8 whatever the locale says; a byte order mark is dropped; lines end at a line feed,
+with or without a carriage return before it, and nowhere else. What is wrong with one line, row or
+element is that input's error, and reading goes on behind it; what is wrong with a whole file is
+raised.
+"""
 
 from __future__ import annotations
 
 import argparse
-import csv
+import codecs
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from yosort.cli import tables
 from yosort.cli.messages import Places
-from yosort.errors import InputError
+from yosort.errors import InputError, show
 
-FORMATS = ("lines", "jsonl", "csv")
-_BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+FORMATS = ("lines", "jsonl", "json", "csv", "tsv")
+_BY_SUFFIX = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
+}  # fmt: skip
+_TABLES = {"csv": ",", "tsv": "\t"}
+#: What other files begin with, or how their names end.
+_MAGIC = {
+    b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive (as .docx and .xlsx are)", b"%PDF": "PDF",
+    b"PAR1": "parquet", b"ARROW1": "Arrow", b"\x93NUMPY": "an array of NumPy's",
+    codecs.BOM_UTF16_LE: "text in UTF-16", codecs.BOM_UTF16_BE: "text in UTF-16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One input, as it was read.
+
+    Attributes:
+        value: what the task takes, or the InputError that stands in its place.
+        kept: the columns that go into the output beside the result.
+    """
+
+    value: Any
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> None:
@@ -29,131 +61,280 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
     )
     group.add_argument(
         "--format",
+        type=str.lower,
         choices=FORMATS,
-        help="of the input; else by the file's suffix (.jsonl, .csv), else lines",
+        help="of the input; else by the file's suffix (.jsonl, .json, .csv, .tsv), else lines",
     )
     group.add_argument(
         "--field",
         metavar="NAME",
         help=f"the JSON key or CSV column that holds the text; else {' and '.join(keys)}",
     )
+    group.add_argument(
+        "--delimiter", metavar="C", help="what stands between the cells of a row (, or a tab)"
+    )
+    group.add_argument(
+        "--keep",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="JSON keys or CSV columns that go into the output, such as an id",
+    )
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raise InputError where files cannot be there for the reading: before a model is loaded."""
+    """Raise InputError where files cannot be read so: before a model is loaded."""
     if arguments.text and arguments.input:
         raise InputError("wanted texts as arguments or --input, got both")
-    for name in arguments.input or ():
-        if name != "-" and not Path(name).exists():
+    names = arguments.input or ([] if arguments.text else ["-"])
+    kinds = {_kind(name, arguments.format) for name in names} or {"lines"}
+    for option, takes in (("field", {*FORMATS} - {"lines"}), ("delimiter", {*_TABLES})):
+        if getattr(arguments, option, None) and not kinds <= takes:
+            raise InputError(_wants(option, takes, kinds - takes))
+    if getattr(arguments, "keep", None) and "lines" in kinds:
+        raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
+    if getattr(arguments, "delimiter", None):
+        tables.check_delimiter(arguments.delimiter)
+    for name in names:
+        if name == "-":
+            continue
+        path = Path(name)
+        if not path.exists():
             raise InputError(
                 f"{name}: cannot be read: no such file (what follows --input are files, and texts "
                 "cannot stand beside it)"
             )
+        if path.is_dir():
+            raise InputError(f"{name}: wanted a file, got a folder")
+        if path.is_file():
+            _refuse_other_files(name)
 
 
-def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Any]:
+def _wants(option: str, takes: Iterable[str], got: Iterable[str]) -> str:
+    wanted = ", ".join(kind for kind in FORMATS if kind in takes)
+    return f"--{option}: wanted a format with fields ({wanted}), got {', '.join(sorted(got))}"
+
+
+def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry]:
     """Yield the texts of the arguments, the files or standard input.
 
-    A line is a text. A JSON line is a text, or an object from which `keys` are taken; a CSV row
-    likewise. An object with --field yields that field alone.
+    A line is a text. A JSON line or element is a text, or an object from which `keys` are taken; a
+    CSV row likewise. An object with --field yields that field alone.
 
     Raises:
-        InputError: what is not there or not of the format, with the line's number.
+        InputError: a file that is not there or not of the format.
     """
+    places: Places = arguments.places
     if arguments.text:
-        if arguments.input:
-            raise InputError("wanted texts as arguments or --input, got both")
         alone = len(arguments.text) == 1
         for number, text in enumerate(arguments.text, 1):
-            arguments.places.note("" if alone else f"text {number}")
-            yield text
+            places.note("" if alone else f"text {number}")
+            yield Entry(text)
         return
-    skipped = _Skipped(arguments.places)
+    skipped, first = 0, ""
     for name in arguments.input or ["-"]:
-        yield from _read_file(name, arguments.format, arguments.field, keys, skipped)
-    if skipped.count:
-        where = f"the first is {skipped.first}"
-        print(f"yosort: skipped {skipped.count} empty lines; {where}", file=sys.stderr)
+        for where, found in _items(name, arguments):
+            if found is None:  # an empty line: it gets no result
+                skipped, first = skipped + 1, first or where
+                continue
+            places.note(where)
+            yield _entry(found, arguments, keys)
+    if skipped:
+        print(f"yosort: skipped {skipped} empty lines; the first is {first}", file=sys.stderr)
 
 
-class _Skipped:
-    """Lines without a text: they get no result, so that line numbers shift; hence the message."""
+def read_text(path: Path) -> str:
+    """Return a file's whole text, a byte order mark aside: places in it are the file's own.
 
-    count = 0
-    first = ""
+    Raises:
+        InputError: it cannot be read, or is no UTF-8.
+    """
+    _refuse_other_files(str(path))
+    try:
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: wanted text in UTF-8, got other bytes") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
 
-    def add(self, where: str) -> None:
-        self.count += 1
-        self.first = self.first or where
+def _kind(name: str, given: str | None) -> str:
+    return given or _BY_SUFFIX.get(Path(name).suffix.lower(), "lines")
 
 
-def _read_file(
-    name: str, kind: str | None, field: str | None, keys: tuple[str, ...], skipped: _Skipped
-) -> Iterator[Any]:
+def _refuse_other_files(name: str) -> None:
+    try:
+        with open(name, "rb") as file:
+            begin = file.read(8)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+    for magic, what in _MAGIC.items():
+        if begin.startswith(magic):
+            raise InputError(f"{name}: wanted text in UTF-8, or {_listed()}, got {what}")
+
+
+def _listed() -> str:
+    return ", ".join(sorted({*_BY_SUFFIX}))
+
+
+def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """Yield the place of each item of a file and the item, an InputError, or None if empty."""
     label = "standard input" if name == "-" else name
-    kind = kind or _BY_SUFFIX.get(Path(name).suffix.lower(), "lines")
+    kind = _kind(name, arguments.format)
     try:
         if name == "-":
             if sys.stdin.isatty():
                 print("yosort: reading lines from the keyboard; Ctrl-D ends", file=sys.stderr)
-            yield from _parse(sys.stdin, kind, label, field, keys, skipped)
+            yield from _parse(_standard_input(), kind, label, arguments)
             return
-        with Path(name).open(encoding="utf-8-sig", newline="") as file:
-            yield from _parse(file, kind, label, field, keys, skipped)
-    except UnicodeDecodeError:
-        raise InputError(f"{label}: wanted text in UTF-8, got other bytes") from None
-    except csv.Error as error:
-        raise InputError(f"{label}: not CSV: {error}") from None
+        with open(name, "rb") as file:
+            yield from _parse(file, kind, label, arguments)
     except OSError as error:
         raise InputError(f"{label}: cannot be read: {error.strerror}") from None
 
 
+def _standard_input() -> Iterable[bytes]:
+    buffer = getattr(sys.stdin, "buffer", None)
+    if buffer is not None:
+        lines: Iterable[bytes] = buffer
+        return lines
+    return (line.encode("utf-8", "surrogatepass") for line in sys.stdin)
+
+
 def _parse(
-    file: TextIO,
-    kind: str,
-    name: str,
-    field: str | None,
-    keys: tuple[str, ...],
-    skipped: _Skipped,
-) -> Iterator[Any]:
-    if kind == "csv":
-        rows = csv.DictReader(file)
-        for row in rows:
-            where = f"{name}, line {rows.line_num}"
-            value = _pick(row, where, field, keys)
-            skipped.places.note(where)
-            yield value
+    file: Iterable[bytes], kind: str, name: str, arguments: argparse.Namespace
+) -> Iterator[tuple[str, Any]]:
+    lines = _decoded(file, name)
+    if kind in _TABLES:
+        delimiter = tables.check_delimiter(arguments.delimiter or _TABLES[kind])
+        yield from _rows(lines, name, delimiter)
         return
-    for number, line in enumerate(file, 1):
-        text = line.rstrip("\r\n")
-        where = f"{name}, line {number}"
-        if not text.strip():
-            skipped.add(where)
-            continue
-        skipped.places.note(where)
-        if kind == "lines":
-            yield text
-            continue
+    if kind == "json":
+        held = list(lines)
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON: {error}") from None
-        yield _pick(value, where, field, keys) if isinstance(value, dict) else value
+            whole = json.loads("".join(text for _, text in held if isinstance(text, str)))
+        except (ValueError, RecursionError):
+            lines = iter(held)  # JSON lines, then: what is wrong is said of its line
+        else:
+            bad = next((text for _, text in held if not isinstance(text, str)), None)
+            if bad is not None:
+                raise bad
+            items = whole if isinstance(whole, list) else [whole]
+            for number, item in enumerate(items, 1):
+                yield f"{name}, element {number}", item if item is not None else _no_text(item)
+            return
+    for number, text in lines:
+        where = f"{name}, line {number}"
+        if isinstance(text, InputError):
+            yield where, text
+            continue
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text.strip():
+            yield where, None
+        elif kind == "lines":
+            yield where, text
+        else:
+            try:
+                item = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                item = InputError(f"not JSON: {error}")
+            yield where, item if item is not None else _no_text(item)
 
 
-def _pick(row: dict[str, Any], where: str, field: str | None, keys: tuple[str, ...]) -> Any:
+def _decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[int, str | InputError]]:
+    """Yield each line's number and text, its end included, or its error."""
+    for number, line in enumerate(file, 1):
+        if number == 1:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(f"{name}: wanted text in UTF-8, got text in UTF-16")
+            line = line.removeprefix(codecs.BOM_UTF8)
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError:
+            yield number, InputError("wanted text in UTF-8, got other bytes")
+
+
+def _rows(
+    lines: Iterator[tuple[int, str | InputError]], name: str, delimiter: str
+) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a table as objects, by the names of its first row."""
+    header: list[str] | None = None
+    for record in tables.records(lines, delimiter):
+        where = f"{name}, line {record.line}"
+        if header is None:
+            if isinstance(record.cells, InputError):
+                raise InputError(f"{where}: {record.cells}")
+            header = record.cells
+            twice = [column for column, count in Counter(header).items() if count > 1]
+            if twice:
+                raise InputError(f"{where}: wanted each column once, got {show(twice[0])} twice")
+        elif isinstance(record.cells, InputError):
+            yield where, record.cells
+        elif not record.cells:
+            yield where, None
+        elif len(record.cells) != len(header):
+            got = f"wanted {len(header)} cells, as the first row has, got {len(record.cells)}"
+            yield where, InputError(got)
+        else:
+            yield where, dict(zip(header, record.cells, strict=True))
+
+
+def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...]) -> Entry:
+    """Return an item as the task takes it, or with the error that it has."""
+    kept: dict[str, Any] = {}
+    try:
+        if isinstance(found, InputError):
+            raise found
+        if isinstance(found, dict):
+            for name in arguments.keep if "keep" in arguments else ():
+                if name not in found:
+                    raise InputError(_lacks(f"wanted a field {name!r} to keep", found))
+                kept[name] = found[name]
+            return Entry(_pick(found, arguments.field, keys), kept)
+        if "keep" in arguments and arguments.keep:
+            raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")
+        if isinstance(found, str) and not found.strip():
+            raise _no_text(found)
+        return Entry(found)
+    except InputError as error:
+        return Entry(error, kept)
+
+
+def _pick(row: dict[str, Any], name: str | None, keys: tuple[str, ...]) -> Any:
     """Return the text of an object, or those of the task's keys that it has."""
-    names = ", ".join(sorted(map(str, row)))
-    if field is not None:
-        if field not in row:
-            raise InputError(f"{where}: wanted a field {field!r}, got {names}")
-        return row[field]
+    if name is not None:
+        if name not in row:
+            raise InputError(_lacks(f"wanted a field {name!r}", row))
+        return _filled(name, row[name])
     found = {key: row[key] for key in keys if row.get(key) is not None}
     if not found:
-        raise InputError(
-            f"{where}: wanted {' and '.join(keys)}, got {names}; --field names another"
-        )
-    return found["text"] if found.keys() == {"text"} else found
+        raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + "; --field names another")
+    first, *others = found
+    # Of a pair the second text may be missing.
+    texts = {first: _filled(first, found[first])}
+    texts |= {key: found[key] for key in others if found[key] != ""}
+    return texts["text"] if texts.keys() == {"text"} else texts
+
+
+def _filled(name: str, value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise InputError(f"{name}: wanted a text, got an empty one")
+    return value
+
+
+def _no_text(value: Any) -> InputError:
+    got = "an empty one" if isinstance(value, str) else show(value)
+    return InputError(f"wanted a text, got {got}")
+
+
+def _lacks(wanted: str, row: dict[str, Any]) -> str:
+    return f"{wanted}, got {', '.join(sorted(map(str, row)))}"
+
+
+def same_file(path: Path, other: str | os.PathLike[str]) -> bool:
+    """Whether two names are of one file, by whatever links."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False

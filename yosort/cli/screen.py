@@ -19,14 +19,12 @@ class Screen:
         texts: what was asked, in the results' order.
     """
 
-    done = 0
-
     def __init__(self, show: Callable[[Any, int], Iterator[str]], texts: Sequence[str]) -> None:
         self._show = show
         self._texts = texts
         self._count = 0
 
-    def write(self, result: Any) -> None:
+    def write(self, result: Any, kept: dict[str, Any]) -> None:
         """See `Writer.write`."""
         from yosort.tasks.stream import Failure
 
@@ -44,7 +42,7 @@ class Screen:
         self._count += 1
         print("\n".join(lines) or "  nothing found", flush=True)
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
         """See `Writer.close`."""
 
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yosort.cli import reading, screen
-from yosort.errors import InputError
-
-if TYPE_CHECKING:
-    from yosort.cli.writing import Writer
 
 Show = Callable[[Any, int], Iterator[str]]
 
@@ -229,116 +223,10 @@ def _run(
     options: tuple[str, ...],
     show: Show | None,
 ) -> int:
-    from yosort.cli import writing
-    from yosort.tasks import pipeline
-    from yosort.tasks.stream import Failure
+    from yosort.cli.running import run
 
-    reading.check(arguments)
-    context = _context(arguments) if task == "question-answering" else None
-    run = pipeline(
-        task,
-        arguments.model,
-        samples=arguments.samples,
-        **model_options(arguments),
-        allow_random_head=arguments.allow_random_head,
-    )
     given = {name: getattr(arguments, name) for name in options}
     if arguments.overflow:
         given["overflow"] = arguments.overflow
-    inputs = reading.read(arguments, keys)
-    if task == "question-answering":
-        inputs = _with_context(inputs, context)
-    elif given.get("is_split_into_words"):
-        inputs = (value.split() if isinstance(value, str) else value for value in inputs)
-    writer: Writer
-    if show and arguments.text and arguments.output is None and sys.stdout.isatty():
-        writer = screen.Screen(show, arguments.text)
-    else:
-        fields, width = _forms(arguments, task, run.model.config.hidden_size)
-        writer = writing.open_writer(
-            arguments.output, resume=arguments.resume, fields=fields, width=width
-        )
-    skipped = sum(1 for _ in islice(inputs, writer.done))
-    if skipped < writer.done:
-        raise InputError(
-            f"{arguments.output}: holds {writer.done} results, but there are {skipped} inputs"
-        )
-    run.first_index = skipped
-    failures, written = 0, writer.done
-    try:
-        for result in run(
-            inputs,
-            **given,
-            batch_tokens=arguments.batch_tokens,
-            on_error=arguments.on_error,
-            progress=arguments.output is not None and sys.stderr.isatty(),
-        ):
-            if isinstance(result, Failure):
-                failures += 1
-                result = Failure(result.index, InputError(arguments.words(result.error)))
-            writer.write(result)
-            written += 1
-    except KeyboardInterrupt:
-        hint = f" in {arguments.output}; --resume goes on" if arguments.output else ""
-        print(f"yosort: interrupted after {written} results{hint}", file=sys.stderr)
-        return 130
-    except InputError:
-        if arguments.output and written:
-            print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
-        raise
-    finally:
-        writer.close()
-    if failures:
-        print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def _forms(
-    arguments: argparse.Namespace, task: str, hidden_size: int
-) -> tuple[tuple[str, ...] | str, int | str]:
-    """Return a .csv's columns and a .npy's width, or why the results fit into neither."""
-    vectors = "results are vectors"
-    if task == "feature-extraction":
-        pooled = arguments.pooling != "none"
-        return vectors, hidden_size if pooled else "wanted --pooling cls or mean, a row a text,"
-    columns = {
-        "fill-mask": ("score", "token", "token_str", "sequence"),
-        "text-classification": ("label", "score"),
-        "question-answering": ("score", "start", "end", "answer"),
-    }
-    fields: tuple[str, ...] | str = "a text has any number of entities: no rows"
-    if task in columns:
-        one = arguments.top_k == 1
-        error = ("standard_error",) if arguments.samples > 1 else ()
-        fields = (*columns[task], *error) if one else "wanted --top-k 1, a row a text,"
-    return fields, "results are no vectors"
-
-
-def _context(arguments: argparse.Namespace) -> str | None:
-    if arguments.context is not None and arguments.context_file is not None:
-        raise InputError("wanted --context or --context-file, got both")
-    if arguments.context_file is None:
-        return str(arguments.context) if arguments.context is not None else None
-    try:
-        return str(arguments.context_file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{arguments.context_file}: wanted text in UTF-8, got other bytes"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{arguments.context_file}: cannot be read: {error.strerror}") from None
-
-
-def _with_context(inputs: Iterator[Any], context: str | None) -> Iterator[Any]:
-    """Yield questions with their own context, or the one for all."""
-    for value in inputs:
-        if isinstance(value, str):
-            value = {"question": value}
-        if isinstance(value, dict) and "context" not in value:
-            if context is None:
-                raise InputError(
-                    "wanted a context: --context TEXT, --context-file FILE, or an --input with "
-                    "question and context"
-                )
-            value = {**value, "context": context}
-        yield value
+    loading = {**model_options(arguments), "allow_random_head": arguments.allow_random_head}
+    return run(arguments, task, keys, given, loading, show)

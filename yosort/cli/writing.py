@@ -1,6 +1,7 @@
 """Where a command's results go: JSON lines, CSV or .npy, so that an interrupted run can go on.
 
-Whatever the form, the n-th result in the file is that of the n-th input: --resume counts on it.
+Whatever the form, the n-th record of the file is that of the n-th input: --resume counts on it.
+The file is made with its first result; a run that fails before leaves none.
 """
 
 from __future__ import annotations
@@ -8,184 +9,201 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from yosort.cli import tables
 from yosort.errors import InputError
 from yosort.tasks.stream import Failure
 
 #: Columns of a CSV file beside the task's own.
 EXTRA_FIELDS = ("truncated", "error")
+#: What strict readers of lines take for their end, and what UTF-8 has no form for.
+_ESCAPED = re.compile("[\u0085\u2028\u2029\ud800-\udfff]")
 
 
-class Writer(Protocol):
-    """Takes results one by one.
+class Form(Protocol):
+    """How results look in a file.
 
     Attributes:
-        done: how many results the file held before, which a resumed run skips.
+        header: what the file begins with.
     """
 
-    done: int
+    header: bytes
 
-    def write(self, result: Any) -> None:
-        """Add a result or a Failure; it is whole in the file when this returns, or not there."""
+    def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
+        """Return the record of a result or Failure."""
         ...
 
-    def close(self) -> None:
-        """Finish the file."""
+    def decode(self, record: bytes) -> Any:
+        """Return what a record says, to be compared: raises ValueError for one that is none."""
+        ...
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Yield the records behind the header, and last what is no whole record, maybe empty."""
         ...
 
 
-def open_writer(
-    path: Path | None, *, resume: bool, fields: tuple[str, ...] | str, width: int | str
-) -> Writer:
-    """Return the writer of a path by its suffix; None: JSON lines on standard output.
+class JsonLines:
+    """A line a result.
 
     Args:
-        path: ends in .jsonl, .csv or .npy.
-        resume: continue the file if it is there.
-        fields: a result's keys, the columns of a .csv; or why results do not fit into one.
-        width: a result's length, the columns of a .npy; or why results do not fit into one.
-
-    Raises:
-        InputError: the file exists and resume is off, or cannot be opened or continued, or results
-            do not fit its form.
+        flat: a result has one answer, whose keys stand beside those that are kept.
     """
-    if path is None:
-        if resume:
-            raise InputError("--resume: wanted --output FILE to continue")
-        return _Lines(sys.stdout.buffer, 0)
-    suffix = path.suffix.lower()
-    if suffix not in (".jsonl", ".ndjson", ".csv", ".npy"):
-        raise InputError(f"--output: wanted a name in .jsonl, .csv or .npy, got {str(path)!r}")
-    for ending, form in ((".csv", fields), (".npy", width)):
-        if suffix == ending and isinstance(form, str):
-            raise InputError(f"--output: {form} for {ending}; .jsonl takes every result")
-    if path.exists() and not resume:
-        raise InputError(f"{path}: exists already; --resume continues it")
-    try:
-        file = path.open("r+b" if path.exists() else "w+b")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        if suffix == ".npy":
-            return _Npy(file, path, int(width))
-        lines = _whole_lines(file)
-        return _Csv(file, path, lines, tuple(fields)) if suffix == ".csv" else _Lines(file, lines)
-    except InputError:
-        file.close()
-        raise
 
+    header = b""
 
-def _whole_lines(file: BinaryIO) -> int:
-    """Count the lines that end, and cut off what follows the last: a result half written."""
-    count = end = at = 0
-    file.seek(0)
-    while block := file.read(1 << 20):
-        count += block.count(b"\n")
-        if (last := block.rfind(b"\n")) >= 0:
-            end = at + last + 1
-        at += len(block)
-    file.seek(end)
-    file.truncate()
-    return count
+    def __init__(self, *, flat: bool = False) -> None:
+        self._flat = flat
 
-
-class _Lines:
-    """A line a result; written whole, so that a reader or a crash never sees half of one."""
-
-    def __init__(self, file: Any, done: int) -> None:
-        self._file = file
-        self.done = done
-
-    def write(self, result: Any) -> None:
-        """See `Writer.write`."""
-        self._file.write(self._line(result).encode("utf-8"))
-        self._file.flush()
-
-    def _line(self, result: Any) -> str:
+    def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
+        """See `Form.encode`."""
         if isinstance(result, Failure):
-            result = {"index": result.index, "error": str(result.error)}
-        return json.dumps(result, ensure_ascii=False) + "\n"
+            result = {**kept, **result.to_dict()}
+        elif kept:
+            if self._flat and isinstance(result, list):
+                (result,) = result
+            own = result if isinstance(result, dict) else {"result": result}
+            if not own.keys().isdisjoint(kept):
+                twice = ", ".join(own.keys() & kept)
+                raise InputError(f"--keep: wanted other names than the results', got {twice}")
+            result = {**kept, **own}
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+        escaped = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        return f"{escaped}\n".encode()
 
-    def close(self) -> None:
-        """See `Writer.close`."""
-        self._file.flush()
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+    def decode(self, record: bytes) -> Any:
+        """See `Form.decode`."""
+        return json.loads(record)
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """See `Form.records`."""
+        tail = b""
+        for line in file:
+            if not line.endswith(b"\n"):
+                tail = line
+                break
+            yield line
+        yield tail
 
 
-class _Csv(_Lines):
+class Csv:
     """A row a result, under a header that all files of a task share."""
 
-    def __init__(self, file: Any, path: Path, lines: int, fields: tuple[str, ...]) -> None:
-        super().__init__(file, max(0, lines - 1))
+    def __init__(self, fields: tuple[str, ...], kept: tuple[str, ...]) -> None:
         self._fields = (*fields, *EXTRA_FIELDS)
-        header = self._row(self._fields).encode("utf-8")
-        if not lines:
-            file.write(header)
-            return
-        file.seek(0)
-        if file.readline() != header:
-            raise InputError(f"{path}: cannot be continued: wanted a first line {header.decode()}")
-        file.seek(0, os.SEEK_END)
+        twice = [name for name in kept if name in self._fields]
+        if twice:
+            raise InputError(f"--keep: wanted other columns than the results', got {twice[0]!r}")
+        self.header = self._row((*kept, *self._fields))
+        self._kept = kept
 
-    def _line(self, result: Any) -> str:
+    def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
+        """See `Form.encode`."""
+        own = [kept.get(name, "") for name in self._kept]
         if isinstance(result, Failure):
-            return self._row(["" for _ in self._fields[:-1]] + [str(result.error)])
+            return self._row([*own, *("" for _ in self._fields[:-1]), str(result.error)])
         answers = result if isinstance(result, list) else [result]
         if len(answers) != 1 or not isinstance(answers[0], dict):
             raise InputError(f"--output: got {len(answers)} answers, a .csv has a row; use .jsonl")
-        return self._row([answers[0].get(name, "") for name in self._fields])
+        return self._row([*own, *(answers[0].get(name, "") for name in self._fields)])
+
+    def decode(self, record: bytes) -> Any:
+        """See `Form.decode`: numbers as numbers, where they are written as such."""
+        (cells,) = csv.reader(io.StringIO(record.decode(), newline=""), strict=True)
+        return [_number(cell) for cell in cells]
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """See `Form.records`: a record may hold line breaks within quotes."""
+        begin = b""
+        for line in file:
+            begin += line
+            # Each cell's quotes are paired, those within it doubled.
+            if begin.count(b'"') % 2 == 0 and line.endswith(b"\n"):
+                yield begin
+                begin = b""
+            elif len(begin) > tables.LONGEST:
+                break
+        yield begin
 
     @staticmethod
-    def _row(cells: Any) -> str:
-        text = io.StringIO()
-        # A line break inside a value would break the count that --resume relies on.
-        csv.writer(text, lineterminator="\n").writerow(
-            [c.replace("\n", " ").replace("\r", " ") if isinstance(c, str) else c for c in cells]
-        )
-        return text.getvalue()
+    def _row(cells: Any) -> bytes:
+        text = io.StringIO(newline="")
+        # By its own line end the writer knows what to quote: a \r, too.
+        csv.writer(text, lineterminator="\r\n").writerow(cells)
+        row = text.getvalue().removesuffix("\r\n") + "\n"
+        return row.encode("utf-8", "backslashreplace")
 
 
-class _Npy:
+class Writer(Protocol):
+    """Takes results one by one."""
+
+    def write(self, result: Any, kept: dict[str, Any]) -> None:
+        """Add a result or a Failure; it is whole in the file when this returns, or not there."""
+        ...
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the file; a complete run without results makes an empty one."""
+        ...
+
+
+class Records:
+    """Writes the records of a form into a file, a stream, or standard output."""
+
+    def __init__(self, form: Form, path: Path | None, file: Any = None) -> None:
+        self._form, self._path, self._file = form, path, file
+
+    def write(self, result: Any, kept: dict[str, Any]) -> None:
+        """See `Writer.write`."""
+        record = self._form.encode(result, kept)
+        if self._file is None:
+            self._file = self._open()
+            record = self._form.header + record
+        self._file.write(record)
+        self._file.flush()
+
+    def close(self, *, complete: bool) -> None:
+        """See `Writer.close`."""
+        if self._file is None and complete:
+            self._file = self._open()
+            self._file.write(self._form.header)
+        if self._file is not None:
+            self._file.flush()
+            if self._path is not None:
+                self._file.close()
+
+    def _open(self) -> Any:
+        return sys.stdout.buffer if self._path is None else open_new(self._path)
+
+
+class Npy:
     """Rows of one float32 array; a failure is a row of NaN. The header has a fixed size and tells
     how many rows are whole: it is rewritten after them, so that the file loads at any moment.
     """
 
     HEADER = 128
 
-    def __init__(self, file: BinaryIO, path: Path, width: int) -> None:
-        self._file, self._width = file, width
-        self.done = 0
-        if path.stat().st_size:
-            try:
-                array = np.load(path, mmap_mode="r")
-            except (ValueError, OSError, EOFError) as error:
-                raise InputError(f"{path}: cannot be continued: {error}") from None
-            if array.ndim != 2 or array.dtype != np.float32 or array.offset != self.HEADER:
-                raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
-            if array.shape[1] != width and len(array):
-                raise InputError(
-                    f"{path}: cannot be continued: its rows are {array.shape[1]} wide, "
-                    f"this model's {width}"
-                )
-            self.done = len(array)
-        self._count = self.done
-        if not self.done:
-            # Before the first row: rows behind a header that is not there could not be continued.
-            self._write_header()
+    def __init__(self, width: int, path: Path, file: Any = None, done: int = 0) -> None:
+        self._width, self._path, self._file, self._count = width, path, file, done
 
-    def write(self, result: Any) -> None:
-        """See `Writer.write`."""
+    def row(self, result: Any) -> Any:
+        """Return a result's row."""
         failed = isinstance(result, Failure)
-        row = np.full(self._width, np.nan, "<f4") if failed else np.asarray(result, "<f4")
+        return np.full(self._width, np.nan, "<f4") if failed else np.asarray(result, "<f4")
+
+    def write(self, result: Any, kept: dict[str, Any]) -> None:
+        """See `Writer.write`."""
+        if self._file is None:
+            # Before the first row: rows behind a header that is not there could not be continued.
+            self._file = open_new(self._path)
+            self._write_header()
         self._file.seek(self.HEADER + self._count * self._width * 4)
-        self._file.write(row.tobytes())
+        self._file.write(self.row(result).tobytes())
         self._count += 1
         if self._count % 256 == 1:
             self._write_header()
@@ -201,7 +219,31 @@ class _Npy:
         )
         self._file.flush()
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
         """See `Writer.close`."""
-        self._write_header()
-        self._file.close()
+        if self._file is None and complete:
+            self._file = open_new(self._path)
+        if self._file is not None:
+            self._write_header()
+            self._file.close()
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file that is not there yet, or is empty, or is a stream.
+
+    Raises:
+        InputError: it cannot be.
+    """
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _number(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell

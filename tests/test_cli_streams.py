@@ -1,0 +1,346 @@
+"""The command line over files as people bring them: what is read, what is written, what is kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tasks.models import ENTITIES, make
+
+import yosort
+from yosort.cli import main
+
+BAD_JSON, BAD_BYTES, EMPTY = "bad json", "bad bytes", "empty"
+#: Two texts and something wrong, in every format; the wrong item stands where WRONG is.
+GOOD = ["A dog barks", "In the beginning"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier."""
+    return make(tmp_path_factory.mktemp("m") / "m", "YosoForSequenceClassification", num_labels=3)
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tagger."""
+    return make(tmp_path_factory.mktemp("t") / "t", "YosoForTokenClassification", id2label=ENTITIES)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def classify(folder: Path, *arguments: Any) -> int:
+    return main(["classify", "--model", str(folder), *map(str, arguments)])
+
+
+def write(name: str, items: list[Any], wrong: int | None) -> Path:
+    """Write texts in a file's format, with a wrong item before the `wrong`-th."""
+    suffix = Path(name).suffix
+    lines: list[bytes] = []
+    if suffix in (".csv", ".tsv"):
+        between = "," if suffix == ".csv" else "\t"
+        lines = [between.join(("id", "text")).encode()]
+        lines += [f"{i}{between}{text}".encode() for i, text in enumerate(items)]
+        broken = f"9{between}x{between}y".encode()
+    elif suffix == ".jsonl":
+        lines = [json.dumps({"id": i, "text": text}).encode() for i, text in enumerate(items)]
+        broken = b'{"id": 9, "text": '
+    elif suffix == ".json":
+        values: list[Any] = [{"id": i, "text": text} for i, text in enumerate(items)]
+        if wrong is not None:
+            values.insert(wrong, {"id": 9, "other": 1})
+        Path(name).write_text(json.dumps(values), encoding="utf-8")
+        return Path(name)
+    else:
+        lines, broken = [text.encode() for text in items], "caf\u00e9".encode("latin-1")
+    if wrong is not None:
+        lines.insert(wrong + (suffix in (".csv", ".tsv")), broken)
+    Path(name).write_bytes(b"\n".join(lines) + b"\n")
+    return Path(name)
+
+
+NAMES = ("texts.txt", "texts.jsonl", "texts.json", "texts.csv", "texts.tsv")
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_read_is_that_item_s_error(
+    folder: Path, name: str, wrong: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = yosort.pipeline("text-classification", folder)(GOOD)
+    write(name, GOOD, wrong)
+    assert classify(folder, "--input", name, "--output", "raised.jsonl") == 1
+    error = capsys.readouterr().err
+    assert f"{name}, " in error
+    raised = Path("raised.jsonl")
+    lines = raised.read_text(encoding="utf-8").splitlines() if raised.exists() else []
+    assert [json.loads(line) for line in lines] == [[answer] for answer in wanted[:wrong]]
+    assert raised.exists() == bool(wrong)  # nothing that blocks the corrected run
+    # --resume passes it under "collect".
+    again = ("--input", name, "--output", "raised.jsonl", "--on-error", "collect", "--resume")
+    assert classify(folder, *again) == 1
+    assert "1 of 3 inputs failed" in capsys.readouterr().err
+    assert classify(folder, "--input", name, "--output", "o.jsonl", "--on-error", "collect") == 1
+    assert raised.read_bytes() == Path("o.jsonl").read_bytes()
+    results = [json.loads(line) for line in Path("o.jsonl").read_bytes().splitlines()]
+    assert results.pop(wrong).keys() == {"index", "error"}
+    assert results == [[answer] for answer in wanted]
+
+
+def test_one_reader_for_files_input_and_context(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = "\ufeffA d\u00f6g\rbarks\r\nParis\u2028is\n"
+    Path("t.txt").write_bytes(text.encode())
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "yosort", "classify", "--model", str(folder)]
+    with open("t.txt", "rb") as file:
+        piped = subprocess.run(
+            command, stdin=file, capture_output=True, env=environment, check=True,
+            cwd=tmp_path_factory.mktemp("elsewhere"),
+        ).stdout  # fmt: skip
+    assert classify(folder, "--input", "t.txt") == 0
+    assert capsys.readouterr().out.encode() == piped
+    wanted = yosort.pipeline("text-classification", folder)(["A d\u00f6g\rbarks", "Paris\u2028is"])
+    assert [json.loads(line)[0] for line in piped.splitlines()] == wanted
+    qa = make(tmp_path_factory.mktemp("q") / "q", "YosoForQuestionAnswering")
+    context = "\ufeffMoses went\r\nup into\r\nSinai.\r\n"
+    Path("c.txt").write_bytes(context.encode())
+    assert main(["qa", "--model", str(qa), "--context-file", "c.txt", "Who?"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert context[1:][found["start"] : found["end"]] == found["answer"]
+
+
+CSV = "id,text,other\n1,A dog barks,x\n2,,y\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "labels", "error"),
+    [
+        ("a.csv", 'id,text\n1,"A dog\n2,x\n3,y\n', (), [None, "", ""], "quote that closes"),
+        ("a.csv", "id,text\n1,x,y\n2,z\n", (), [None, ""], "wanted 2 cells"),
+        ("a.csv", "id,text\n1,\n2,z\n", (), [None, ""], "text: wanted a text, got an empty one"),
+        ("a.csv", f'text\n"{"a " * 70_000}"\nb\n', ("--overflow", "truncate"), ["", ""], ""),
+        ("a.csv", "text\na\0b\nc\n", (), [None, ""], "NUL"),
+        ("a.txt", "id;text\n1;x\n", ("--format", "csv", "--delimiter", ";"), [""], ""),
+        ("a.tsv", "text\tn\nx\t1\n", (), [""], ""),
+        ("a.json", '["x", "y"]', (), ["", ""], ""),
+        ("a.json", '"x"\n"y"\n', (), ["", ""], ""),
+        ("a.json", "[]", (), [], ""),
+        ("a.jsonl", '"x"\n5\n""\n', (), ["", None, None], "wanted a text"),
+        ("a.ndjson", '{"text": "x"}\nnull\n', (), ["", None], "wanted a text, got None"),
+        ("a.csv", 'text\n"x\ny"\nz\n', (), ["", ""], ""),
+    ],
+)  # fmt: skip
+def test_formats_are_read_as_what_they_are(
+    folder: Path, name: str, content: str, options: tuple[str, ...], labels: list[Any], error: str
+) -> None:
+    Path(name).write_text(content, encoding="utf-8", newline="")
+    output = ("--output", "o.jsonl", "--on-error", "collect")
+    assert classify(folder, "--input", name, *options, *output) == (None in labels)
+    results = [json.loads(line) for line in Path("o.jsonl").read_bytes().splitlines()]
+    assert [None if "error" in result else "" for result in results] == labels
+    assert all(error in result["error"] for result in results if "error" in result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "t.txt", "--field", "text"], "--field: wanted a format with fields"),
+        (["--input", "t.txt", "--keep", "id"], "--keep: wanted a format with fields"),
+        (["--input", "t.jsonl", "--delimiter", ";"], "--delimiter: wanted a format with"),
+        (["--input", "t.csv", "--delimiter", ";;"], "--delimiter: wanted one character"),
+        (["--input", "twice.csv"], "wanted each column once, got 'text' twice"),
+        (["--input", "t.txt", "missing.txt"], "missing.txt: cannot be read: no such file"),
+        (["--input", "t.txt", "A text"], "A text: cannot be read: no such file (what follows"),
+        (["--input", "t.parquet"], "wanted text in UTF-8, or .csv, .json"),
+        (["--input", "t.gz"], "got gzip"),
+        (["--input", "wide.txt"], "got text in UTF-16"),
+        (["--input", "t.txt", "--output", "t.txt"], "wanted another file than what is read"),
+        (["--input", "t.jsonl", "--output", "link.jsonl"], "wanted another file than what is read"),
+        (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other columns"),
+        (["--input", "t.jsonl", "--output", "o.jsonl", "--keep", "score"], "wanted other names"),
+        (["--input", "t.csv", "--output", "somebodys.csv"], "exists already; --resume"),
+        (["x", "--output", "o.txt"], "--output: wanted a name in .jsonl, .csv or .npy"),
+        (["x", "--resume"], "--resume: wanted --output FILE"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_leaves_every_file_as_it_was(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "t.txt": b"A dog\n", "t.jsonl": b'{"text": "A dog", "score": 1}\n', "t.gz": b"\x1f\x8b\x08",
+        "t.csv": b"label,text\n1,A dog\n", "twice.csv": b"text,text\na,b\n", "t.parquet": b"PAR1",
+        "wide.txt": "A dog\n".encode("utf-16"), "somebodys.csv": b"a,b\n1,2\n3,4",
+    }  # fmt: skip
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    os.link("t.jsonl", "link.jsonl")
+    assert classify(folder, *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert {name: Path(name).read_bytes() for name in files} == files
+    assert not Path("o.csv").exists()
+
+
+def test_kept_columns_go_first(folder: Path) -> None:
+    Path("t.csv").write_text("id,text,n\na1,A dog,5\nb2,,6\n", encoding="utf-8")
+    wanted = yosort.pipeline("text-classification", folder)("A dog")[0]
+    options = ("--input", "t.csv", "--keep", "id", "n", "--on-error", "collect", "--output")
+    assert classify(folder, *options, "o.jsonl") == 1
+    first, second = map(json.loads, Path("o.jsonl").read_bytes().splitlines())
+    assert list(first.items()) == [("id", "a1"), ("n", "5"), *wanted.items()]
+    assert (second["id"], second["n"], second["index"]) == ("b2", "6", 1)
+    assert classify(folder, *options, "o.csv") == 1
+    with open("o.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "n", "label", "score", "truncated", "error"]
+    assert rows[1][:3] == ["a1", "5", wanted["label"]]
+    assert rows[2][:2] == ["b2", "6"]
+    assert "got an empty one" in rows[2][5]
+
+
+def test_output_is_valid_for_strict_readers(tagger: Path, capsys: Any) -> None:
+    Path("t.jsonl").write_text(json.dumps("Paris\u2028is \u0085 a\n") + "\n", encoding="utf-8")
+    arguments = ["ner", "--model", str(tagger), "--input", "t.jsonl", "--ignore-labels"]
+    assert main([*arguments, "--output", "o.jsonl"]) == 0
+    written = Path("o.jsonl").read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 1  # which parts at U+2028 and U+0085, too
+    assert json.loads(written, parse_constant=pytest.fail)
+
+
+def test_an_answer_that_is_no_number_is_its_item_s_error(folder: Path) -> None:
+    model = yosort.load(folder)
+    model._parameters["classifier.out_proj.bias"] = np.full(3, np.nan, np.float32)
+    model.save_pretrained("broken")
+    Path("t.txt").write_text("A dog\n", encoding="utf-8")
+    assert (
+        classify(Path("broken"), "--input", "t.txt", "--on-error", "collect", "--output", "o.jsonl")
+        == 1
+    )
+    result = json.loads(Path("o.jsonl").read_text(), parse_constant=pytest.fail)
+    assert "not a finite number" in result["error"]
+
+
+def test_streams_as_outputs(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if os.path.exists("/dev/null"):
+        assert classify(folder, "A dog", "--output", "/dev/null") == 0
+        assert classify(folder, "A dog", "--output", "/dev/null", "--resume") == 1
+        assert "wanted a file to continue" in capfd.readouterr().err
+    Path("empty.jsonl").touch()
+    assert classify(folder, "A dog", "--output", "empty.jsonl") == 0
+    assert len(Path("empty.jsonl").read_bytes().splitlines()) == 1
+
+
+# --- going on
+
+
+TEXTS = ["A dog barks", "Paris, \u00e9", 'quote " and', "In the end", "x", "\u2028 y", "z z"]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    folder: Path, tagger: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[list[str], bytes]]:
+    """Commands by the suffix of their output, and what they write when nothing interrupts."""
+    where = tmp_path_factory.mktemp("finished")
+    (where / "in.jsonl").write_text(
+        "\n".join(json.dumps({"id": f"n{i}", "text": t}) for i, t in enumerate(TEXTS)) + "\n{\n",
+        encoding="utf-8",
+    )
+    base = ["--input", str(where / "in.jsonl"), "--on-error", "collect"]
+    commands = {
+        ".jsonl": ["ner", "--model", str(tagger), "--keep", "id", *base],
+        ".csv": ["classify", "--model", str(folder), "--keep", "id", *base],
+        ".npy": ["embed", "--model", str(folder), *base],
+    }
+    made = {}
+    for suffix, command in commands.items():
+        output = where / f"out{suffix}"
+        assert main([*command, "--output", str(output)]) == 1
+        made[suffix] = (command, output.read_bytes())
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_file_cut_anywhere_is_continued_to_the_same_bytes(
+    finished: Any, suffix: str, data: st.DataObject
+) -> None:
+    command, whole = finished[suffix]
+    cut = data.draw(st.integers(0, len(whole)))
+    torn = whole[:cut] + b"\0" * data.draw(st.sampled_from([0, 0, 3]))
+    if suffix == ".npy":  # whose header says how many rows are whole
+        rows = data.draw(st.integers(0, len(TEXTS)))
+        with open("rows.npy", "wb") as file:
+            file.write(whole.replace(b"'shape': (8,", f"'shape': ({rows},".encode(), 1))
+        torn = Path("rows.npy").read_bytes()[: 128 + rows * 32 * 4 + cut % 100]
+    output = Path(f"cut{suffix}")
+    output.write_bytes(torn)
+    assert main([*command, "--output", str(output), "--resume"]) in (0, 1)
+    assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_another_file_is_refused_and_stays_as_it_was(
+    finished: Any, suffix: str, data: st.DataObject
+) -> None:
+    command, whole = finished[suffix]
+    kind = data.draw(st.sampled_from(["letter", "lines", "nul", "theirs", "seam"]))
+    if kind == "letter":  # one letter of a label or an id: numbers may differ in their last bits
+        places = [i for i, c in enumerate(whole) if chr(c).isalpha() and chr(c) in "LABEnO"]
+        at = data.draw(st.sampled_from(places))
+        other = whole[:at] + b"Q" + whole[at + 1 :]
+    elif kind == "lines":
+        lines = whole.splitlines(keepends=True)
+        other = b"".join([*lines[:2], *lines[3:]])
+    elif kind == "nul":
+        at = data.draw(st.integers(1, len(whole) - 2))
+        other = whole[:at] + b"\0\0" + whole[at + 2 :]
+    elif kind == "seam":
+        other = whole + whole[:40].replace(b"\n", b" ")
+    else:
+        other = data.draw(
+            st.sampled_from([b"a,b\n1,2\n3,4", b'{"a": 1}\n{"a": 2}\n{"a"', b"hello"])
+        )
+    output = Path(f"other{suffix}")
+    output.write_bytes(other)
+    assert main([*command, "--output", str(output), "--resume"]) == 1
+    assert output.read_bytes() == other
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
+def test_another_model_option_or_input_is_refused(
+    finished: Any, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, whole = finished[suffix]
+    output = Path(f"o{suffix}")
+    inputs = Path(command[command.index("--input") + 1])
+    reversed_lines = inputs.read_text(encoding="utf-8").splitlines()[:7][::-1]
+    Path("other.jsonl").write_text("\n".join([*reversed_lines, "{"]) + "\n", encoding="utf-8")
+    Path("few.jsonl").write_text("\n".join(reversed_lines[:2]) + "\n", encoding="utf-8")
+    sampled = ["--attention", "sampled", "--num-hash", "2"]
+    for changed in (
+        [*command, *sampled],
+        [part if part != str(inputs) else "other.jsonl" for part in command],
+        [part if part != str(inputs) else "few.jsonl" for part in command],
+    ):
+        output.write_bytes(whole)
+        assert main([*changed, "--output", str(output), "--resume"]) == 1
+        error = capsys.readouterr().err
+        assert "nothing was changed" in error or "but there are 2 inputs" in error
+        assert output.read_bytes() == whole

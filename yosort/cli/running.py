@@ -1,0 +1,214 @@
+"""Running a task's command: inputs -> pipeline -> records, begun anew or continued."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from yosort.cli import reading, resuming, screen, writing
+from yosort.cli.reading import Entry
+from yosort.errors import InputError
+from yosort.tasks import pipeline
+from yosort.tasks.stream import Failure
+
+Show = Callable[[Any, int], Iterator[str]]
+_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".npy")
+
+
+def run(
+    arguments: argparse.Namespace,
+    task: str,
+    keys: tuple[str, ...],
+    given: dict[str, Any],
+    loading: dict[str, Any],
+    show: Show | None,
+) -> int:
+    """Run a command; return its exit status.
+
+    Args:
+        arguments: of the command line.
+        task: the pipeline's.
+        keys: of the inputs that are objects.
+        given: options of the pipeline's call.
+        loading: options of the pipeline.
+        show: how a result looks on a terminal.
+    """
+    reading.check(arguments)
+    _check_output(arguments)
+    context = _context(arguments) if task == "question-answering" else None
+    answer = pipeline(task, arguments.model, samples=arguments.samples, **loading)
+    entries: Iterator[Entry] = reading.read(arguments, keys)
+    if task == "question-answering":
+        entries = (_with_context(entry, context) for entry in entries)
+    elif given.get("is_split_into_words"):
+        entries = (_split(entry) for entry in entries)
+
+    def again(some: list[Entry], first: int) -> list[Any]:
+        """Return results that are in the file already, or in its torn end."""
+        answer.first_index = first
+        values = [entry.value for entry in some]
+        options = {**given, "batch_tokens": arguments.batch_tokens, "on_error": "collect"}
+        return [_said(arguments, result) for result in answer(iter(values), **options)]
+
+    writer, done, ahead = _open(arguments, task, answer, entries, again, show)
+    answer.first_index = done
+    kept: deque[dict[str, Any]] = deque()
+
+    def values() -> Iterator[Any]:
+        for entry in chain(ahead, entries):
+            kept.append(entry.kept)
+            yield entry.value
+
+    failures, written, complete = 0, done, False
+    try:
+        for result in answer(
+            values(),
+            **given,
+            batch_tokens=arguments.batch_tokens,
+            on_error=arguments.on_error,
+            progress=arguments.output is not None and sys.stderr.isatty(),
+        ):
+            failures += isinstance(result, Failure)
+            writer.write(_said(arguments, result), kept.popleft())
+            written += 1
+        complete = True
+    except KeyboardInterrupt:
+        hint = f" in {arguments.output}; --resume goes on" if arguments.output and written else ""
+        print(f"yosort: interrupted after {written} results{hint}", file=sys.stderr)
+        return 130
+    except InputError:
+        if arguments.output and written:
+            print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
+        raise
+    finally:
+        writer.close(complete=complete)
+    if failures:
+        print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _said(arguments: argparse.Namespace, result: Any) -> Any:
+    """Return a result, a Failure's error in the command's words."""
+    if isinstance(result, Failure):
+        return Failure(result.index, InputError(arguments.words(result.error)))
+    return result
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Raise InputError where an output cannot be meant: before a model is loaded."""
+    path: Path | None = arguments.output
+    if path is None:
+        if arguments.resume:
+            raise InputError("--resume: wanted --output FILE to continue")
+        return
+    context = getattr(arguments, "context_file", None)
+    for name in [*(arguments.input or ()), *([context] if context else ())]:
+        if name != "-" and reading.same_file(path, name):
+            raise InputError(f"--output: wanted another file than what is read, got {name} twice")
+    if _is_stream(path):
+        if arguments.resume:
+            raise InputError(f"--resume: wanted a file to continue, got {path}")
+        return
+    if path.is_dir():
+        raise InputError(f"--output: wanted a file, got the folder {path}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"--output: wanted a name in .jsonl, .csv or .npy, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
+    if not arguments.resume and path.exists() and path.stat().st_size:
+        raise InputError(f"{path}: exists already; --resume continues it")
+
+
+def _is_stream(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _open(
+    arguments: argparse.Namespace,
+    task: str,
+    answer: Any,
+    entries: Iterator[Entry],
+    again: resuming.Answer,
+    show: Show | None,
+) -> tuple[writing.Writer, int, list[Entry]]:
+    """Return the writer, how many results the output holds already, and entries read ahead."""
+    path: Path | None = arguments.output
+    if path is None and show and arguments.text and sys.stdout.isatty():
+        return screen.Screen(show, arguments.text), 0, []
+    fields, width = _forms(arguments, task, answer.model.config.hidden_size)
+    lines = writing.JsonLines(flat=not isinstance(fields, str))
+    if path is None:
+        return writing.Records(lines, None), 0, []
+    if _is_stream(path):
+        return writing.Records(lines, path, writing.open_new(path)), 0, []
+    suffix = path.suffix.lower()
+    for ending, fits in ((".csv", fields), (".npy", width)):
+        if suffix == ending and isinstance(fits, str):
+            raise InputError(f"--output: {fits} for {ending}; .jsonl takes every result")
+    goes_on = arguments.resume and path.exists() and path.stat().st_size > 0
+    if suffix == ".npy":
+        if arguments.keep:
+            raise InputError("--keep: wanted .jsonl or .csv, got .npy, which holds vectors alone")
+        if goes_on:
+            return resuming.continue_rows(path, int(width), entries, again)
+        return writing.Npy(int(width), path), 0, []
+    form: writing.Form = lines
+    if suffix == ".csv":
+        form = writing.Csv(tuple(fields), tuple(arguments.keep))
+    if goes_on:
+        return resuming.continue_records(path, form, entries, again)
+    return writing.Records(form, path), 0, []
+
+
+def _forms(
+    arguments: argparse.Namespace, task: str, hidden_size: int
+) -> tuple[tuple[str, ...] | str, int | str]:
+    """Return a .csv's columns and a .npy's width, or why the results fit into neither."""
+    vectors = "results are vectors"
+    if task == "feature-extraction":
+        pooled = arguments.pooling != "none"
+        return vectors, hidden_size if pooled else "wanted --pooling cls or mean, a row a text,"
+    columns = {
+        "fill-mask": ("score", "token", "token_str", "sequence"),
+        "text-classification": ("label", "score"),
+        "question-answering": ("score", "start", "end", "answer"),
+    }
+    fields: tuple[str, ...] | str = "a text has any number of entities: no rows"
+    if task in columns:
+        one = arguments.top_k == 1
+        error = ("standard_error",) if arguments.samples > 1 else ()
+        fields = (*columns[task], *error) if one else "wanted --top-k 1, a row a text,"
+    return fields, "results are no vectors"
+
+
+def _context(arguments: argparse.Namespace) -> str | None:
+    if arguments.context is not None and arguments.context_file is not None:
+        raise InputError("wanted --context or --context-file, got both")
+    if arguments.context_file is None:
+        return None if arguments.context is None else str(arguments.context)
+    return reading.read_text(arguments.context_file)
+
+
+def _with_context(entry: Entry, context: str | None) -> Entry:
+    """Return a question with its own context, or the one for all."""
+    value = {"question": entry.value} if isinstance(entry.value, str) else entry.value
+    if not isinstance(value, dict) or "context" in value:
+        return entry
+    if context is None:
+        value = InputError(
+            "wanted a context: --context TEXT, --context-file FILE, or an --input with question "
+            "and context"
+        )
+    else:
+        value = {**value, "context": context}
+    return replace(entry, value=value)
+
+
+def _split(entry: Entry) -> Entry:
+    return replace(entry, value=entry.value.split()) if isinstance(entry.value, str) else entry
