@@ -8,8 +8,10 @@ README's), and what follows a block that imports torch or transformers, where th
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -21,7 +23,9 @@ from typing import Any
 import pytest
 
 import yosort
-from yosort.tasks import bundled_model
+import yosort.ops
+import yosort.outputs
+from yosort.tasks import TASKS, bundled_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -141,3 +145,68 @@ def test_the_dial_s_tables_are_those_of_its_figures(monkeypatch: pytest.MonkeyPa
     for path, names in dial_tables.PAGES.items():
         page = (ROOT / path).read_text(encoding="utf-8")
         assert dial_tables.with_tables(page, names, made) == page
+
+
+API = (ROOT / "docs/api.md").read_text("utf-8")
+DIRECTIVES = re.findall(r"^::: (\S+)$", API, re.M)
+FUNCTIONAL = [name for name in yosort.ops.__all__ if name not in ("get_ops", "hash_signs")]
+HEADED = [name for name in yosort.__all__ if name.startswith("YosoFor") or name == "YosoModel"]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    for name in set(yosort.__all__) - {"__version__"}:
+        assert f"yosort.{name}" in DIRECTIVES
+    assert "`yosort.__version__`" in API
+    for name in yosort.ops.__all__:
+        assert f"yosort.ops.{name}" in DIRECTIVES
+    for module, name in TASKS.values():
+        assert f"yosort.tasks.{module}.{name}" in DIRECTIVES
+    outputs = [n for n, cls in vars(yosort.outputs).items() if n.endswith("Output")]
+    assert len(outputs) == 7
+    for name in outputs:
+        assert f"yosort.outputs.{name}" in DIRECTIVES
+
+
+def test_the_reference_names_what_there_is() -> None:
+    assert len(DIRECTIVES) == len(set(DIRECTIVES)) > 40
+    for directive in DIRECTIVES:
+        assert pkgutil.resolve_name(directive).__doc__, directive
+
+
+SHAPE = re.compile(r"\[[\w *,]+\]")
+ERRORS = re.compile(r"Raises:\n\s+\w*Error: ")
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_docstrings_of_ops_have_shapes_types_and_errors(name: str) -> None:
+    text = getattr(yosort.ops, name).__doc__
+    arguments, returns = text.split("Args:")[1].split("Returns:")
+    assert len(SHAPE.findall(arguments)) >= 3
+    assert re.search(r"(float32|int32) \[", returns)
+    assert ERRORS.search(returns)
+
+
+@pytest.mark.parametrize("name", HEADED)
+def test_docstrings_of_models_have_shapes_and_errors(name: str) -> None:
+    cls = getattr(yosort, name)
+    text = cls.__call__.__doc__
+    assert re.search(r"input_ids: integers \[batch, n\]", text)
+    assert ERRORS.search(text)
+    # Each argument stands in the text.
+    for argument in list(inspect.signature(cls.__call__).parameters)[1:]:
+        assert f"\n            {argument}: " in text, argument
+    if name != "YosoModel":
+        assert re.search(
+            r"(integers|floats) \[batch", f"{cls.__doc__}{text}".replace("input_ids: integers", "")
+        )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_docstrings_of_pipelines_have_results_and_errors(task: str) -> None:
+    module, name = TASKS[task]
+    call = pkgutil.resolve_name(f"yosort.tasks.{module}.{name}").__call__
+    assert "Returns:\n" in call.__doc__
+    assert ERRORS.search(call.__doc__)
+    for argument in list(inspect.signature(call).parameters.values())[1:]:
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            assert f"\n            {argument.name}: " in call.__doc__, argument.name

@@ -68,7 +68,8 @@ class YosoModel(PretrainedModel):
             num_hash: how many of them, for this call.
 
         Raises:
-            InputError: an argument the model cannot take.
+            InputError: an argument the model cannot take, and what was wanted of it.
+            DeviceError: not enough memory for the call.
         """
         call = Call(
             input_ids=input_ids,
@@ -109,7 +110,27 @@ class _LabelledModel(PretrainedModel, Generic[Output]):
         seed: int | Sequence[int] | None = None,
         num_hash: int | None = None,
     ) -> Output:
-        """Answer for texts; `labels` add the loss. Other arguments are as in `YosoModel`."""
+        """Score texts; `labels` add the loss.
+
+        Args:
+            input_ids: integers [batch, n] ([batch, choices, n] in multiple choice), as in
+                `YosoModel`, like the arguments not named here.
+            attention_mask: see there.
+            token_type_ids: see there.
+            position_ids: see there.
+            head_mask: see there.
+            inputs_embeds: see there.
+            labels: numbers of the shape that the class names.
+            output_attentions: see there.
+            output_hidden_states: see there.
+            return_dict: see there.
+            seed: see there.
+            num_hash: see there.
+
+        Raises:
+            InputError: an argument the model cannot take, and which shape was wanted.
+            DeviceError: not enough memory for the call.
+        """
         call = Call(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -151,7 +172,7 @@ class YosoForMaskedLM(PretrainedModel):
         """Score the vocabulary for each token.
 
         Args:
-            input_ids: as in `YosoModel`, like the arguments not named here.
+            input_ids: integers [batch, n], as in `YosoModel`, like the arguments not named here.
             attention_mask: see there.
             token_type_ids: see there.
             position_ids: see there.
@@ -167,7 +188,8 @@ class YosoForMaskedLM(PretrainedModel):
                 logits [k, vocab_size]. Labels are then [k].
 
         Raises:
-            InputError: an argument the model cannot take.
+            InputError: an argument the model cannot take, and what was wanted of it.
+            DeviceError: not enough memory for the call.
         """
         call = Call(
             input_ids=input_ids,
@@ -231,7 +253,9 @@ class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
     """Classifies a text from its token 0: dense, hidden_act, out_proj.
 
     The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
-    mean squared error, cross-entropy, or binary cross-entropy.
+    mean squared error (labels: floats [batch, num_labels]; [batch] of one label), cross-entropy (integers
+    [batch]; -100 does not count), or binary cross-entropy (floats [batch, num_labels]). Logits are
+    [batch, num_labels].
     """
 
     head: ClassVar[str | None] = "sequence_classification"
@@ -269,7 +293,10 @@ class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
 
 
 class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
-    """Scores the choices of a question: inputs are [batch, choices, n], one text a choice."""
+    """Scores the choices of a question: inputs are [batch, choices, n], one text a choice.
+
+    Labels are integers [batch], the right choice of each; logits are [batch, choices].
+    """
 
     head: ClassVar[str | None] = "multiple_choice"
 
@@ -297,7 +324,10 @@ class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
 
 
 class YosoForTokenClassification(_LabelledModel[TokenClassifierOutput]):
-    """Labels each token by a linear map; the loss counts unmasked tokens."""
+    """Labels each token by a linear map; the loss counts unmasked tokens.
+
+    Labels are integers [batch, n]; -100 does not count. Logits are [batch, n, num_labels].
+    """
 
     head: ClassVar[str | None] = "token_classification"
 
@@ -339,11 +369,29 @@ class YosoForQuestionAnswering(PretrainedModel):
         num_hash: int | None = None,
         positions: ArrayLike = None,
     ) -> QuestionAnsweringModelOutput:
-        """Score answer spans.
+        """Score answer spans: two numbers a token, `start_logits` and `end_logits` [batch, n].
 
-        `start_positions` and `end_positions`, integers [batch], together add the loss; positions
-        past the end do not count. `positions`, integers [k, 2], pairs (text, token): score these
-        tokens only; the others' scores come back as zeros. Other arguments are as in `YosoModel`.
+        Args:
+            input_ids: integers [batch, n], as in `YosoModel`, like the arguments not named here.
+            attention_mask: see there.
+            token_type_ids: see there.
+            position_ids: see there.
+            head_mask: see there.
+            inputs_embeds: see there.
+            start_positions: integers [batch], the answers' first tokens; with end_positions they
+                add the loss. A position past the end does not count.
+            end_positions: integers [batch], their last tokens.
+            output_attentions: see there.
+            output_hidden_states: see there.
+            return_dict: see there.
+            seed: see there.
+            num_hash: see there.
+            positions: integers [k, 2], pairs (text, token): score these tokens only; the others'
+                scores come back as zeros.
+
+        Raises:
+            InputError: an argument the model cannot take, or one end's labels without the other's.
+            DeviceError: not enough memory for the call.
         """
         call = Call(
             input_ids=input_ids,

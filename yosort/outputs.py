@@ -10,7 +10,11 @@ Array = Any
 
 
 class ModelOutput:
-    """Base of the output dataclasses. Fields that are None do not count as present."""
+    """Base of the output dataclasses. Fields that are None do not count as present.
+
+    Arrays are of the model's device, in its compute type (float32 for int8): NumPy's on a CPU,
+    CuPy's on a GPU. By key, a name that is not present raises KeyError.
+    """
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the present fields in order."""
@@ -65,9 +69,13 @@ class BaseModelOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class MaskedLMOutput(ModelOutput):
-    """Scores of the vocabulary: `logits` [batch, n, vocab_size], or [k, vocab_size] at k positions.
+    """Scores of the vocabulary.
 
-    The other fields are as in `BaseModelOutput`; `loss` is a scalar where labels were given.
+    Attributes:
+        loss: a scalar, the mean over the labels that count; None without labels.
+        logits: [batch, n, vocab_size], or [k, vocab_size] at k positions.
+        hidden_states: as in `BaseModelOutput`, like attentions.
+        attentions: see there.
     """
 
     loss: Array | None = None
@@ -78,7 +86,14 @@ class MaskedLMOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class SequenceClassifierOutput(ModelOutput):
-    """Scores of the labels: `logits` [batch, num_labels]."""
+    """Scores of the labels.
+
+    Attributes:
+        loss: a scalar, the mean over the labels that count; None without labels.
+        logits: [batch, num_labels].
+        hidden_states: as in `BaseModelOutput`, like attentions.
+        attentions: see there.
+    """
 
     loss: Array | None = None
     logits: Array = None
@@ -88,7 +103,14 @@ class SequenceClassifierOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class MultipleChoiceModelOutput(ModelOutput):
-    """Scores of the choices: `logits` [batch, choices]; states are [batch * choices, n, hidden]."""
+    """Scores of the choices.
+
+    Attributes:
+        loss: a scalar, the mean over the labels that count; None without labels.
+        logits: [batch, choices].
+        hidden_states: [batch * choices, n, hidden] each, otherwise as in `BaseModelOutput`.
+        attentions: likewise.
+    """
 
     loss: Array | None = None
     logits: Array = None
@@ -98,7 +120,14 @@ class MultipleChoiceModelOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class TokenClassifierOutput(ModelOutput):
-    """Scores of the labels for each token: `logits` [batch, n, num_labels]."""
+    """Scores of the labels for each token.
+
+    Attributes:
+        loss: a scalar, the mean over the labels that count; None without labels.
+        logits: [batch, n, num_labels].
+        hidden_states: as in `BaseModelOutput`, like attentions.
+        attentions: see there.
+    """
 
     loss: Array | None = None
     logits: Array = None
@@ -108,7 +137,15 @@ class TokenClassifierOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class QuestionAnsweringModelOutput(ModelOutput):
-    """Scores of the tokens as an answer's ends: `start_logits` and `end_logits` [batch, n]."""
+    """Scores of the tokens as an answer's ends.
+
+    Attributes:
+        loss: a scalar, the mean of both ends' losses; None without labels.
+        start_logits: [batch, n].
+        end_logits: [batch, n].
+        hidden_states: as in `BaseModelOutput`, like attentions.
+        attentions: see there.
+    """
 
     loss: Array | None = None
     start_logits: Array = None
