@@ -8,6 +8,7 @@ README's), and what follows a block that imports torch or transformers, where th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import os
@@ -122,6 +123,7 @@ def test_habits_of_transformers() -> None:
     p = yosort.pipeline("fill-mask", CHECKPOINT, device="cpu")
     p.model.save_pretrained("copy")
     names = {"yosort": yosort, "p": p, "model": p.model, "tokenizer": p.tokenizer, "inputs": {}}
+    names["input_ids"] = [[0, 5, 2]]
     for code, wanted in HABITS:
         if wanted == "works":
             eval(code, names)
@@ -210,3 +212,9 @@ def test_docstrings_of_pipelines_have_results_and_errors(task: str) -> None:
     for argument in list(inspect.signature(call).parameters.values())[1:]:
         if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
             assert f"\n            {argument.name}: " in call.__doc__, argument.name
+
+
+def test_the_docstring_of_the_config_has_every_field() -> None:
+    text = yosort.YosoConfig.__doc__ or ""
+    for field in dataclasses.fields(yosort.YosoConfig):
+        assert re.search(rf"\b{field.name}\b", text), field.name

@@ -79,6 +79,7 @@ _ALIASES = {
     "AutoTokenizer": "Tokenizer",
 }
 _MODULES = ("ops", "tasks")
+_TRAINING = ("Trainer", "TrainingArguments")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
@@ -87,7 +88,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"yosort.{name}")
     own = _ALIASES.get(name, name)
     if own not in _HOME_OF:
-        raise AttributeError(f"module 'yosort' has no attribute {name!r}")
+        hint = "; train with transformers, whose folders load here" if name in _TRAINING else ""
+        raise AttributeError(f"module 'yosort' has no attribute {name!r}{hint}")
     value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
     globals()[name] = value
     return value

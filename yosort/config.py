@@ -33,6 +33,33 @@ class YosoConfig:
     `hidden_dropout_prob`, `attention_probs_dropout_prob`, `lsh_backward`; `initializer_range`
     matters only to a model with random weights.
 
+    Attributes:
+        vocab_size: rows of the word table.
+        hidden_size: width of the hidden states; a multiple of num_attention_heads.
+        num_hidden_layers: how many layers.
+        num_attention_heads: heads a layer.
+        intermediate_size: width of the feed-forward part.
+        hidden_act: its activation, by transformers' name.
+        max_position_embeddings: the longest text, in tokens.
+        type_vocab_size: how many token types.
+        layer_norm_eps: what LayerNorm adds to the variance.
+        position_embedding_type: "absolute"; there is no other.
+        use_expectation: whether attention is exact, or sampled.
+        hash_code_len: bits of a hash code, 1 to 16.
+        num_hash: hash functions of sampled attention, a head.
+        conv_window: width, in tokens, of the convolution over values; None for none.
+        use_fast_hash: hash by random rotations, or by Gaussian hyperplanes.
+        pad_token_id: the id of padding, like bos_token_id and eos_token_id of theirs.
+        tie_word_embeddings: whether the word table is the decoder, too.
+        num_labels: outputs of a classifier.
+        id2label: their names, by number.
+        label2id: their numbers, by name.
+        problem_type: "regression", "single_label_classification", "multi_label_classification", or
+            None: what labels and num_labels imply.
+        architectures: the class that `yosort.load` picks.
+        output_attentions: default of a call's, like output_hidden_states and return_dict.
+        extra: fields that yosort does not know.
+
     Raises:
         ConfigError: a field has a value that no YOSO model can have; the message names the field,
             what was wanted and what came.

@@ -253,9 +253,9 @@ class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
     """Classifies a text from its token 0: dense, hidden_act, out_proj.
 
     The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
-    mean squared error (labels: floats [batch, num_labels]; [batch] of one label), cross-entropy (integers
-    [batch]; -100 does not count), or binary cross-entropy (floats [batch, num_labels]). Logits are
-    [batch, num_labels].
+    mean squared error (labels: floats [batch, num_labels], or [batch] of one label), cross-entropy
+    (integers [batch]; -100 does not count), or binary cross-entropy (floats [batch, num_labels]).
+    Logits are [batch, num_labels].
     """
 
     head: ClassVar[str | None] = "sequence_classification"

@@ -19,13 +19,14 @@ ON_ERROR = ("raise", "collect")
 class StreamOptions(TypedDict, total=False):
     """Keywords of every pipeline's call, beside its own and `on_error`.
 
-    batch_tokens: tokens the model gets at once (16384).
-    batch_size: texts the model gets at once, at most; None: as many as batch_tokens takes.
-    progress: show a bar on stderr.
-    overflow: "error" or "truncate" for texts of more than max_length tokens; "stride" where a task
-        reads in windows.
-    truncation: transformers' word for it: True, or what of a pair may be cut, is "truncate".
-    max_length: tokens of a text, at most; None: what the model takes. Alone it truncates.
+    Attributes:
+        batch_tokens: tokens the model gets at once (16384).
+        batch_size: texts the model gets at once, at most; None: as many as batch_tokens takes.
+        progress: show a bar on stderr.
+        overflow: "error" or "truncate" for texts of more than max_length tokens; "stride" where a
+            task reads in windows.
+        truncation: transformers' word for it: True, or what of a pair may be cut, is "truncate".
+        max_length: tokens of a text, at most; None: what the model takes. Alone it truncates.
     """
 
     batch_tokens: int

@@ -8,9 +8,10 @@ from typing import TypedDict
 class Extras(TypedDict, total=False):
     """What a result may hold beside its task's keys.
 
-    standard_error: of the score, with several `samples`; absent where all draws of a sampled text
-        agree, for then nothing is known of it.
-    truncated: True where the text was cut.
+    Attributes:
+        standard_error: of the score, with several `samples`; absent where all draws of a sampled
+            text agree, for then nothing is known of it.
+        truncated: True where the text was cut.
     """
 
     standard_error: float
@@ -18,7 +19,14 @@ class Extras(TypedDict, total=False):
 
 
 class FilledMask(Extras):
-    """An answer of fill-mask."""
+    """An answer of fill-mask.
+
+    Attributes:
+        score: probability, over the whole vocabulary.
+        token: its id.
+        token_str: its text.
+        sequence: the text with the token in the mask's place.
+    """
 
     score: float
     token: int
@@ -27,14 +35,26 @@ class FilledMask(Extras):
 
 
 class LabelScore(Extras):
-    """A label of text-classification."""
+    """A label of text-classification.
+
+    Attributes:
+        label: its name.
+        score: a probability, or what `function_to_apply` makes of the logit.
+    """
 
     label: str
     score: float
 
 
 class TokenLabel(Extras):
-    """What entities of token-classification share; start and end count the text's characters."""
+    """What entities of token-classification share.
+
+    Attributes:
+        score: probability of the label; of a group, the mean.
+        word: the token, or the group's text.
+        start: the first character of it, counted in the text.
+        end: the character after its last.
+    """
 
     score: float
     word: str
@@ -43,7 +63,13 @@ class TokenLabel(Extras):
 
 
 class Entity(TokenLabel, total=False):
-    """An entity: `entity` and `index` of a token, or `entity_group` of several."""
+    """An entity: `entity` and `index` of a token, or `entity_group` of several.
+
+    Attributes:
+        entity: the token's label.
+        index: the token's place in the text, special tokens included.
+        entity_group: the group's label, without "B-" and "I-".
+    """
 
     entity: str
     index: int
@@ -51,7 +77,14 @@ class Entity(TokenLabel, total=False):
 
 
 class Answer(Extras):
-    """An answer of question-answering; start and end count the context's characters."""
+    """An answer of question-answering.
+
+    Attributes:
+        score: probability of both ends together.
+        start: the first character of it, counted in the context.
+        end: the character after its last.
+        answer: its text; empty where handle_impossible_answer found none.
+    """
 
     score: float
     start: int
@@ -60,7 +93,13 @@ class Answer(Extras):
 
 
 class Choice(Extras):
-    """A choice of multiple-choice, with its place among those that were given."""
+    """A choice of multiple-choice.
+
+    Attributes:
+        choice: its text.
+        index: its place among those that were given, from 0.
+        score: probability among them.
+    """
 
     choice: str
     index: int
