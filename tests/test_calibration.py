@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from tasks.models import TEXTS, make
 
 import yosort
-from yosort.calibration import Calibration, Setting, calibrate
+from yosort.calibration import Calibration, Setting, _compare, _masked, calibrate
 from yosort.cli import main
-from yosort.costs import Costs, _fit
+from yosort.costs import DEFAULT_COSTS, Costs, _fit
+from yosort.tasks.stream import Row
 
 SHAPES: dict[str, Any] = {
     "YosoModel": TEXTS,
@@ -150,7 +152,7 @@ def test_a_plot(tmp_path: Path) -> None:
 
 
 def test_a_plot_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     with pytest.raises(yosort.InputError, match="pip install matplotlib"):
         FOUND.plot(tmp_path / "dial.svg")
     assert "use the expectation" in FOUND.table()
@@ -160,3 +162,116 @@ def test_an_error_of_the_inputs_iterator_is_its_own(tmp_path: Path) -> None:
     model = make(tmp_path / "m", "YosoForMaskedLM")
     with pytest.raises(ZeroDivisionError):
         calibrate(model, (str(1 // n) for n in (1, 0)))
+
+
+def test_the_table_has_its_columns_in_order() -> None:
+    assert FOUND.table() == (
+        "2 texts of 10 tokens on average\n"
+        "    num_hash  agreement  mean error  ms a text\n"
+        " expectation    100.00%      0.0000      20.00\n"
+        "           8     90.00%      0.3000      10.00\n"
+        "          16     95.00%      0.2000      20.00\n"
+        "no num_hash tried keeps within 1.00%: use the expectation"
+    )
+    fitting = replace(FOUND, within=0.05, num_hash=16)
+    assert fitting.table().splitlines()[-2:] == [
+        "num_hash=16 is the least within 5.00%",
+        "attention='auto:7' samples where that is faster on this machine",
+    ]
+
+
+def test_where_nothing_fits_the_advice_is_the_expectation(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "YosoForTokenClassification", num_labels=9)
+    found = calibrate(folder, TEXTS, num_hashes=[1], seeds=2, within=0.0)
+    assert (found.num_hash, found.attention) == (None, "expectation")
+
+
+def test_agreement_and_error_by_hand() -> None:
+    exact = [np.array([[3.0, 4.0]]), np.array([[0.0, 2.0], [1.0, 0.0]])]
+    same, error = _compare(exact, exact, vectors=True)
+    assert (same, error) == (pytest.approx(1), 0)
+    # cosines 24/25, 0, 1; distances sqrt(2), sqrt(8), 1 over lengths 5, 2, 1
+    got = [np.array([[4.0, 3.0]]), np.array([[2.0, 0.0], [2.0, 0.0]])]
+    agreement, error = _compare(exact, got, vectors=True)
+    assert agreement == pytest.approx((24 / 25 + 0 + 1) / 3)
+    assert error == pytest.approx((np.sqrt(2) / 5 + np.sqrt(8) / 2 + 1) / 3)
+    # of scores: the best class of one row in three stays; |1| |1|, |2| |2|, |1| |0| on average
+    agreement, error = _compare(exact, got, vectors=False)
+    assert agreement == pytest.approx(1 / 3)
+    assert error == pytest.approx((1 + 2 + 0.5) / 3)
+
+
+def test_masks_fall_on_the_texts_own_tokens(tmp_path: Path) -> None:
+    tokenizer = yosort.load(make(tmp_path / "m", "YosoForMaskedLM")).tokenizer
+    mask = tokenizer.id_of("mask_token")
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 40):
+        places: set[int] = set()
+        row = Row([0, *range(100, 100 + n), 2], [0] * (n + 2))
+        for _ in range(200):
+            ids = _masked(row, tokenizer, rng).ids
+            assert (ids[0], ids[-1], len(ids)) == (0, 2, n + 2)
+            masked = {i for i, token in enumerate(ids) if token == mask}
+            assert len(masked) == max(1, round(0.15 * n))
+            assert [t for i, t in enumerate(ids) if i not in masked] == [
+                t for i, t in enumerate(row.ids) if i not in masked
+            ]
+            places |= masked
+        assert places == set(range(1, n + 1))
+    assert _masked(Row([0, 2], [0, 0]), tokenizer, rng).ids == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("num_hash", "hash_code_len", "length"), [(64, 8, 530), (32, 9, 327), (8, 8, 98), (64, 9, 577)]
+)
+def test_the_shipped_costs_decide_at_known_lengths(
+    num_hash: int, hash_code_len: int, length: int
+) -> None:
+    config = yosort.YosoConfig(hash_code_len=hash_code_len)
+    assert DEFAULT_COSTS.sampled_from(config, num_hash) == length
+
+
+def test_long_texts_are_cut_if_asked_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoModel")
+    texts = [*["a"] * 5, "word " * 200, "b"]
+    with pytest.raises(yosort.InputError, match=r"inputs\[5\]: text too long"):
+        calibrate(folder, texts, num_hashes=[1], seeds=1)
+    # The number is that of the input, though only some of them are run.
+    with pytest.raises(yosort.InputError, match=r"inputs\[5\]: text too long"):
+        calibrate(folder, [*texts[:6]], num_hashes=[1], seeds=1, limit=2)
+    found = calibrate(folder, texts[5:], num_hashes=[1], seeds=1, overflow="truncate")
+    assert found.tokens == (64 + 3) / 2
+    source = tmp_path / "a.txt"
+    source.write_text("\n".join(texts), encoding="utf-8")
+    command = ["calibrate", str(folder), str(source), "--num-hashes", "1", "--seeds", "1"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert f"{source}, line 6: text too long" in error
+    assert "--overflow truncate cuts it" in error
+    assert main([*command, "--overflow", "truncate"]) == 0
+
+
+def test_what_cannot_be_plotted_is_said_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    command = ["calibrate", "no/such/model", str(tmp_path / "a.txt"), "--plot", "dial.svg"]
+    assert main(command) == 1
+    assert "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_a_missing_column_names_the_keys_of_the_models_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("mail,label\nx,1\n", encoding="utf-8")
+    for name, keys in [
+        ("YosoModel", "text"),
+        ("YosoForQuestionAnswering", "question and context"),
+        ("YosoForMultipleChoice", "prompt and choices"),
+    ]:
+        folder = make(tmp_path / name, name)
+        assert main(["calibrate", str(folder), str(tmp_path / "a.csv")]) == 1
+        assert f"line 2: wanted {keys}, got label, mail" in capsys.readouterr().err

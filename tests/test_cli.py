@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -143,3 +144,16 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
     assert result.stdout == "["
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("command", [["info"], ["info", "--json"], ["bench", "--rounds", "1"]])
+def test_no_command_minds_a_reader_that_never_was(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [*command, "--lengths", "8"] if command[0] == "bench" else command
+    done = subprocess.run(
+        [sys.executable, "-m", "yosort", *arguments], stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

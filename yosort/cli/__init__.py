@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
-        return int(arguments.run(arguments) or 0)
+        status = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
+        return status
     except BrokenPipeError:
         # The reader went away (`| head`): stop quietly, as other filters do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

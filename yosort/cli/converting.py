@@ -71,8 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_path(path: Path) -> None:
-    """Print a path whatever its bytes and the terminal's encoding are."""
+    """Print a path in its own bytes where the terminal's encoding lacks them: scripts read it."""
     try:
+        str(path).encode(sys.stdout.encoding or "utf-8")
         print(path)
     except UnicodeEncodeError:
         sys.stdout.flush()

@@ -9,6 +9,8 @@ from yosort.cli import terminal
 
 #: The column of words and labels, at least.
 _NAME = 16
+#: What must be left beside it, or its text goes below.
+_REST = 14
 
 
 class Screen:
@@ -89,6 +91,11 @@ def _number(answer: dict[str, Any]) -> str:
 def _table(rows: Iterable[tuple[str, str, str]], columns: int) -> Iterator[str]:
     """Yield the lines of rows: a score, a name, and what goes beside it; long ones are wrapped."""
     for score, name, rest in rows:
-        name = terminal.printable(name)
-        text = f"{terminal.pad(name, _NAME)} {terminal.printable(rest)}" if rest else name
-        yield from terminal.hang(f"{score}  ", text, columns)
+        head, name, rest = f"{score}  ", terminal.printable(name), terminal.printable(rest)
+        beside = f"{head}{terminal.pad(name, _NAME)} "
+        if not rest:
+            yield from terminal.hang(head, name, columns)
+        elif terminal.cells(name) <= _NAME and terminal.cells(beside) <= columns - _REST:
+            yield from terminal.hang(beside, rest, columns)
+        else:
+            yield from terminal.hang(head, f"{name}  {rest}", columns)

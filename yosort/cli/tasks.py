@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import reading, screen
+from yosort.cli import reading, screen, terminal
 
 Show = Callable[[Any, int], Iterator[str]]
 
@@ -23,7 +23,11 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="answers a mask (5)")
     fill.add_argument(
-        "--targets", nargs="+", metavar="WORD", help="choose among these words; write them last"
+        "--targets",
+        nargs="+",
+        type=terminal.typed,
+        metavar="WORD",
+        help="choose among these words; write them last",
     )
     _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), screen.show_masks)
 
@@ -77,7 +81,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "answer questions from a context",
         'yosort qa --model FOLDER --context "..." "Who wrote it?"',
     )
-    qa.add_argument("--context", metavar="TEXT", help="the context of all questions")
+    qa.add_argument(
+        "--context", type=terminal.typed, metavar="TEXT", help="the context of all questions"
+    )
     qa.add_argument("--context-file", type=Path, metavar="FILE", help="the same, from a file")
     qa.add_argument("--top-k", type=int, default=1, metavar="K", help="answers a question (1)")
     qa.add_argument("--max-answer-len", type=int, default=15, metavar="N", help="tokens (15)")
@@ -126,7 +132,10 @@ def _command(
     )
     noun = "questions" if name == "qa" else "texts"
     parser.add_argument(
-        "text", nargs="*", help=f"{noun}; without any, --input or lines of standard input"
+        "text",
+        nargs="*",
+        type=terminal.typed,
+        help=f"{noun}; without any, --input or lines of standard input",
     )
     return parser
 

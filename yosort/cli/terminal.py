@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import unicodedata
@@ -18,6 +19,15 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def typed(text: str) -> str:
+    """Return a text of the command line as UTF-8, whatever the locale took its bytes for."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # bytes that the locale does not know
+        return os.fsencode(text).decode("utf-8", errors="surrogateescape")
+    return text
 
 
 def width() -> int:

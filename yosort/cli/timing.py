@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for line in terminal.wrap(terminal.printable(title), terminal.width()):
             print(line)
-        print(f"{'tokens':>7}" + "".join(f"{mode:>15}{'tokens/s':>12}" for mode in modes))
+        print(f"{'tokens':>7}" + "".join(f"{mode:>14}{'tokens/s':>12}" for mode in modes))
     for n in lengths:
         medians = _medians(models, n, arguments.rounds)
         if arguments.json:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
             print(json.dumps(found), flush=True)
             continue
-        cells = [f"{s * 1e3:12,.1f} ms{n / s:12,.0f}" for s in medians.values()]
+        cells = [f"{s * 1e3:11,.1f} ms{n / s:12,.0f}" for s in medians.values()]
         print(f"{n:7,}" + "".join(cells), flush=True)
     return 0
 

@@ -164,7 +164,7 @@ def pipeline(
                 raise
             name, task = other
             raise CheckpointError(
-                f"{source}: wanted a model of {cls.task}; this is a {name}: pipeline({task!r})"
+                f'{source}: wanted a model of {cls.task}; this is a {name}: pipeline("{task}")'
             ) from error
     else:
         _check_loaded(model, loading)

@@ -1,0 +1,102 @@
+"""Every option of every task's command reaches the call that it is for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yosort.loading
+import yosort.pretrained
+import yosort.tasks
+from yosort.cli import build_parser, main
+
+COMMANDS = ("fill-mask", "classify", "ner", "qa", "embed")
+#: What the command line itself does something with; tested in test_cli_files.py and beside it.
+OWN = {
+    "help", "debug", "text", "input", "format", "field", "output", "resume", "context",
+    "context_file", "model",
+}  # fmt: skip
+#: Values that are nobody's default, where the kind of the option does not give one.
+VALUES = {
+    "device": "cuda:7", "dtype": "int8", "attention": "auto:9", "revision": "v2",
+    "targets": ["one", "two"], "ignore_labels": ["X"],
+}  # fmt: skip
+
+
+class Stop(Exception):
+    """Raised when all is known."""
+
+
+def options_of(command: str) -> list[argparse.Action]:
+    return [a for a in build_parser().parse_args([command]).parser._actions if a.dest not in OWN]
+
+
+def typed(action: argparse.Action) -> tuple[list[str], Any]:
+    """Return an option as a user types it, and the value that must arrive."""
+    flag = action.option_strings[-1]
+    if action.nargs == 0:
+        return [flag], action.const
+    if action.choices:
+        value: Any = [c for c in action.choices if c != action.default][-1]
+    elif action.type is int:
+        value = 41 + (action.default or 0)
+    else:
+        value = VALUES[action.dest]
+    return [flag, *(map(str, value) if isinstance(value, list) else [str(value)])], value
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [(c, a.dest) for c in COMMANDS for a in options_of(c)]
+)
+def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    class Fake:
+        class model:
+            class config:
+                hidden_size = 4
+
+        def __call__(self, inputs: Any, **options: Any) -> Any:
+            seen.update(options)
+            raise Stop
+
+    def build(task: str, model: Any, **options: Any) -> Any:
+        seen.update(options)
+        return Fake()
+
+    monkeypatch.setattr(yosort.tasks, "pipeline", build)
+    (action,) = (a for a in options_of(command) if a.dest == name)
+    arguments, value = typed(action)
+    context = ["--context", "c"] if command == "qa" else []
+    with pytest.raises(Stop):
+        main([command, "text", *context, *arguments])
+    assert seen[name] == value != action.default
+
+
+@pytest.mark.parametrize("command", ["info", "convert", "bench", "calibrate"])
+def test_the_hub_options_arrive(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def resolve(source: Any, **options: Any) -> Any:
+        seen.update(options)
+        raise Stop
+
+    for home in ("", ".convert", ".hub"):
+        monkeypatch.setattr(sys.modules[f"yosort.checkpoint{home}"], "resolve", resolve)
+    for home in (yosort.loading, yosort.pretrained):
+        monkeypatch.setattr(home, "resolve", resolve)
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    own = {
+        "convert": ["some/model", str(tmp_path / "out")],
+        "calibrate": ["some/model", str(tmp_path / "a.txt")],
+    }
+    arguments = [command, *own.get(command, ["--model", "some/model"])]
+    with pytest.raises(Stop):
+        main([*arguments, "--revision", "v2", "--local-files-only"])
+    assert (seen["revision"], seen["local_files_only"]) == ("v2", True)

@@ -1,0 +1,198 @@
+"""What a person sees: exact screens, through a real pseudo-terminal and for texts of every kind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tasks.models import make
+
+import yosort
+from yosort.cli import main, screen, terminal
+from yosort.tasks.stream import Failure
+
+pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
+
+
+def on_terminal(columns: int, *arguments: str, **environment: str) -> str:
+    """Return what `yosort ARGUMENTS` shows on a terminal of so many columns."""
+    reading, writing = pty.openpty()
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "yosort", *arguments]
+    process = subprocess.Popen(
+        command, stdin=writing, stdout=writing, stderr=writing, env=clean | environment
+    )
+    os.close(writing)
+    shown = b""
+    while True:
+        try:
+            block = os.read(reading, 1 << 16)
+        except OSError:  # EIO: the other side is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(reading)
+    process.wait()
+    return shown.decode(errors="replace").replace("\r\n", "\n")
+
+
+def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[Any]:
+    assert main(list(arguments)) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_first_command_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "Paris is the <mask> of France."
+    (found,) = answers(capsys, "fill-mask", text)
+    wanted = [f"{a['score']:7.2%}  {a['token_str'].strip():<16} {a['sequence']}\n" for a in found]
+    assert on_terminal(80, "fill-mask", text) == "".join(wanted)
+
+
+def test_each_text_stands_above_its_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ("A <mask> barks.", "The <mask> and the <mask>.")
+    one, two = answers(capsys, "fill-mask", "--top-k", "1", *texts)
+
+    def line(answer: Any) -> str:
+        return f"{answer['score']:7.2%}  {answer['token_str'].strip():<16} {answer['sequence']}"
+
+    wanted = [
+        texts[0], line(one[0]), "", texts[1],
+        "  mask 1 of 2", line(two[0][0]), "  mask 2 of 2", line(two[1][0]),
+    ]  # fmt: skip
+    assert on_terminal(80, "fill-mask", "--top-k", "1", *texts).splitlines() == wanted
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_nothing_passes_the_width(columns: int, tmp_path: Path) -> None:
+    long = {i: f"{i} a label of many words that says {'very ' * 20}much" for i in range(3)}
+    folder = str(make(tmp_path / "m", "YosoForSequenceClassification", id2label=long))
+    texts = ["日本語の文章です。" * 9, "e\u0301" * 70, "😀" * 45, "word " * 40]
+    draws = ("--attention", "sampled", "--num-hash", "4", "--samples", "2")
+    for arguments in [
+        ("classify", "--model", folder, "--top-k", "3", "--overflow", "truncate", *draws, *texts),
+        ("info", "--model", folder, "--int8"),
+        ("doctor",),
+        ("bench", "--model", folder, "--lengths", "8", "--rounds", "1"),
+    ]:
+        shown = on_terminal(columns, *arguments).splitlines()
+        assert len(shown) > 3
+        messages = [line for line in shown if line.startswith("yosort: ")]  # of stderr, for logs
+        assert max(terminal.cells(line) for line in shown if line not in messages) <= columns
+        if arguments[0] == "classify":
+            assert sum(" ± " in line for line in shown) == 3 * len(texts)
+
+
+def write(show: Any, texts: list[str], *results: Any) -> None:
+    page = screen.Screen(show, texts)
+    for result in results:
+        page.write(result)
+    page.close()
+
+
+SCREEN = """\
+one
+ 50.00%  PER              Ada\\nLove\\x1b[
+                          31mlace
+ 25.00%  B-LOC            倫敦倫敦倫敦倫
+                          敦
+
+none
+  nothing found
+"""
+
+
+def test_a_screen_of_entities(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    entity = {"entity_group": "PER", "score": 0.5, "word": " Ada\nLove\x1b[31mlace"}
+    token = {"entity": "B-LOC", "score": 0.25, "word": "倫敦倫敦倫敦倫敦"}
+    write(screen.show_entities, ["one", "none"], [entity, token], [])
+    assert capsys.readouterr().out == SCREEN
+
+
+def test_labels_answers_and_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    label = {"label": "spam", "score": 1.25, "standard_error": 0.0123}
+    failure = Failure(1, yosort.InputError("text too long: wanted at most 64 tokens"))
+    write(screen.show_labels, ["a" * 50, "b"], [label], failure)
+    assert capsys.readouterr().out == (
+        f"{'a' * 37}...\n  1.2500 ± 0.0123  spam\n\n"
+        "b\n  error  text too long: wanted at most\n         64 tokens\n"
+    )
+    answer = {"score": 0.5, "start": 0, "end": 3, "answer": "Ada"}
+    nothing = {"score": 0.125, "start": 0, "end": 0, "answer": "", "standard_error": 0.01}
+    write(screen.show_answers, ["Who?"], [answer, nothing])
+    assert capsys.readouterr().out == " 50.00%  Ada\n 12.50% ±  1.00%  no answer\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("abc", 3), ("日本", 4), ("e\u0301", 1), ("\u200d", 0), ("😀", 2), ("❤\ufe0f", 2), ("é", 1),
+    ],
+)  # fmt: skip
+def test_cells(text: str, wanted: int) -> None:
+    assert terminal.cells(text) == wanted
+
+
+def test_escape_sequences_are_shown_not_sent() -> None:
+    sent = "a\x1b]0;title\x07\r\n\u202egnp.exe\u2028\x85b\t\ud800"
+    assert terminal.printable(sent) == (
+        "a\\x1b]0;title\\x07\\r\\n\\u202egnp.exe\\u2028\\x85b\\t\\ud800"
+    )
+    assert terminal.printable("नमस्ते \u200d é 日本 😀\u00a0") == "नमस्ते \u200d é 日本 😀\u00a0"
+
+
+def test_lines_part_at_blanks_and_lose_nothing() -> None:
+    assert terminal.wrap("one two  three", 7) == ["one two", "three"]
+    assert terminal.wrap("abcdefghij", 4) == ["abcd", "efgh", "ij"]
+    assert terminal.wrap("日本語", 5) == ["日本", "語"]
+    assert terminal.wrap("", 5) == [""]
+    assert terminal.wrap("xe\u0301e\u0301", 2) == ["xe\u0301", "e\u0301"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_no_command_dies_of_a_code_page(environment: dict[str, str], tmp_path: Path) -> None:
+    labels = {0: "日本", 1: "naïve ±"}
+    folder = str(make(tmp_path / "m", "YosoForSequenceClassification", id2label=labels))
+    (tmp_path / "texts.txt").write_text("日本語\nb\n", encoding="utf-8")
+    environment = {"PATH": os.environ["PATH"], **environment}
+    for arguments in [
+        ("info", folder),
+        ("info", folder, "--json"),
+        ("doctor",),
+        ("bench", "--model", folder, "--lengths", "8", "--rounds", "1"),
+        ("calibrate", folder, str(tmp_path / "texts.txt"), "--num-hashes", "2", "--seeds", "1"),
+        ("classify", "--help"),
+        ("--help",),
+    ]:
+        command = [sys.executable, "-m", "yosort", *arguments]
+        done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert b"Traceback" not in done.stderr
+    out = os.path.join(os.fsencode(tmp_path), b"\xff\xfe")
+    command = [sys.executable, "-m", "yosort", "convert", folder, out]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    assert (done.returncode, done.stdout) == (0, out + b"\n")
+    page = on_terminal(80, "classify", "--model", folder, "--top-k", "2", "日", "b", **environment)
+    assert page.count("\n") == 7
