@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+import yosort.cli.running
 import yosort.loading
 import yosort.pretrained
-import yosort.tasks
 from yosort.cli import build_parser, main
 
 COMMANDS = ("fill-mask", "classify", "ner", "qa", "embed")
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
 OWN = {
     "help", "debug", "text", "input", "format", "field", "output", "resume", "context",
-    "context_file", "model",
+    "context_file", "model", "delimiter", "keep",
 }  # fmt: skip
 #: Values that are nobody's default, where the kind of the option does not give one.
 VALUES = {
@@ -68,7 +68,7 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
         seen.update(options)
         return Fake()
 
-    monkeypatch.setattr(yosort.tasks, "pipeline", build)
+    monkeypatch.setattr(yosort.cli.running, "pipeline", build)
     (action,) = (a for a in options_of(command) if a.dest == name)
     arguments, value = typed(action)
     context = ["--context", "c"] if command == "qa" else []

@@ -309,7 +309,9 @@ def test_another_file_is_refused_and_stays_as_it_was(
         lines = whole.splitlines(keepends=True)
         other = b"".join([*lines[:2], *lines[3:]])
     elif kind == "nul":
-        at = data.draw(st.integers(1, len(whole) - 2))
+        # Before the last record: there it would be the end that a crash leaves behind.
+        last = whole.rstrip(b"\n").rfind(b"\n")
+        at = data.draw(st.integers(1, last - 2))
         other = whole[:at] + b"\0\0" + whole[at + 2 :]
     elif kind == "seam":
         other = whole + whole[:40].replace(b"\n", b" ")

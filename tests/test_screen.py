@@ -95,7 +95,7 @@ def test_nothing_passes_the_width(columns: int, tmp_path: Path) -> None:
 def write(show: Any, texts: list[str], *results: Any) -> None:
     page = screen.Screen(show, texts)
     for result in results:
-        page.write(result)
+        page.write(result, {})
     page.close()
 
 
