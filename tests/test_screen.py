@@ -96,7 +96,7 @@ def write(show: Any, texts: list[str], *results: Any) -> None:
     page = screen.Screen(show, texts)
     for result in results:
         page.write(result, {})
-    page.close()
+    page.close(complete=True)
 
 
 SCREEN = """\

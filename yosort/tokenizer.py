@@ -29,8 +29,8 @@ from yosort.tokenizer_arguments import (
     refuse_unknown,
 )
 from yosort.tokenizer_backend import encode, enough, pad, refusals, settled
-from yosort.tokenizer_files import ROLES, read_tokenizer
-from yosort.vocabulary import Vocabulary
+from yosort.tokenizer_files import read_tokenizer
+from yosort.vocabulary import ROLES, Vocabulary
 
 _log = logging.getLogger("yosort")
 # What from_pretrained may say otherwise than the files.

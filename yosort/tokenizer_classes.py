@@ -48,7 +48,6 @@ class TokenizerClass:
     build: Build
     finish: Callable[[Tokenizer, dict[str, Any], dict[str, str]], None]
     keeps_post_processor: bool = False
-    lstrip: tuple[str, ...] = ()
 
 
 def _build_roberta(stored: Any, config: dict[str, Any], roles: dict[str, str]) -> Tokenizer:
@@ -127,7 +126,9 @@ def _finish_with_types(backend: Tokenizer, config: dict[str, Any], roles: dict[s
     backend.post_processor = processors.TemplateProcessing(
         single=[begin, "$A", end],
         pair=[begin, "$A", end, "$B:1", f"{end}:1"],
-        special_tokens=[(token, backend.token_to_id(token)) for token in sorted({begin, end})],
+        special_tokens=[
+            (token, backend.token_to_id(token)) for token in dict.fromkeys((begin, end))
+        ],
     )
 
 
@@ -150,8 +151,6 @@ CLASSES = {
         model_input_names=("input_ids", "attention_mask"),
         build=_build_roberta,
         finish=_finish_roberta,
-        # As RoBERTa was trained, and as transformers had it before 5.
-        lstrip=("mask_token",),
     ),
     "BertTokenizer": TokenizerClass(
         files=("vocab.txt",),

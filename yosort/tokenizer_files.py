@@ -1,65 +1,69 @@
-"""A folder's tokenizer, read as transformers 5.2's AutoTokenizer reads that very folder.
+"""What a folder's tokenizer files mean: what transformers 5.2's AutoTokenizer makes of them.
 
-tokenizer_config.json names a class, config.json a model. Which of them counts:
+The rule, for a folder whose config.json is a YOSO model's:
 
-- Beside a config.json of YOSO's, tokenizer.json is the tokenizer as it is, whatever class is named
-  and whatever `add_prefix_space` says, but for AlbertTokenizer, which transformers takes for YOSO's
-  own (also where no class is named): of a tokenizer.json with a Unigram vocabulary it keeps that
-  vocabulary alone.
-- Without a config.json, RobertaTokenizer, BertTokenizer and AlbertTokenizer keep the vocabulary of
-  tokenizer.json and make everything around it anew, from tokenizer_config.json's options.
-- Without a tokenizer.json, the class builds a tokenizer of vocab.json and merges.txt, or of
-  vocab.txt; where the class is none that could, the files say which it is.
+- tokenizer.json goes before every other vocabulary, and is taken as it stands. Where
+  tokenizer_config.json names no `tokenizer_class`, or AlbertTokenizer, which is YOSO's own in
+  transformers, only its Unigram vocabulary is, and Albert's tokenizer is made anew around it.
+- Without it, vocab.json and merges.txt are RobertaTokenizer's, vocab.txt is BertTokenizer's.
+- A pair's token types are given to the model where `model_input_names` lists them. Where that key
+  is missing, BertTokenizer has them and nothing else has, tokenizer.json least of all.
+- special_tokens_map.json goes before tokenizer_config.json, unless the latter has an
+  `added_tokens_decoder`: then it alone counts, and added_tokens.json does not either.
+- Tokens that these files add and the vocabulary lacks come after it, in the order of their ids.
 
-`model_input_names` that are not in tokenizer_config.json are the class's: token types of pairs are
-given where BertTokenizer builds, and nowhere else. special_tokens_map.json comes before
-tokenizer_config.json. Tokens of added_tokens.json, of `added_tokens_decoder` and special tokens
-that the vocabulary lacks are added to it, in the order of their ids.
+A folder without config.json holds a tokenizer alone: there transformers builds the class that is
+named. Where transformers fails or is left without a vocabulary, the files are read for what they
+are; where it would do what is not done here, the folder is refused. docs/tokenizer-files.md has
+the tables.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, processors
 
 from yosort.arguments import are_texts
-from yosort.checkpoint.mapped import read_file, read_json, regular_size
+from yosort.checkpoint.mapped import parse_json, read_file, read_json, regular_size
 from yosort.errors import CheckpointError, show
 from yosort.tokenizer_classes import CLASSES, TokenizerClass
+from yosort.vocabulary import ROLES
 
-#: Special tokens by role, in the order in which transformers lists them.
-ROLES = (
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-)
-_FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+#: Names of tokenizer_config.json that mean no class of their own, less "Fast".
+_GENERIC = (None, "PreTrainedTokenizer", "TokenizersBackend", "AutoTokenizer")
+#: The class that transformers takes for a model's own, by config.json's model_type.
+_OWN_CLASS = {
+    "yoso": "AlbertTokenizer",
+    "albert": "AlbertTokenizer",
+    "nystromformer": "AlbertTokenizer",
+    "bert": "BertTokenizer",
+    "roberta": "RobertaTokenizer",
+}
+#: transformers writes 1e30 for a length that nobody has set.
+_NO_LENGTH = 10**20
+_REMEDY = "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes a tokenizer.json"
 
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What a folder's files say of its tokenizer.
+    """A folder's tokenizer and what its files say beside it.
 
     Attributes:
-        backend: with neither padding nor truncation.
-        special_tokens: content by role.
-        extra_special_tokens: special tokens without a role.
-        model_input_names: what a call returns unasked.
-        padding_side: "right" or "left".
-        truncation_side: where tokens are dropped, "right" or "left".
-        model_max_length: the limit of truncation=True; None: there is none.
-        clean_up_tokenization_spaces: whether decoding drops spaces before punctuation.
-        split_special_tokens: whether "<s>" in a text is text.
+        backend: the tokenizer, which neither pads nor truncates.
+        special_tokens: content by role ("mask_token", "pad_token", ...).
+        extra_special_tokens: further ones that the files name, without those roles.
+        model_input_names: what the tokenizer gives to the model; with "token_type_ids" the token
+            types of a pair.
+        padding_side: "left" or "right".
+        truncation_side: the end that is cut off, "left" or "right".
+        model_max_length: tokens that the model takes by tokenizer_config.json, None for no say.
+        clean_up_tokenization_spaces: whether decoding removes blanks before punctuation.
+        split_special_tokens: whether a special token within a text is split as any other word.
     """
 
     backend: tokenizers.Tokenizer
@@ -74,214 +78,324 @@ class TokenizerFiles:
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles:
-    """Read a folder's tokenizer.
+    """Read the tokenizer of a folder.
 
     Raises:
-        CheckpointError: the folder holds none, one that cannot be read, or files that contradict
-            each other.
+        CheckpointError: no tokenizer, one that cannot be read, or one of which transformers would
+            make something that this does not.
     """
-    config = _fields(folder / "tokenizer_config.json")
-    kind = _built_by(folder, config)
-    found = _special_tokens(folder, config)
-    roles = {**(kind.special_tokens if kind else {}), **{r: t.content for r, t in found.items()}}
-    backend = _backend(folder, config, kind, roles)
-    extra = config.get("extra_special_tokens", config.get("additional_special_tokens"))
-    others = tuple(extra or ()) if are_texts(extra) else ()
-    _add_listed(folder, backend, config, roles)
-    if kind is not None and not os.path.exists(folder / "tokenizer.json"):
-        missing = [token for token in roles.values() if backend.token_to_id(token) is None]
-        if missing:
-            raise CheckpointError(
-                f"{folder / kind.files[0]}: wanted the special tokens {missing}, found none"
-            )
-    _add_special(backend, kind, found, roles, others)
-    if kind is not None and (backend.post_processor is None or not kind.keeps_post_processor):
-        kind.finish(backend, config, roles)
-    stored = {side: _stored_side(backend, side) for side in ("padding", "truncation")}
-    backend.no_padding()
+    config = _read_fields(folder / "tokenizer_config.json")
+    if config.get("auto_map"):
+        raise CheckpointError(
+            f"{folder / 'tokenizer_config.json'}: auto_map names a tokenizer of code that comes "
+            f"along, which yosort does not run; {_REMEDY}"
+        )
+    fields = _fields(folder, config)
+    named = {role: fields[role] for role in ROLES if isinstance(fields.get(role), _Token)}
+    has_json = _has(folder, "tokenizer.json")
+    backend, made = (_from_json if has_json else _from_files)(folder, config, named)
+    truncation, padding = backend.truncation, backend.padding
     backend.no_truncation()
-    if "mask_token" not in roles:
-        # Without a config the tokenizer still lists its own special tokens.
-        for token in backend.get_added_tokens_decoder().values():
-            if token.special and token.content in ("<mask>", "[MASK]"):
-                roles["mask_token"] = token.content
-    names: Any = config.get("model_input_names")
-    if not are_texts(names):
-        names = kind.model_input_names if kind else ("input_ids", "attention_mask")
+    backend.no_padding()
+    if padding:
+        named.setdefault("pad_token", _Token(padding["pad_token"]))
+    defaults = made.special_tokens if made else {}
+    roles = {**{role: _Token(token) for role, token in defaults.items()}, **named}
+    if made and not has_json and _class_named(config) is None and "mask_token" not in named:
+        # RoBERTa's takes in the space before it; transformers 5.2 has lost that where it is named.
+        roles["mask_token"].flags = {"lstrip": made.model == "BPE", "normalized": False}
+    extra = _extra_tokens(fields)
+    in_order = [roles[role] for role in ROLES if role in roles]
+    _add(folder, backend, _added_tokens(folder, config, fields), in_order, extra)
+    if made and not (made.keeps_post_processor and backend.post_processor is not None):
+        made.finish(backend, config, {role: str(token) for role, token in roles.items()})
+    elif backend.post_processor is None:
+        backend.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
+    special_tokens = {role: str(roles[role]) for role in ROLES if role in roles}
+    backend.encode_special_tokens = bool(fields.get("split_special_tokens", False))
     return TokenizerFiles(
         backend=backend,
-        special_tokens={role: roles[role] for role in ROLES if role in roles},
-        extra_special_tokens=others,
-        model_input_names=tuple(names),
-        padding_side=_side(folder, config, "padding_side", stored["padding"]),
-        truncation_side=_side(folder, config, "truncation_side", stored["truncation"]),
-        model_max_length=_length(config.get("model_max_length")),
-        clean_up_tokenization_spaces=config.get("clean_up_tokenization_spaces") is True,
-        split_special_tokens=config.get("split_special_tokens") is True,
+        special_tokens=special_tokens or _guess_mask(backend),
+        extra_special_tokens=tuple(dict.fromkeys(str(token) for token in extra)),
+        model_input_names=_input_names(folder, fields, made),
+        padding_side=_side(folder, fields, "padding_side", padding),
+        truncation_side=_side(folder, fields, "truncation_side", truncation),
+        model_max_length=_length(folder, fields),
+        clean_up_tokenization_spaces=bool(fields.get("clean_up_tokenization_spaces", False)),
+        split_special_tokens=backend.encode_special_tokens,
     )
 
 
-def _built_by(folder: Path, config: dict[str, Any]) -> TokenizerClass | None:
-    """Return the class that builds the tokenizer; None where tokenizer.json is it."""
-    named = config.get("tokenizer_class")
-    name = named.removesuffix("Fast") if isinstance(named, str) else None
-    stored = folder / "tokenizer.json"
-    if os.path.exists(stored):
-        model_type = _fields(folder / "config.json").get("model_type")
-        if model_type:
-            name = "AlbertTokenizer" if name in (None, "AlbertTokenizer") else None
-        kind = CLASSES.get(name or "")
-        if kind is None:
-            return None
-        model = _json(stored).get("model")
-        fits = isinstance(model, dict) and model.get("type") == kind.model
-        return kind if fits else None
-    if name in CLASSES and _all_there(folder, CLASSES[name].files):
-        return CLASSES[name]
-    for kind in CLASSES.values():
-        if _all_there(folder, kind.files):
-            return kind
-    there = [n for n in ("spiece.model", "sentencepiece.bpe.model") if (folder / n).exists()]
-    what = f"found {there[0]} alone, which only SentencePiece reads" if there else "found none"
-    raise CheckpointError(
-        f"{folder}: wanted tokenizer.json, vocab.json and merges.txt, or vocab.txt, {what}; "
-        "transformers' AutoTokenizer writes a tokenizer.json: from_pretrained, then save_pretrained"
-    )
+# --- the fields of tokenizer_config.json, special_tokens_map.json and added_tokens.json
 
 
-def _all_there(folder: Path, names: tuple[str, ...]) -> bool:
-    return bool(names) and os.path.exists(folder / names[0])
+class _Token(str):
+    """A token as files name it; `flags` are those of an AddedToken, None for a plain text."""
+
+    flags: dict[str, bool] | None = None
+
+    def added(self, *, special: bool) -> AddedToken:
+        """Return the token as tokenizers takes it."""
+        if self.flags is None:
+            return AddedToken(str(self), special=special)
+        flags = {**self.flags, "special": special or self.flags.get("special", False)}
+        return AddedToken(str(self), **flags)
 
 
-def _backend(
-    folder: Path, config: dict[str, Any], kind: Any, roles: dict[str, str]
-) -> tokenizers.Tokenizer:
-    path = folder / "tokenizer.json"
-    stored = os.path.exists(path)
-    try:
-        if stored:
-            backend = tokenizers.Tokenizer.from_buffer(read_file(path))
-            if kind is None:
-                return backend
-            made = kind.build(_json(path)["model"], config, roles)
-            if kind.keeps_post_processor and backend.post_processor is not None:
-                made.post_processor = backend.post_processor
-            return made
-        for name in kind.files:
-            regular_size(folder / name)  # the library would wait for a pipe without end
-        return kind.build([str(folder / name) for name in kind.files], config, roles)
-    except CheckpointError:
-        raise
-    except Exception as error:  # tokenizers raises bare Exception
-        what = str(path) if stored else f"{folder}: {' and '.join(kind.files)}"
-        raise CheckpointError(f"{what}: not a tokenizer: {error}") from None
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
-def _special_tokens(folder: Path, config: dict[str, Any]) -> dict[str, AddedToken]:
-    """Return special tokens by role; special_tokens_map.json comes first, as in transformers."""
-    found: dict[str, AddedToken] = {}
-    for values in (config, _fields(folder / "special_tokens_map.json")):
-        for role in ROLES:
-            token = _token(values.get(role), special=True)
-            if token is not None:
-                found[role] = token
-    return found
+def _token(value: Any, where: str, **flags: bool) -> _Token:
+    """Read a token: a text, or a dictionary of its content and flags."""
+    if isinstance(value, str):
+        return _Token(value)
+    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(content, str):
+        raise CheckpointError(f"{where}: wanted a token, got {show(value)}")
+    token = _Token(content)
+    token.flags = {name: bool(value[name]) for name in _FLAGS if name in value} | flags
+    return token
 
 
-def _token(entry: Any, *, special: bool) -> AddedToken | None:
-    """Return a token as the files describe it: by its content, or with flags."""
-    if isinstance(entry, str):
-        return AddedToken(entry, special=special, normalized=not special)
-    if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-        return None
-    flags = {flag: entry[flag] for flag in _FLAGS if isinstance(entry.get(flag), bool)}
-    return AddedToken(entry["content"], special=entry.get("special", special) is True, **flags)
+def _fields(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return tokenizer_config.json's fields with those of special_tokens_map.json over them.
 
-
-def _add_listed(
-    folder: Path, backend: tokenizers.Tokenizer, config: dict[str, Any], roles: dict[str, str]
-) -> None:
-    """Enter the added tokens that the files list by id, or their flags.
-
-    Raises:
-        CheckpointError: no such list, or ids that the tokens cannot have.
+    Everything whose key ends with "_token" becomes a `_Token`, and what
+    `additional_special_tokens`, the older name, holds becomes `extra_special_tokens`.
     """
-    decoder = config.get("added_tokens_decoder")
-    wanted: dict[int, AddedToken] = {}
-    for number, entry in decoder.items() if isinstance(decoder, dict) else ():
-        token = _token(entry, special=False)
-        if token is None or not str(number).isdecimal():
-            raise CheckpointError(
-                f"{folder / 'tokenizer_config.json'}: added_tokens_decoder: wanted tokens by id, "
-                f"got {show({number: entry})}"
-            )
-        wanted[int(number)] = token
-    for content, number in _fields(folder / "added_tokens.json").items():
-        if not isinstance(number, int) or isinstance(number, bool):
-            got = show({content: number})
-            raise CheckpointError(f"{folder / 'added_tokens.json'}: wanted ids by token, got {got}")
-        wanted.setdefault(number, AddedToken(content, special=content in roles.values()))
-    known = backend.get_added_tokens_decoder()
-    for number, token in sorted(wanted.items()):
-        if known.get(number) != token:
-            backend.add_tokens([token])
-        got = backend.token_to_id(token.content)
-        if got != number:
-            raise CheckpointError(
-                f"{folder}: the added token {token.content!r}: wanted the id {number}, got {got}; "
-                "ids of added tokens follow the vocabulary's without a gap"
-            )
+    where = str(folder / "tokenizer_config.json")
+    fields = _with_tokens(config, where)
+    if "added_tokens_decoder" not in config:
+        path = folder / "special_tokens_map.json"
+        over = _with_tokens(_read_fields(path), str(path), special=True)
+        more = [*fields.get("extra_special_tokens", []), *over.get("extra_special_tokens", [])]
+        fields = {**fields, **over, "extra_special_tokens": list(dict.fromkeys(more))}
+    return fields
 
 
-def _add_special(
-    backend: tokenizers.Tokenizer,
-    kind: TokenizerClass | None,
-    found: dict[str, AddedToken],
-    roles: dict[str, str],
-    others: tuple[str, ...],
-) -> None:
-    """Enter the special tokens that are not listed yet, with the flags that their files give."""
-    listed = {token.content for token in backend.get_added_tokens_decoder().values()}
-    for role, content in roles.items():
-        token = found.get(role)
-        if content in listed:
-            continue
-        if token is None or not token.lstrip:
-            lstrip = kind is not None and role in kind.lstrip
-            token = AddedToken(content, special=True, normalized=False, lstrip=lstrip)
-        backend.add_tokens([token])
-        listed.add(content)
-    backend.add_tokens([AddedToken(t, special=True) for t in others if t not in listed])
+def _with_tokens(values: dict[str, Any], where: str, **flags: bool) -> dict[str, Any]:
+    found = dict(values)
+    extra = found.pop("additional_special_tokens", None)
+    extra = found.pop("extra_special_tokens", None) or extra or []
+    for key, value in values.items():
+        # add_bos_token and its like are flags.
+        if key.endswith("_token") and isinstance(value, (str, dict)):
+            found[key] = _token(value, f"{where}: {key}", **flags)
+    if isinstance(extra, dict):  # by name, as image_token is
+        found |= {key: _token(value, f"{where}: {key}", **flags) for key, value in extra.items()}
+        extra = []
+    if not isinstance(extra, list):
+        raise CheckpointError(f"{where}: extra_special_tokens: wanted a list, got {show(extra)}")
+    tokens = [_token(value, f"{where}: extra_special_tokens", **flags) for value in extra]
+    return {**found, "extra_special_tokens": tokens}
 
 
-def _stored_side(backend: tokenizers.Tokenizer, name: str) -> str | None:
-    stored = getattr(backend, name)
-    return None if stored is None else str(stored["direction"]).lower()
+def _extra_tokens(fields: dict[str, Any]) -> list[_Token]:
+    """Return the special tokens that are in no role: named ones first."""
+    named = [value for key, value in fields.items() if isinstance(value, _Token)]
+    roles = [fields[role] for role in ROLES if isinstance(fields.get(role), _Token)]
+    return [*(token for token in named if token not in roles), *fields["extra_special_tokens"]]
 
 
-def _side(folder: Path, config: dict[str, Any], name: str, stored: str | None) -> str:
-    value = config.get(name, stored or "right")
-    if value not in ("left", "right"):
-        raise CheckpointError(
-            f"{folder / 'tokenizer_config.json'}: {name}: wanted left or right, got {show(value)}"
-        )
-    return str(value)
+def _added_tokens(
+    folder: Path, config: dict[str, Any], fields: dict[str, Any]
+) -> dict[int, _Token]:
+    """Return added tokens by id: `added_tokens_decoder`'s, or else added_tokens.json's."""
+    where = folder / "tokenizer_config.json"
+    stored = config.get("added_tokens_decoder")
+    if stored is None:
+        where = folder / "added_tokens.json"
+        special = {str(token) for token in fields.values() if isinstance(token, _Token)}
+        special |= set(fields["extra_special_tokens"])
+        stored = {
+            index: {"content": content, "normalized": content not in special}
+            | {"special": content in special}
+            for content, index in _read_fields(where).items()
+        }
+    found = {}
+    for index, value in stored.items() if isinstance(stored, dict) else ():
+        number = str(index)
+        if not (number.isascii() and number.isdigit()):
+            raise CheckpointError(f"{where}: wanted the id of {show(value)}, got {show(index)}")
+        found[int(number)] = _token(value, f"{where}: token {number}")
+    return dict(sorted(found.items()))
 
 
-def _length(value: Any) -> int | None:
-    """Return the longest text; transformers writes 1e30 where there is no limit."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return int(value) if number and 1 <= value < 1e20 else None
+# --- the tokenizer itself
 
 
-def _fields(path: Path) -> dict[str, Any]:
-    return read_json(path) if os.path.exists(path) else {}
+def _class_named(config: dict[str, Any]) -> str | None:
+    name = config.get("tokenizer_class")
+    return name.replace("Fast", "") if isinstance(name, str) and name else None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Return tokenizer.json's fields, which may hold a key twice and still be the library's."""
+def _own_class(folder: Path, config: dict[str, Any]) -> str | None:
+    """Return the class that makes tokenizer.json's vocabulary anew; None: it stands as it is."""
+    model = _read_fields(folder / "config.json")
+    model_type = model.get("model_type") or None
+    name = _class_named(config)
+    if name is not None and model_type is not None and _OWN_CLASS.get(model_type) != name:
+        return None
+    if name is None and isinstance(model.get("tokenizer_class"), str):
+        name = model["tokenizer_class"].replace("Fast", "")
+    if name is None and model_type is not None:
+        name = _OWN_CLASS.get(model_type)
+    if name in _GENERIC or name in CLASSES:
+        return None if name in _GENERIC else name
+    raise CheckpointError(
+        f"{folder}: transformers builds a {show(name)} of its own from tokenizer.json, which "
+        "yosort does not; beside a YOSO model's config.json, or with tokenizer_class "
+        "'PreTrainedTokenizerFast', tokenizer.json is taken as it stands"
+    )
+
+
+def _from_json(
+    folder: Path, config: dict[str, Any], named: dict[str, str]
+) -> tuple[tokenizers.Tokenizer, TokenizerClass | None]:
+    """Return tokenizer.json's tokenizer, and its class if that is made anew."""
+    path = folder / "tokenizer.json"
+    text = read_file(path)
     try:
-        values = json.loads(bytes(read_file(path)))
-    except (ValueError, RecursionError) as error:
+        backend = tokenizers.Tokenizer.from_buffer(text)
+    except Exception as error:  # tokenizers raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-    return values if isinstance(values, dict) else {}
+    name = _own_class(folder, config)
+    if name is None:
+        return backend, None
+    made = CLASSES[name]
+    model = parse_json(text, f"{path}")["model"]
+    roles = {**made.special_tokens, **named}
+    ends = (roles["cls_token"], roles["sep_token"])
+    # Where its class cannot be made of it, transformers fails, and it stands as it is.
+    if model.get("type") != made.model or any(backend.token_to_id(end) is None for end in ends):
+        return backend, None
+    anew = made.build(model, config, roles)
+    if made.keeps_post_processor and backend.post_processor is not None:
+        anew.post_processor = backend.post_processor
+    # Added tokens keep their flags; those that the vocabulary lacks come in the order of their ids.
+    anew.add_tokens([token for _, token in sorted(backend.get_added_tokens_decoder().items())])
+    return anew, made
+
+
+def _from_files(
+    folder: Path, config: dict[str, Any], named: dict[str, str]
+) -> tuple[tokenizers.Tokenizer, TokenizerClass]:
+    """Build the tokenizer that vocab.json and merges.txt, or vocab.txt, imply."""
+    name = _class_named(config)
+    there = [key for key, made in CLASSES.items() if made.files and _has(folder, made.files[0])]
+    if name in there:
+        there = [name]
+    elif name not in (*_GENERIC, "AlbertTokenizer") and there:
+        raise CheckpointError(
+            f"{folder}: transformers builds a {show(name)} of {CLASSES[there[0]].files[0]}, which "
+            f"yosort does not; {_REMEDY}"
+        )
+    if not there:
+        raise CheckpointError(
+            f"{folder}: wanted tokenizer.json, or vocab.json and merges.txt, or vocab.txt, found "
+            f"none; {_REMEDY}"
+        )
+    if len(there) > 1:
+        raise CheckpointError(
+            f"{folder}: holds vocab.json and vocab.txt; tokenizer_class in tokenizer_config.json "
+            f"has to say which counts: {' or '.join(there)}"
+        )
+    made = CLASSES[there[0]]
+    for file in made.files:
+        regular_size(folder / file)  # the next line would wait for a pipe without end
+    roles = {**made.special_tokens, **named}
+    try:
+        backend = made.build([str(folder / file) for file in made.files], config, roles)
+    except Exception as error:  # tokenizers raises bare Exception
+        kind = "a byte-level BPE" if made.model == "BPE" else f"a {made.model}"
+        raise CheckpointError(
+            f"{folder}: {' and '.join(made.files)} are not {kind}: {error}"
+        ) from None
+    missing = {roles[role] for role in made.special_tokens if role not in named}
+    missing = {token for token in missing if backend.token_to_id(token) is None}
+    if missing:
+        raise CheckpointError(
+            f"{folder / made.files[0]}: wanted special tokens {sorted(missing)}, found none; "
+            "special_tokens_map.json may name others"
+        )
+    return backend, made
+
+
+def _add(
+    folder: Path,
+    backend: tokenizers.Tokenizer,
+    added: dict[int, _Token],
+    roles: list[_Token],
+    extra: list[_Token],
+) -> None:
+    """Add the tokens that the files name, as transformers does; flags of the last one count."""
+    special = set(roles) | set(extra)
+    tokens = [token.added(special=token in special) for token in added.values()]
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    known |= set(added.values())
+    for token in (*roles, *extra):
+        if token not in known:
+            tokens.append(token.added(special=True))
+            known.add(token)
+    backend.add_tokens(tokens)
+    for index, token in added.items():
+        found = backend.token_to_id(token)
+        if found != index:
+            raise CheckpointError(
+                f"{folder}: an added token's id has to follow the vocabulary's, in order: wanted "
+                f"{show(str(token))} at {found}, got {index}; {_REMEDY}"
+            )
+
+
+def _guess_mask(backend: tokenizers.Tokenizer) -> dict[str, str]:
+    """Return the mask token of a tokenizer whose files name no special token at all."""
+    for token in backend.get_added_tokens_decoder().values():
+        if token.special and token.content in ("<mask>", "[MASK]"):
+            return {"mask_token": token.content}
+    return {}
+
+
+# --- single settings
+
+
+def _input_names(
+    folder: Path, fields: dict[str, Any], made: TokenizerClass | None
+) -> tuple[str, ...]:
+    names = fields.get("model_input_names")
+    if names is None:
+        return made.model_input_names if made else ("input_ids", "attention_mask")
+    if not are_texts(names):
+        raise CheckpointError(
+            f"{folder / 'tokenizer_config.json'}: model_input_names: wanted a list of texts, got "
+            f"{show(names)}"
+        )
+    return tuple(names)
+
+
+def _side(folder: Path, fields: dict[str, Any], key: str, stored: dict[str, Any] | None) -> str:
+    side = fields.get(key, stored["direction"] if stored else "right")
+    if side not in ("left", "right"):
+        raise CheckpointError(
+            f"{folder / 'tokenizer_config.json'}: {key}: wanted 'left' or 'right', got {show(side)}"
+        )
+    return str(side)
+
+
+def _length(folder: Path, fields: dict[str, Any]) -> int | None:
+    length = fields.get("model_max_length", fields.get("max_len"))
+    if length is None:
+        return None
+    if not isinstance(length, (int, float)) or isinstance(length, bool) or not length > 0:
+        raise CheckpointError(
+            f"{folder / 'tokenizer_config.json'}: model_max_length: wanted a number of tokens, got "
+            f"{show(length)}"
+        )
+    return int(length) if length < _NO_LENGTH else None
+
+
+def _has(folder: Path, name: str) -> bool:
+    return os.path.exists(folder / name)
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    return read_json(path) if os.path.exists(path) else {}

@@ -10,8 +10,17 @@ import tokenizers
 from yosort.arguments import are_texts, check_flag, is_integer
 from yosort.errors import InputError, show
 from yosort.tokenizer_backend import NO_UNICODE
-from yosort.tokenizer_files import ROLES
 
+#: Special tokens by role, in the order in which transformers lists them.
+ROLES = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
 # What clean_up_tokenization_spaces takes back: spaces before punctuation and contractions.
 _SPACED = {
     **{f" {mark}": mark for mark in ".?!,"},

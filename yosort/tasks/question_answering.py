@@ -14,6 +14,7 @@ from yosort.errors import InputError, show
 from yosort.heads import YosoForQuestionAnswering
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Answer, Question
+from yosort.tasks.spans import trimmed
 from yosort.tasks.stream import NO_TOKENS, Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
@@ -213,7 +214,8 @@ class QuestionAnsweringPipeline(Pipeline):
             for first, last in _best_spans(*means, count, options["max_answer_len"]):
                 if not (inside[first] and inside[last]):
                     continue
-                begin, stop = _characters(encoding, first, last, align=options["align"])
+                spans = _characters(encoding, first, last, align=options["align"])
+                begin, stop = trimmed(context, *spans[0])[0], trimmed(context, *spans[1])[1]
                 text = context[begin:stop]
                 draws = start[:, first] * end[:, last]
                 before = answers.get(text.lower(), ((begin, stop, text), 0.0))
@@ -282,13 +284,15 @@ def _best_spans(
     return [(first, last) for first, last in spans if last < n]
 
 
-def _characters(encoding: Any, first: int, last: int, *, align: bool) -> tuple[int, int]:
-    """Return the characters of the context that a span of tokens covers."""
+def _characters(
+    encoding: Any, first: int, last: int, *, align: bool
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the characters of the context that the two ends of a span of tokens cover."""
     if align:
         begin_word, end_word = encoding.token_to_word(first), encoding.token_to_word(last)
         if begin_word is not None and end_word is not None:
             begin = encoding.word_to_chars(begin_word, 1)
             stop = encoding.word_to_chars(end_word, 1)
             if begin is not None and stop is not None:
-                return int(begin[0]), int(stop[1])
-    return int(encoding.offsets[first][0]), int(encoding.offsets[last][1])
+                return begin, stop
+    return encoding.offsets[first], encoding.offsets[last]

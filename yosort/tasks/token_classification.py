@@ -13,6 +13,7 @@ from yosort.errors import InputError, show
 from yosort.heads import YosoForTokenClassification
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Entity
+from yosort.tasks.spans import trimmed
 from yosort.tasks.stream import Batch, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe_each
 
@@ -187,6 +188,7 @@ class TokenClassificationPipeline(Pipeline):
                 continue
             if starts and word is not None:
                 begin, end = begin + starts[word], end + starts[word]
+            begin, end = trimmed(text, begin, end)
             tokens.append(
                 {
                     "scores": scores[:, i],  # [draws, labels]
