@@ -54,7 +54,7 @@ def test_no_config_in_its_place(tmp_path: Path, match: str) -> None:
 def test_a_pointer_in_the_place_of_a_tokenizer(tmp_path: Path) -> None:
     path = model_folder(tmp_path / "m")
     (path / "tokenizer.json").write_bytes(next(iter(CONTENTS.values())))
-    assert "Git LFS pointer" in collect(path)["tokenizer"]
+    assert "Git LFS pointer" in collect(path)["tokenizer"]["error"]
 
 
 def test_a_tensor_called_error_is_no_error_message(tmp_path: Path) -> None:
@@ -76,6 +76,7 @@ def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
     [
         (["checkpoint-500/", "checkpoint-1000/", "runs/"], r"Trainer.*2 checkpoints.*-1000;"),
         (["adapter_config.json", "adapter_model.safetensors"], "PEFT.*merge_and_unload"),
+        (["adapter_model.safetensors"], "PEFT.*merge_and_unload"),
         (["adapter_config.json", "adapter_model.bin", "checkpoint-5/"], "PEFT.*merge_and_unload"),
         (["optimizer.pt", "trainer_state.json"], "Trainer's state without the model"),
         (["zero_to_fp32.py", "latest", "global_step5/"], r"DeepSpeed.*zero_to_fp32\.py"),

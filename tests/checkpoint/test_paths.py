@@ -16,7 +16,7 @@ import pytest
 from checkpoint_builders import logits, model_folder, weights, write_torch
 
 from yosort.checkpoint import atomic, convert, read_state
-from yosort.checkpoint.convert import convert_main
+from yosort.cli.converting import convert_main
 from yosort.errors import CheckpointError
 
 
