@@ -44,6 +44,14 @@ def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
             resolve_num_threads(None)
 
 
+@pytest.mark.parametrize("bad", [0, -1, MAX_THREADS + 1, 1.0, "3", True, [2]])
+def test_an_option_that_is_no_number_of_threads_is_refused(bad: object) -> None:
+    with pytest.raises(ConfigError, match="num_threads: wanted None or an integer from 1 to 4096"):
+        resolve_num_threads(bad)  # type: ignore[arg-type]
+    assert resolve_num_threads(1) == 1
+    assert resolve_num_threads(np.int64(MAX_THREADS)) == MAX_THREADS
+
+
 def test_one_thread_by_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, "1")
@@ -83,6 +91,7 @@ V1 = "5:cpu,cpuacct:/a/b\n4:memory:/m\n0::/\n"
         ("nonsense\n\n", {"cpu.max": "300000 100000"}, 3),
         ("0::/\n", {"cpu.max": "nonsense\n"}, None),
         ("0::/\n", {"cpu.max": "100000 0\n"}, None),
+        ("0::/\n", {"cpu.max": "0 100000\n"}, None),
         ("0::/\n", {}, None),
     ],
 )

@@ -16,7 +16,8 @@ import pytest
 import yosort
 from reliability.scripts import CONFIG, ids
 from yosort import DeviceError
-from yosort.memory import SLACK, WORTH_ASKING, check_memory, host_memory
+from yosort.batch import pack_mask
+from yosort.memory import SLACK, WORTH_ASKING, check_memory, host_memory, numbers_of_call
 
 SCRIPTS = Path(__file__).with_name("scripts.py")
 WORDS = {"what": "the call needs", "hint": "shorter texts need less"}
@@ -75,6 +76,8 @@ def test_the_estimate_is_a_lower_bound_and_no_small_one() -> None:
             },
             9,
         ),
+        # Over its limit already: nothing but the swap is left.
+        ({"memory.max": "100", "memory.current": f"{9 << 10}", "memory.stat": ""}, 2),
         ({"memory.max": "nonsense", "memory.current": "0", "memory.stat": ""}, 42),
     ],
 )
@@ -157,3 +160,30 @@ def test_memory_of_large_calls_from_many_threads_can_be_given_back() -> None:
         timeout=300,
     )
     assert int(left) < 20 << 20
+
+
+@pytest.mark.parametrize(
+    ("layers", "answer", "states", "contexts", "rows", "beside"),
+    [
+        (1, 0, False, False, 4, 0),  # x; q, k, v
+        (1, 0, True, True, 4, 0),  # two states and a context are fewer
+        (3, 0, False, False, 9, 0),  # x, context; q, k, v; output; the next q, k, v
+        (3, 0, True, False, 10, 0),
+        (3, 0, False, True, 10, 0),
+        (3, 0, True, True, 11, 0),
+        (20, 0, True, True, 45, 0),
+        (3, 1000, False, False, 0, 1000),  # the head's answer outgrows the encoder
+        (3, 1000, True, False, 4, 1000),
+        (3, 1000, True, True, 7, 1000),
+    ],
+)
+def test_what_a_call_holds_at_its_peak(
+    layers: int, answer: int, states: bool, contexts: bool, rows: int, beside: int
+) -> None:
+    config = replace(CONFIG, num_hidden_layers=layers)
+    width = config.hidden_size
+    found = numbers_of_call(
+        config, pack_mask(np.ones((2, 5), bool), attended=False), answer=answer * width,
+        keep_hidden_states=states, keep_contexts=contexts,
+    )  # fmt: skip
+    assert found == (10 * rows + beside) * width

@@ -1,0 +1,79 @@
+"""`yosort doctor` says what is there, and what would bring what is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import pytest
+
+import yosort
+from yosort._kernels import available_instruction_sets
+from yosort.cli import doctor, main
+from yosort.tasks import bundled_model
+
+
+def test_it_names_what_runs_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("YOSORT_NUM_THREADS", raising=False)
+    found = dict(doctor.report())
+    assert found["yosort"] == yosort.__version__
+    assert found["Python"].split()[0] == platform.python_version()
+    for name in ("numpy", "safetensors", "tokenizers", "tqdm"):
+        assert found[name] == importlib.metadata.version(name)
+    assert found["threads"] == f"3 of {os.cpu_count()} cores"
+    assert found["  OMP_NUM_THREADS"] == "3"
+    assert "  YOSORT_NUM_THREADS" not in found
+    sets, _, used = found["instruction sets"].partition("; using ")
+    assert sets.split(", ") == list(available_instruction_sets())
+    assert used in sets.split(", ")
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in found)
+
+
+def test_it_says_what_would_bring_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in ("huggingface_hub", "shtab", "tqdm"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return asked(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = dict(doctor.report())
+    assert "pip install '.[hub]'" in found["huggingface_hub"]
+    assert "pip install '.[completion]'" in found["shtab"]
+    assert found["tqdm"] == "not installed"
+
+
+def test_its_own_run_is_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    (answer,) = yosort.pipeline("fill-mask", bundled_model(), device="cpu")(
+        "Paris is the <mask> of France.", top_k=1
+    )
+    told = dict(doctor.report())["self-test"]
+    assert told.startswith(f"the bundled model loads and answers {answer['token_str'].strip()!r}")
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise yosort.CheckpointError("model.safetensors: cut off")
+
+    monkeypatch.setattr("yosort.tasks.pipeline", broken)
+    told = dict(doctor.report())["self-test"]
+    assert told == "FAILED: model.safetensors: cut off; reinstall yosort"
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "warned"),
+    [("x86_64", "baseline", 1), ("x86_64", "avx2", 0), ("aarch64", "baseline", 0)],
+)
+def test_a_slow_processor_is_said_so(
+    machine: str, name: str, warned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr("yosort._kernels.Kernels", lambda _: type("Kernels", (), {"name": name}))
+    lines = [text for _, text in doctor.report()]
+    assert sum("expect a quarter of the speed" in text for text in lines) == warned
