@@ -135,3 +135,9 @@ def test_label_maps_of_numpy_and_of_json() -> None:
     for wrong in ({0.5: "a"}, {0: object()}, {None: "a"}):
         with pytest.raises(ConfigError, match="id2label: wanted an object of names"):
             YosoConfig(id2label=wrong)
+
+
+@pytest.mark.parametrize("labels", [{0: ["a"]}, {0: {"a": 1}}, [["a"]], 3])
+def test_labels_that_are_no_names_are_refused(labels: object) -> None:
+    with pytest.raises(ConfigError, match="id2label: wanted an object of names by label number"):
+        YosoConfig(id2label=labels)  # type: ignore[arg-type]

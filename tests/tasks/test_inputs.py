@@ -160,3 +160,10 @@ def test_attended_padding_is_the_models_own_token(
     )
     alone = classify.model([ids[1]]).logits[0]
     assert abs(alone - logits).max() > 0.01  # padding does count here
+
+
+def test_a_pair_of_other_keys_is_refused(tmp_path: Path) -> None:
+    found = yosort.pipeline("text-classification", make(tmp_path, "YosoForSequenceClassification"))
+    for value in ({"text": "a", "pair": "b"}, {"text_pair": "b"}, {}):
+        with pytest.raises(yosort.InputError, match="wanted the keys text and text_pair, got"):
+            found(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import yosort
-from tasks.models import make
+from tasks.models import make, make_word_piece
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,10 @@ def test_none_is_the_default_of_an_option(answer: Any) -> None:
     assert answer(**given, **unset) == answer(**given)
     with pytest.raises(yosort.InputError, match="align_to_words: wanted True or False"):
         answer(**given, align_to_words="no")
+
+
+def test_a_question_of_which_nothing_is_kept_is_said_so(tmp_path: Path) -> None:
+    folder = make_word_piece(tmp_path / "m", "YosoForQuestionAnswering")
+    found = yosort.pipeline("question-answering", folder)
+    with pytest.raises(yosort.InputError, match=r"question: .*u200b"):
+        found(question="\u200b", context="the dog")

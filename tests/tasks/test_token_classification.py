@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,3 +82,20 @@ def test_options_as_transformers_and_numpy_have_them(tag: Any) -> None:
     words = {"is_split_into_words": True, "ignore_labels": []}
     assert tag(["a", "b"], **words, delimiter=None) == tag(["a", "b"], **words)
     assert tag(TEXT, ignore_labels=np.array(["O"])) == tag(TEXT)
+
+
+def test_neighbours_join_where_their_labels_go_on(tmp_path: Path) -> None:
+    found = yosort.pipeline(
+        "ner", make(tmp_path / "m", "YosoForTokenClassification", id2label=ENTITIES)
+    )
+    names = ["B-PER", "I-PER", "I-LOC", "I-LOC", "B-LOC", "I-PER", "PER", "I-PER", "B-PER"]
+    entities = [
+        {"entity": name, "word": f" {i}", "start": 2 * i, "end": 2 * i + 1,
+         "draws": np.array([i / 10])}
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    groups = found._groups(entities)  # type: ignore[attr-defined]
+    assert [(g["entity_group"], g["start"], g["end"]) for g in groups] == [
+        ("PER", 0, 3), ("LOC", 4, 7), ("LOC", 8, 9), ("PER", 10, 15), ("PER", 16, 17)
+    ]  # fmt: skip
+    np.testing.assert_allclose([g["score"] for g in groups], [0.05, 0.25, 0.4, 0.6, 0.8])

@@ -240,3 +240,42 @@ def test_truncation_side_of_the_files(tmp_path: Path) -> None:
     whole = tokenizer(text).input_ids
     assert kept == [whole[0], *whole[-4:]]
     assert tokenizer.encoding(text, max_tokens=5).ids == kept
+
+
+def test_what_a_class_gives_where_no_file_says_so(tmp_path: Path) -> None:
+    roberta = Tokenizer.from_pretrained(write(tmp_path / "r", {**BPE, **BUILT}))
+    assert roberta.special_tokens_map == {
+        "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>",
+        "pad_token": "<pad>", "cls_token": "<s>", "mask_token": "<mask>",
+    }  # fmt: skip
+    assert list(roberta.model_input_names) == ["input_ids", "attention_mask"]
+    bundled = Tokenizer.from_pretrained(bundled_model())
+    assert roberta.encode("Paris is", "old") == bundled.encode("Paris is", "old")
+    # <mask> takes the space before it along.
+    ids = roberta.encode("a <mask>", add_special_tokens=False)
+    assert roberta.convert_ids_to_tokens(ids) == ["a", "<mask>"]
+    bert = Tokenizer.from_pretrained(write(tmp_path / "b", {**VOCAB, **named("BertTokenizer")}))
+    assert bert.special_tokens_map == {
+        "unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }  # fmt: skip
+    assert list(bert.model_input_names) == ["input_ids", "token_type_ids", "attention_mask"]
+    assert bert.encode("a barks", "the x") == [2, 5, 7, 8, 3, 10, 1, 3]
+    assert bert.tokenize("a [MASK] b") == ["a", "[MASK]", "b"]
+
+
+def test_a_mask_token_that_no_file_gives_a_role_is_found(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path, JSON))
+    assert tokenizer.special_tokens["mask_token"] == "<mask>"
+    assert tokenizer.mask_token_id == STORED["model"]["vocab"]["<mask>"]
+
+
+def test_a_normalized_token_is_found_as_the_text_reads_then(tmp_path: Path) -> None:
+    """With the flag, "<NEW>" of the text is lowered as the text is, and meets the token."""
+    flags = {**FLAGGED, "content": "<new>", "lstrip": False, "special": False}
+    for normalized, wanted in ((True, ["<new>"]), (False, ["[UNK]"] * 3)):
+        listed = {"11": {**flags, "normalized": normalized}}
+        config = named("BertTokenizer", do_lower_case=True, added_tokens_decoder=listed)
+        folder = write(tmp_path / str(normalized), {**VOCAB, **config})
+        ids = Tokenizer.from_pretrained(folder).encode("<NEW>", add_special_tokens=False)
+        assert Tokenizer.from_pretrained(folder).convert_ids_to_tokens(ids) == wanted
