@@ -1,0 +1,599 @@
+"""Break the Python code at random, one spot at a time, and list which test notices.
+
+    python tools/mutate_python.py --seed 1 --count 100 [--area cli] [--only yosort/threads.py]
+
+Each mutant changes one thing of one line: an operator, a comparison, a constant, a condition
+(negated), a statement (removed) or the value returned. Left alone are docstrings, annotations,
+what only type checkers read, and the texts of messages. The judge is the `pytest` of this Python,
+without the tests marked parity: where torch is not installed, what any contributor's run sees.
+
+All of it happens in copies of the tracked files in a temporary folder, with the compiled modules
+of the installed yosort beside them: the working tree is only read. First every test runs
+unharmed, once, and the lines it executes are written down (--map keeps them for the next run).
+A mutant then meets the tests that execute its line, then those that execute anything of its file,
+then all others, until one fails. A test that burns far more time than it did unharmed counts as
+one that fails: the mutant's loop does not end. A Markdown table says which test caught what, a
+second one the score of each area.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What the score is counted by: the first pattern that matches a file's path names its area.
+AREAS = {
+    "gpu": r"yosort/(kernels/|ops/(cuda|gpu))",
+    "ops": r"yosort/ops/",
+    "checkpoint": r"yosort/(checkpoint/|weights|quantized|folder)",
+    "tasks": r"yosort/tasks/",
+    "cli": r"yosort/(cli/|__main__)",
+    "calibration": r"yosort/(calibration|costs)",
+    "threads": r"yosort/threads",
+    "memory": r"yosort/memory",
+    "tokenizer": r"yosort/tokeni[sz]",
+    "model": r"yosort/",
+}
+MARKS = "not parity and not gpu"
+#: Tests of other languages, which no fault in Python touches, and of checkouts.
+NO_JUDGES = ("tests/native/", "tests/gpu/", "tests/test_typing.py")
+#: The seconds of a processor that a mutant's run may take: so many times an unharmed run's.
+PATIENCE, LEAST_SECONDS = 6, 30
+
+COMPARISONS = {
+    ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
+    ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"),
+    ast.IsNot: (r"is\s+not", "is"), ast.In: ("in", "not in"), ast.NotIn: (r"not\s+in", "in"),
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"),
+    ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "+"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
+    ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<"), ast.Pow: ("**", "*"),
+    ast.MatMult: ("@", "*"),
+}  # fmt: skip
+
+#: Loaded by every Python of a copy, those that tests start as well. An editable install would put
+#: its own yosort first. With YOSORT_LINES it writes down which test executes which line.
+SITECUSTOMIZE = """
+import atexit, json, os, sys, threading
+
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in type(f).__module__]
+
+
+def record(root, folder):
+    package, lines, pid = root + "/yosort/", {}, os.getpid()
+
+    def enter(frame, event, arg):
+        code = frame.f_code
+        if not code.co_filename.startswith(package) or code.co_name == "<module>":
+            return None
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" (")[0].split("[")[0]
+        seen = lines.setdefault((test, code.co_filename[len(root) + 1 :]), set())
+        seen.add(frame.f_lineno)
+
+        def step(frame, event, arg):
+            seen.add(frame.f_lineno)
+            return step
+
+        return step
+
+    def leave():
+        sys.settrace(None)
+        with open(f"{folder}/{os.getpid()}.jsonl", "a") as out:
+            for (test, file), seen in list(lines.items()):
+                out.write(json.dumps([test, file, sorted(seen)]) + "\\n")
+
+    threading.settrace(enter)
+    sys.settrace(enter)
+    atexit.register(leave)
+    return leave
+
+
+if "YOSORT_LINES" in os.environ:
+    record(os.environ["YOSORT_TREE"], os.environ["YOSORT_LINES"])
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed spot of one file; lines count from 1."""
+
+    file: str
+    line: int
+    what: str
+    before: str
+    after: str
+    text: bytes
+
+    @property
+    def area(self) -> str:
+        return next(area for area, pattern in AREAS.items() if re.match(pattern, self.file))
+
+    @property
+    def row(self) -> str:
+        """Three cells of a Markdown table."""
+        return f"| {self.file.removeprefix('yosort/')}:{self.line} | {self.what} | " + " | ".join(
+            "`" + re.sub(r"\s+", " ", code)[:100].replace("|", "\\|") + "`"
+            for code in (self.before, self.after)
+        )
+
+
+class Spots(ast.NodeVisitor):
+    """Collects (what, node or span, replacement) of every mutant of a source."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.starts = [0]
+        for line in source.splitlines(keepends=True):
+            self.starts.append(self.starts[-1] + len(line))
+        self.found: list[tuple[int, int, str, bytes]] = []
+        self.visit(ast.parse(source))
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        begin = self.starts[node.lineno - 1] + node.col_offset
+        return begin, self.starts[node.end_lineno - 1] + node.end_col_offset
+
+    def add(self, what: str, span: tuple[int, int], replacement: str | bytes) -> None:
+        data = replacement.encode() if isinstance(replacement, str) else replacement
+        if data != self.source[slice(*span)]:
+            self.found.append((*span, what, data))
+
+    def between(self, left: ast.AST, right: ast.AST, sign: str, other: str, what: str) -> None:
+        """Exchange the sign between two operands; parentheses and comments may lie around it."""
+        begin, end = self.span(left)[1], self.span(right)[0]
+        gap = re.sub(rb"#[^\n]*", lambda text: b" " * len(text[0]), self.source[begin:end])
+        pattern = sign if sign[0].isalpha() else re.escape(sign)
+        match = re.search(pattern.encode(), gap)
+        if match:
+            self.add(what, (begin + match.start(), begin + match.end()), other)
+
+    def negate(self, test: ast.expr) -> None:
+        begin, end = self.span(test)
+        self.add("condition negated", (begin, end), b"(not (" + self.source[begin:end] + b"))")
+
+    def remove(self, node: ast.stmt) -> None:
+        begin, end = self.span(node)
+        # The lines below keep their numbers.
+        breaks = self.source[begin:end].count(b"\n")
+        self.add("statement removed", (begin, end), b"pass" + b"\n" * breaks)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Visit what runs, not what is read: annotations and docstrings are passed over."""
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_params"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    self.visit(child)
+
+    def visit_Import(self, node: ast.AST) -> None:
+        """Pass over it."""
+
+    visit_ImportFrom = visit_Global = visit_Nonlocal = visit_JoinedStr = visit_Import
+    visit_MatchValue = visit_Import
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if not any("overload" in ast.unparse(decorator) for decorator in node.decorator_list):
+            self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if isinstance(node.value, ast.Constant):
+            return  # a docstring, or `...`
+        self.remove(node)
+        # What a program logs or warns of is text for people.
+        if not re.match(r"(logging|logger|warnings)\.", ast.unparse(node)):
+            self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        targets = [ast.unparse(target) for target in node.targets]
+        aliased = re.match(r"(Union|Callable|TypeVar|Literal)\b", ast.unparse(node.value))
+        if targets == ["__all__"] or aliased:
+            return
+        # Without a first assignment there is a NameError, which tells nothing of the tests.
+        if not all(isinstance(target, ast.Name) for target in node.targets):
+            self.remove(node)
+        self.generic_visit(node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.remove(node)
+        sign, other = OPERATORS[type(node.op)]
+        self.between(node.target, node.value, f"{sign}=", f"{other}=", "operator")
+        self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        self.remove(node)  # what it says is text
+
+    def visit_Delete(self, node: ast.stmt) -> None:
+        self.remove(node)
+
+    visit_Break = visit_Continue = visit_Delete
+
+    def visit_Return(self, node: ast.Return) -> None:
+        value = node.value
+        if value is not None:
+            constant = isinstance(value, ast.Constant)
+            if not (constant and value.value is None):
+                self.add("return value", self.span(value), "None")
+            self.visit(value)
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            return
+        self.negate(node.test)
+        self.generic_visit(node)
+
+    def visit_While(self, node: ast.While | ast.IfExp) -> None:
+        self.negate(node.test)
+        self.generic_visit(node)
+
+    visit_IfExp = visit_While
+
+    def visit_comprehension(self, node: ast.comprehension) -> None:
+        for test in node.ifs:
+            self.negate(test)
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        sides = [node.left, *node.comparators]
+        for left, op, right in zip(sides, node.ops, sides[1:], strict=False):
+            self.between(left, right, *COMPARISONS[type(op)], "comparison")
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self.between(node.left, node.right, *OPERATORS[type(node.op)], "operator")
+        self.generic_visit(node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        signs = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
+        for left, right in zip(node.values, node.values[1:], strict=False):
+            self.between(left, right, *signs, "operator")
+        self.generic_visit(node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
+        if isinstance(node.op, (ast.Not, ast.USub)):
+            begin, end = self.span(node)
+            self.add("operator", (begin, end), self.source[self.span(node.operand)[0] : end])
+        self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """Pass over texts of help, and over what zip checks: faults that lie elsewhere."""
+        if node.arg not in ("strict", "help", "metavar", "description", "epilog"):
+            self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        value = node.value
+        if isinstance(value, bool):
+            changed = str(not value)
+        elif isinstance(value, int):
+            changed = str(value + 1)
+        elif isinstance(value, float):
+            changed = repr(value * 2 or 1.0)
+        elif isinstance(value, str) and not re.search(r"\S\s|\s\S", value):  # else it is text
+            changed = repr(value + "_")
+        elif isinstance(value, bytes):
+            changed = repr(value + b"_")
+        else:
+            return
+        self.add("constant", self.span(node), changed)
+
+
+def mutants(file: str) -> list[Mutant]:
+    """Return every mutant of a source file."""
+    source = (ROOT / file).read_bytes()
+    lines = source.decode().splitlines()
+    found = []
+    for begin, end, what, replacement in sorted(set(Spots(source).found)):
+        text = source[:begin] + replacement + source[end:]
+        line = source.count(b"\n", 0, begin)
+        after = text[source.rfind(b"\n", 0, begin) + 1 :].partition(b"\n")[0].decode()
+        found.append(Mutant(file, line + 1, what, lines[line].strip(), after.strip(), text))
+    return found
+
+
+def compiles(mutant: Mutant) -> bool:
+    """Tell whether Python reads a mutant."""
+    try:
+        compile(mutant.text, mutant.file, "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+def copy_tree(folder: Path) -> None:
+    """Copy the tracked files, the compiled modules beside them."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    # Asked of another Python: in this one and its forks, no yosort may be imported yet.
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts)
+               for path in sorted((ROOT / "yosort").rglob("*.pyx"))]  # fmt: skip
+    code = (
+        "import importlib, sys; [print(importlib.import_module(m).__file__) for m in sys.argv[1:]]"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *modules],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for module, path in zip(modules, found.stdout.splitlines(), strict=True):
+        shutil.copy2(path, folder.joinpath(*module.split(".")[:-1]))
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+
+
+def start(tests: list[str], tree: Path, seconds: float, lines: Path | None = None) -> int:
+    """Run tests of a copy in a fork of this process, until one fails; return its id.
+
+    Args:
+        tests: what pytest is asked to run, in that order.
+        tree: the copy; the output is written beside it.
+        seconds: of a processor, after which the run is killed.
+        lines: a folder for the lines that each test executes; None: nobody asks.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()  # what tests start is killed with them
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+    home = tree.parent / f"{tree.name}.home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    # A mutant may delete more than it should: it is shown no folder but its own.
+    os.environ.update(HOME=str(home), TMPDIR=str(home), PYTHONPATH=str(tree))
+    os.environ.pop("XDG_CACHE_HOME", None)
+    tempfile.tempdir = None
+    os.chdir(tree)
+    with open(f"{tree}.txt", "w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.path[:] = [str(tree), *sys.path[1:]]
+    # Spawned processes would import this file as theirs.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    hooks: dict = {}
+    if lines:
+        exec(SITECUSTOMIZE, hooks)
+        os.environ.update(YOSORT_LINES=str(lines), YOSORT_TREE=str(tree))
+        leave = hooks["record"](str(tree), str(lines))
+    else:
+        exec(SITECUSTOMIZE, hooks)
+    stop = [] if lines else ["-x"]
+    options = [*stop, "-q", "-p", "no:cacheprovider", "-m", MARKS, "--durations=0"]
+    status = pytest.main([*options, "--durations-min=0", *tests])
+    if lines:
+        leave()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def wait(pid: int, seconds: float) -> int:
+    """Return a run's exit code, minus a signal's number where that ended it.
+
+    A run that waits for ever burns nothing; it is killed after a time that no busy machine needs.
+    """
+    end = time.monotonic() + 20 * seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > end:
+            os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            break
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
+
+
+def failed(output: str) -> set[str]:
+    """Return the tests that pytest's summary calls failed."""
+    return set(re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", output, re.M))
+
+
+def durations(output: str) -> dict[str, float]:
+    """Return the seconds of each test: its parameters and its fixtures together."""
+    seconds: dict[str, float] = defaultdict(float)
+    for time_, test in re.findall(r"^([\d.]+)s (?:call|setup|teardown) +([^\s\[]+)", output, re.M):
+        seconds[test] += float(time_)
+    return dict(seconds)
+
+
+@dataclass
+class Judge:
+    """Which tests there are, what they execute and how long they take."""
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[str, set[int]]]  # test -> file -> lines
+    trusted: set[str] = field(default_factory=set)
+
+    def rounds(self, mutant: Mutant) -> list[list[str]]:
+        """Return the tests in the order in which they meet a mutant, in three rounds."""
+        stem = Path(mutant.file).stem
+        asked = set()
+        rounds = []
+        for reason in (
+            lambda test: mutant.line in self.lines[test].get(mutant.file, ()),
+            lambda test: mutant.file in self.lines[test],
+            lambda test: True,
+        ):
+            tests = [test for test in self.seconds if test not in asked and reason(test)]
+            # Quick ones first, those that bear the module's name before them.
+            tests.sort(key=lambda test: (self.seconds[test] > 1, stem not in test,
+                                         self.seconds[test]))  # fmt: skip
+            asked.update(tests)
+            rounds.append(tests)
+        # Hundreds may execute a line of the model; a few mostly do.
+        return [rounds[0][:30], rounds[0][30:] + rounds[1], rounds[2]]
+
+    def trusts(self, test: str, tree: Path) -> bool:
+        """Tell whether a test, or a file of them, passes without a mutant; else ask it no more."""
+        if test not in self.trusted:
+            if wait(start([test], tree, 3600), 3600):
+                print(f"left out, fails without a mutant: {test}", file=sys.stderr, flush=True)
+                for name in [name for name in self.seconds if name.startswith(test)]:
+                    del self.seconds[name]
+                return False
+            self.trusted.add(test)
+        return True
+
+    def limit(self, tests: list[str]) -> float:
+        return LEAST_SECONDS + PATIENCE * sum(self.seconds[test] for test in tests)
+
+
+def unharmed(tree: Path, kept: Path | None) -> Judge:
+    """Run each file of tests without a mutant; return what its tests execute."""
+    known = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    record: dict[str, dict] = {}
+    names = (path.relative_to(tree).as_posix() for path in (tree / "tests").rglob("test_*.py"))
+    for name in sorted(name for name in names if not name.startswith(NO_JUDGES)):
+        # Of older code, a map misleads about the order of tests alone.
+        key = f"{name} {hashlib.sha256((tree / name).read_bytes()).hexdigest()}"
+        record[key] = known[key] if key in known else run_unharmed(name, tree)
+        if kept:
+            kept.write_text(json.dumps({**known, **record}))
+    judge = Judge({}, {})
+    for of_file in record.values():
+        judge.seconds.update(of_file["seconds"])
+        for test, files in of_file["lines"].items():
+            judge.lines[test] = {file: set(lines) for file, lines in files.items()}
+    return judge
+
+
+def run_unharmed(name: str, tree: Path) -> dict:
+    """Return the seconds and the lines of each test of a file that passes."""
+    with tempfile.TemporaryDirectory() as folder:
+        wait(start([name], tree, 3600, Path(folder)), 3600)
+        traced = (output := Path(f"{tree}.txt")).read_text(errors="replace")
+        seconds = durations(traced)
+        lines: dict[str, dict[str, set[int]]] = {test: {} for test in seconds}
+        for path in Path(folder).glob("*.jsonl"):
+            for test, file, executed in map(json.loads, path.read_text().splitlines()):
+                if test.startswith(name):  # others: fixtures of the session, imports
+                    seconds.setdefault(test, 0.0)
+                    lines.setdefault(test, {}).setdefault(file, set()).update(executed)
+        # Being watched makes some fail: of memory, of time.
+        if again := sorted(failed(traced)):
+            wait(start(again, tree, 3600), 3600)
+            for test in failed(output.read_text(errors="replace")) & {*seconds, *again}:
+                print(f"left out, fails without a mutant: {test}", file=sys.stderr, flush=True)
+                seconds.pop(test, None)
+                lines.pop(test, None)
+    return {
+        "seconds": seconds,
+        "lines": {
+            test: {file: sorted(executed) for file, executed in files.items()}
+            for test, files in lines.items()
+        },
+    }
+
+
+def verdict(mutant: Mutant, judge: Judge, tree: Path, all_tests: bool) -> str | None:
+    """Return what caught a mutant: the failed test and its first words; None if it survived."""
+    target = tree / mutant.file
+    original, times = target.read_bytes(), target.stat()
+    for tests in judge.rounds(mutant)[: 3 if all_tests else 2]:
+        while tests:
+            target.write_bytes(mutant.text)
+            os.utime(target, (0, 0))  # no bytecode is of that time
+            limit = judge.limit(tests)
+            try:
+                code = wait(start(tests, tree, limit), limit)
+            finally:
+                target.write_bytes(original)
+                os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+            output = Path(f"{tree}.txt").read_text(errors="replace")
+            if code in (0, 5):  # 5: no test was chosen
+                break
+            if code in (-signal.SIGXCPU, -signal.SIGKILL):
+                return "a test does not end"
+            summary = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*?\])?(?: - (.*))?$", output, re.M)
+            if summary is None:
+                return f"the process dies ({code})"
+            if judge.trusts(summary[1], tree):
+                reason = re.sub(r"\s+", " ", summary[2] or "")[:90].replace("|", "\\|")
+                return f"`{summary[1].removeprefix('tests/')}`: {reason}"
+            tests = [test for test in tests if test in judge.seconds]
+    return None
+
+
+def report(chosen: list[Mutant], kept: Path | None, all_tests: bool) -> int:
+    """Print a row a mutant, then the score of each area; return the exit status."""
+    scores: dict[str, list[bool]] = {area: [] for area in AREAS}
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder).resolve() / "tree"
+        tree.mkdir()
+        copy_tree(tree)
+        wait(start(["--collect-only"], tree, 3600), 3600)  # writes the bytecode of all
+        judge = unharmed(tree, kept)
+        sys.dont_write_bytecode = True  # from here on it may be a mutant's
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        print("| where | what | before | after | caught by |\n|---|---|---|---|---|", flush=True)
+        for mutant in chosen:
+            caught = verdict(mutant, judge, tree, all_tests)
+            scores[mutant.area].append(caught is not None)
+            print(f"{mutant.row} | {caught or '**survived**'} |", flush=True)
+    print("\n| area | caught | of |\n|---|---|---|")
+    for area, results in scores.items():
+        if results:
+            print(f"| {area} | {sum(results)} | {len(results)} |")
+    caught = sum(sum(results) for results in scores.values())
+    print(f"| all | {caught} | {len(chosen)} |")
+    return 0 if caught == len(chosen) else 1
+
+
+def main() -> int:
+    """Choose mutants by seed and judge them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0, help="which mutants")
+    parser.add_argument("--count", type=int, default=100, help="how many")
+    parser.add_argument("--area", choices=AREAS, nargs="+", help="only of these")
+    parser.add_argument("--only", nargs="+", metavar="FILE", help="only of these files")
+    parser.add_argument("--match", default="", help="only those whose row of the table has this")
+    parser.add_argument("--map", type=Path, help="keep what tests execute in this file")
+    parser.add_argument("--quick", action="store_true", help="leave out the third round of tests")
+    parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
+    arguments = parser.parse_args()
+    files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "yosort").rglob("*.py"))
+    found = [mutant for file in files for mutant in mutants(file)]
+    if arguments.area:
+        found = [mutant for mutant in found if mutant.area in arguments.area]
+    if arguments.only:
+        found = [mutant for mutant in found if mutant.file in arguments.only]
+    random.Random(arguments.seed).shuffle(found)
+    chosen = list(itertools.islice(filter(compiles, found), arguments.count))
+    chosen = [mutant for mutant in chosen if arguments.match in mutant.row]
+    if arguments.list:
+        print(*(f"{mutant.row} |" for mutant in chosen), sep="\n")
+        return 0
+    return report(chosen, arguments.map, not arguments.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
