@@ -19,6 +19,8 @@ MAX_LAYERS = 1024
 MAX_LABELS = 100_000
 #: More than any memory holds of anything.
 MAX_COUNT = 1 << 48
+#: Options of the hub, as `yosort.checkpoint.resolve` takes them.
+_HUB = ("revision", "local_files_only", "cache_dir", "token")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -270,16 +272,28 @@ class YosoConfig:
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> YosoConfig:
+    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> YosoConfig:
         """Read config.json from a local folder (or the file itself, if that is what is named).
+
+        Args:
+            folder: where it lies; or a hub id, where there is no such folder.
+            options: fields in place of the file's, as `override` takes them; and of the hub,
+                `revision`, `local_files_only`, `cache_dir` and `token`.
 
         Raises:
             ConfigError: it cannot be read, is no JSON object with each key once, or has a field
                 that no YOSO model can have.
         """
+        from yosort.checkpoint.hub import resolve
         from yosort.checkpoint.mapped import read_json
 
         path = check_path("folder", folder, ConfigError)
+        hub = {name: options.pop(name) for name in _HUB if name in options}
+        if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
+            try:
+                path = resolve(folder, weights=False, **hub)
+            except CheckpointError as error:
+                raise ConfigError(str(error)) from error
         if os.path.isdir(path):
             path = path / "config.json"
         if not os.path.exists(path):
@@ -289,9 +303,10 @@ class YosoConfig:
         except CheckpointError as error:
             raise ConfigError(str(error)) from error
         try:
-            return cls.from_dict(values)
+            found = cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
+        return found.override(**options) if options else found
 
     def to_dict(self) -> dict[str, Any]:
         """Return what config.json holds: transformers' fields, `extra` among them."""

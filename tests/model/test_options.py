@@ -191,6 +191,12 @@ def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
     model.config.save_pretrained(tmp_path / "made")
     assert yosort.AutoConfig.from_pretrained(tmp_path / "made") == model.config
     assert model.config.model_type == "yoso"
+    other = yosort.AutoConfig.from_pretrained(tmp_path / "made", num_labels=4)
+    assert other.label_names == ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]
+    with pytest.raises(ConfigError, match="num_label: no such option; did you mean num_labels"):
+        yosort.AutoConfig.from_pretrained(tmp_path / "made", num_label=4)
+    with pytest.raises(ConfigError, match="nobody/nothing"):
+        yosort.AutoConfig.from_pretrained("nobody/nothing", local_files_only=True)
     assert yosort.AutoModel is yosort.YosoModel
     assert yosort.AutoModelForSequenceClassification is yosort.YosoForSequenceClassification
 
