@@ -148,12 +148,13 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("command", [["info"], ["info", "--json"], ["bench", "--rounds", "1"]])
-def test_no_command_minds_a_reader_that_never_was(command: list[str]) -> None:
+def test_no_command_minds_a_reader_that_never_was(command: list[str], tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     arguments = [*command, "--lengths", "8"] if command[0] == "bench" else command
     done = subprocess.run(
-        [sys.executable, "-m", "yosort", *arguments], stdout=writing, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-m", "yosort", *arguments],
+        stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")

@@ -22,6 +22,12 @@ from yosort.tasks.stream import Failure
 pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run commands where no checkout hides the installed yosort."""
+    monkeypatch.chdir(tmp_path)
+
+
 def on_terminal(columns: int, *arguments: str, **environment: str) -> str:
     """Return what `yosort ARGUMENTS` shows on a terminal of so many columns."""
     reading, writing = pty.openpty()

@@ -152,11 +152,12 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a variable of glibc's")
-def test_memory_of_large_calls_from_many_threads_can_be_given_back() -> None:
+def test_memory_of_large_calls_from_many_threads_can_be_given_back(tmp_path: Path) -> None:
     """As docs/many-inputs.md says: glibc keeps it for each thread unless told."""
     left = subprocess.check_output(
         [sys.executable, "-c", MANY_THREADS],
         env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576"},
+        cwd=tmp_path,
         timeout=300,
     )
     assert int(left) < 20 << 20

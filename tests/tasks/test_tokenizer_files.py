@@ -251,9 +251,14 @@ def test_what_a_class_gives_where_no_file_says_so(tmp_path: Path) -> None:
     assert list(roberta.model_input_names) == ["input_ids", "attention_mask"]
     bundled = Tokenizer.from_pretrained(bundled_model())
     assert roberta.encode("Paris is", "old") == bundled.encode("Paris is", "old")
-    # <mask> takes the space before it along.
-    ids = roberta.encode("a <mask>", add_special_tokens=False)
-    assert roberta.convert_ids_to_tokens(ids) == ["a", "<mask>"]
+    # <mask> takes the space before it along, as RoBERTa's does; where the class is named and its
+    # flags are not, transformers 5.2 has lost that.
+    text = "a <mask>"
+    ids = roberta.encode(text, add_special_tokens=False)
+    assert roberta.convert_ids_to_tokens(ids) == ["a", "Ġ", "<mask>"]
+    unnamed = Tokenizer.from_pretrained(write(tmp_path / "u", BPE))
+    ids = unnamed.encode(text, add_special_tokens=False)
+    assert unnamed.convert_ids_to_tokens(ids) == ["a", "<mask>"]
     bert = Tokenizer.from_pretrained(write(tmp_path / "b", {**VOCAB, **named("BertTokenizer")}))
     assert bert.special_tokens_map == {
         "unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]",
