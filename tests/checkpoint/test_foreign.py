@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import yosort
 from yosort.checkpoint import convert, read_state
+from yosort.checkpoint.foreign import name_content
 from yosort.cli.inspecting import collect
 from yosort.errors import CheckpointError, ConfigError, YosortError
 from yosort.folder import read_weights
@@ -141,3 +142,10 @@ def test_an_index_may_list_a_tied_weight_that_no_shard_holds(tmp_path: Path) -> 
     shard(tmp_path / "plain", weights(), "yoso.encoder.layer.9.output.dense.bias")
     with pytest.raises(CheckpointError, match=r"lacks 'yoso\.encoder\.layer\.9"):
         logits(tmp_path / "plain")
+
+
+def test_a_file_of_zeros_is_named_from_64_bytes_on() -> None:
+    # Fewer may begin anything: half of a header, a file just opened.
+    assert "zero bytes" in (name_content(bytes(64)) or "")
+    assert name_content(bytes(63)) is None
+    assert name_content(bytes(64) + b"1") is None
