@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tasks.models import ENTITIES, TEXTS, make
 
 import yosort
 from yosort.cli import main
+from yosort.tasks import bundled_model
 
 
 @pytest.fixture(scope="module")
@@ -363,3 +365,26 @@ def test_standard_errors_have_a_column(models: dict[str, Path], tmp_path: Path) 
         rows = list(csv.DictReader(file))
     assert len(rows) == len(TEXTS)
     assert all(float(row["standard_error"]) > 0 for row in rows)
+
+
+def test_info_shows_every_fact_of_the_bundled_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["info"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.split(maxsplit=1) == ["folder", str(bundled_model())]
+    assert [re.split(r"  +", line) for line in lines] == [
+        ["class", "YosoForMaskedLM"],
+        ["answers", "yosort fill-mask, yosort embed"],
+        ["layers", "3, 256 wide, 4 heads of 64"],
+        ["positions", "4,096"],
+        ["vocabulary", "8,192"],
+        ["parameters", "5,590,892"],
+        ["stored as", "float16 (100%)"],
+        ["attention", "expectation; 8-bit codes, fast (Hadamard) hash; convolution of 9"],
+        ["memory, weights", "about 21 MB as float32"],
+        ["memory, 512 tokens", "about 4 MB more"],
+        ["memory, 4,096 tokens", "about 32 MB more"],
+        ["tokenizer", "8,192 tokens; special: <s>, </s>, <unk>, <pad>, <mask>"],
+    ]
