@@ -91,3 +91,21 @@ def test_what_killed_processes_left_is_overwritten_with_the_model(tmp_path: Path
     convert(source, out, overwrite=True)
     assert which(out) == {0}
     assert sorted(os.listdir(out)) == ["config.json", "model.safetensors"]
+
+
+def test_a_save_finishes_what_a_dead_process_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / COMMITTED).mkdir()
+    (tmp_path / COMMITTED / "earlier").write_text("1")
+    attempts = []
+
+    def rename(*paths: Path) -> None:
+        attempts.append(paths)
+        assert len(attempts) == 1, "the way is free at the first attempt"
+        os.replace(*paths)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with replace_files(tmp_path) as new:
+        (new / "later").write_text("2")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"earlier": "1", "later": "2"}
