@@ -194,6 +194,11 @@ def test_what_is_refused_leaves_every_file_as_it_was(
     assert not Path("o.csv").exists()
 
 
+def test_an_empty_argument_is_no_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert classify(folder, "A dog", " ") == 1
+    assert "text 2: wanted a text, got an empty one" in capsys.readouterr().err
+
+
 def test_kept_columns_go_first(folder: Path) -> None:
     Path("t.csv").write_text("id,text,n\na1,A dog,5\nb2,,6\n", encoding="utf-8")
     wanted = yosort.pipeline("text-classification", folder)("A dog")[0]

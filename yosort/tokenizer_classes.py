@@ -52,7 +52,8 @@ class TokenizerClass:
 
 def _build_roberta(stored: Any, config: dict[str, Any], roles: dict[str, str]) -> Tokenizer:
     if isinstance(stored, dict):
-        merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in stored["merges"]]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in stored["merges"]]
+        merges = [(left, right) for left, right in pairs]
         model = models.BPE(vocab=stored["vocab"], merges=merges)
     else:
         model = models.BPE.from_file(*stored)
@@ -64,12 +65,10 @@ def _build_roberta(stored: Any, config: dict[str, Any], roles: dict[str, str]) -
 
 
 def _finish_roberta(backend: Tokenizer, config: dict[str, Any], roles: dict[str, str]) -> None:
-    end, begin = (
-        (roles[role], backend.token_to_id(roles[role])) for role in ("sep_token", "cls_token")
-    )
+    ids: Any = {role: backend.token_to_id(roles[role]) for role in ("sep_token", "cls_token")}
     backend.post_processor = processors.RobertaProcessing(
-        end,
-        begin,
+        (roles["sep_token"], ids["sep_token"]),
+        (roles["cls_token"], ids["cls_token"]),
         trim_offsets=bool(config.get("trim_offsets", True)),
         add_prefix_space=bool(config.get("add_prefix_space", False)),
     )

@@ -130,7 +130,7 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
         alone = len(arguments.text) == 1
         for number, text in enumerate(arguments.text, 1):
             places.note("" if alone else f"text {number}")
-            yield Entry(text)
+            yield Entry(text if text.strip() else _no_text(text))
         return
     skipped, first = 0, ""
     for name in arguments.input or ["-"]:
