@@ -170,7 +170,7 @@ def test_formats_are_read_as_what_they_are(
         (["--input", "wide.txt"], "got text in UTF-16"),
         (["--input", "t.txt", "--output", "t.txt"], "wanted another file than what is read"),
         (["--input", "t.jsonl", "--output", "link.jsonl"], "wanted another file than what is read"),
-        (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other columns"),
+        (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other names"),
         (["--input", "t.jsonl", "--output", "o.jsonl", "--keep", "score"], "wanted other names"),
         (["--input", "t.csv", "--output", "somebodys.csv"], "exists already; --resume"),
         (["x", "--output", "o.txt"], "--output: wanted a name in .jsonl, .csv or .npy"),
@@ -351,3 +351,34 @@ def test_another_model_option_or_input_is_refused(
         error = capsys.readouterr().err
         assert "nothing was changed" in error or "but there are 2 inputs" in error
         assert output.read_bytes() == whole
+
+
+def test_pairs_under_other_names_and_columns_renamed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mrpc.csv").write_text("label,one,two\n1,A dog,barks\n0,x,\n", encoding="utf-8")
+    options = ("--input", "mrpc.csv", "--field", "one", "--field", "two")
+    assert classify(folder, *options, "--keep", "label=gold", "--output", "o.jsonl") == 0
+    pair, single = map(json.loads, Path("o.jsonl").read_bytes().splitlines())
+    run: Any = yosort.pipeline("text-classification", folder)
+    assert pair == {"gold": "1", **run({"text": "A dog", "text_pair": "barks"})}
+    assert single == {"gold": "0", **run("x")[0]}
+    assert classify(folder, *options, "--field", "label") == 1
+    assert "--field: wanted one for each of text and text_pair, got 3" in capsys.readouterr().err
+    assert classify(folder, *options, "--keep", "label", "--output", "p.csv") == 1
+    assert "'label'; NAME=OTHER renames" in capsys.readouterr().err
+
+
+def test_a_file_s_name_is_a_text_with_a_word(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.txt").write_text("A dog\n", encoding="utf-8")
+    assert classify(folder, "a.txt") == 0
+    assert "a.txt is taken as a text; --input reads files" in capsys.readouterr().err
+
+
+def test_words_without_their_option(tagger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("w.jsonl").write_text('{"words": ["Angela", "Merkel"]}\n', encoding="utf-8")
+    assert main(["ner", "--model", str(tagger), "--input", "w.jsonl"]) == 1
+    assert "got words; --is-split-into-words reads them" in capsys.readouterr().err
+    assert main(["ner", "--model", str(tagger), "--input", "w.jsonl", "--is-split-into-words"]) == 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -63,6 +65,37 @@ def no_such_option(
         nearest = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
     return error(f"{name}: no such option; {hint}")
+
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def with_names(error: type[YosortError], **renamed: str) -> Callable[[Call], Call]:
+    """Wrap a call: keywords by transformers' names too, and what is none is named in `error`.
+
+    Args:
+        error: what a keyword that the call does not take raises, with the nearest name.
+        renamed: our names of parameters, by transformers'.
+    """
+
+    def wrap(call: Call) -> Call:
+        parameters = inspect.signature(call).parameters.values()
+        names = [p.name for p in parameters if p.name != "self"]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+        @functools.wraps(call)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            for name, own in renamed.items():
+                if name in options:
+                    options.setdefault(own, options.pop(name))
+            for name in options if not takes_any else ():
+                if name not in names:
+                    raise no_such_option(name, names, error)
+            return call(*arguments, **options)
+
+        return cast(Call, checked)
+
+    return wrap
 
 
 def check_several(name: str, values: Any, what: str = "values") -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from yosort.activations import ACTIVATIONS
-from yosort.arguments import check_path, no_such_option
+from yosort.arguments import check_path, no_such_option, with_names
 from yosort.errors import CheckpointError, ConfigError, show
 
 MAX_LAYERS = 1024
@@ -272,6 +272,7 @@ class YosoConfig:
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
 
     @classmethod
+    @with_names(ConfigError, pretrained_model_name_or_path="folder")
     def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> YosoConfig:
         """Read config.json from a local folder (or the file itself, if that is what is named).
 
@@ -288,6 +289,7 @@ class YosoConfig:
         from yosort.checkpoint.mapped import read_json
 
         path = check_path("folder", folder, ConfigError)
+        options.pop("trust_remote_code", None)  # a checkpoint's code is never run
         hub = {name: options.pop(name) for name in _HUB if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
             try:
@@ -320,6 +322,10 @@ class YosoConfig:
         values["id2label"] = {str(k): v for k, v in (self.id2label or {}).items()}
         values["label2id"] = dict(self.label2id or {})
         return {**values, **self.extra, "model_type": "yoso"}
+
+    def to_json_string(self) -> str:
+        """Return the text of config.json: transformers' name of `to_json`."""
+        return self.to_json()
 
     def to_json(self) -> str:
         """Return the text of config.json.
@@ -361,6 +367,8 @@ class YosoConfig:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
+# Keywords that are no fields: `from_dict` takes a whole config.json, and carries them along.
+YosoConfig.__init__ = with_names(ConfigError)(YosoConfig.__init__)  # type: ignore[method-assign]
 #: The names of the fields of config.json that yosort knows.
 FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name != "extra")
 _COUNTS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,8 @@ class Call:
 
 def to_numpy(name: str, values: ArrayLike) -> npt.NDArray[Any]:
     """Return numpy, cupy or nested-list input as a numpy array."""
+    if isinstance(values, Mapping):
+        raise InputError(f"{name}: wanted an array, got a mapping: write model(**inputs)")
     if hasattr(values, "get") and hasattr(values, "device"):  # a cupy array
         values = values.get()
     if isinstance(values, np.ma.MaskedArray):  # whose mask the next line would drop

@@ -26,7 +26,9 @@ _RENAMED = {
 }
 #: Options of transformers' that change no answer here: weights are always mapped into memory, and a
 #: checkpoint's code is never run.
-_WITHOUT_EFFECT = {"low_cpu_mem_usage", "trust_remote_code", "use_safetensors", "weights_only"}
+_WITHOUT_EFFECT = {
+    "low_cpu_mem_usage", "trust_remote_code", "use_fast", "use_safetensors", "weights_only",
+}  # fmt: skip
 #: Values of ours that do not contradict transformers' word.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "device": ("auto",),
@@ -40,6 +42,11 @@ _INSTEAD = {
     "load_in_4bit": 'dtype="int8" quantises at load',
     "quantization_config": 'dtype="int8" quantises at load',
     "subfolder": "name the folder itself as the model",
+    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
+    "output_loading_info": "weights that are missing or left over are an error here",
+    "state_dict": "save the weights into a folder, and load that",
+    "from_tf": "convert the checkpoint with transformers first",
+    "variant": "name a folder that holds these weights as model.safetensors",
 }
 
 
@@ -130,6 +137,7 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
     checked = LoadOptions(**options)
     hub = {name: named.pop(name) for name in HUB_OPTIONS if name in named}
     random_head = named.pop("allow_random_head", False)
+    named.pop("config", None)  # the loader's own argument
     for name in named:
         if name not in FIELDS:
             raise no_such_option(name, (*LOAD_OPTIONS, *_RENAMED, *FIELDS), ConfigError)

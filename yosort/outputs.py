@@ -40,6 +40,10 @@ class ModelOutput:
             return getattr(self, key)
         return self.to_tuple()[key]
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field, or `default` where it is not present."""
+        return getattr(self, key) if key in self.keys() else default
+
     def __contains__(self, key: object) -> bool:
         return key in self.keys()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_path, is_row
+from yosort.arguments import check_flag, check_path, is_row, with_names
 from yosort.attention import (
     Attention,
     check_mode,
@@ -95,7 +95,8 @@ class PretrainedModel(TorchHabits):
         options = LoadOptions(device, dtype, attention, num_hash, seed, padding, num_threads)
         if not isinstance(config, YosoConfig):
             raise ConfigError(
-                f"config: wanted a YosoConfig, got {type(config).__name__}; from_dict and "
+                f"config: wanted a YosoConfig, got {type(config).__name__} of "
+                f"{type(config).__module__.split('.')[0]}; from_dict (of its to_dict) and "
                 "from_pretrained of YosoConfig make one, a model's from_pretrained loads weights"
             )
         shapes = {**base_shapes(config), **head_shapes(config, self.head)}
@@ -140,7 +141,13 @@ class PretrainedModel(TorchHabits):
             settle(self._encoder)
         release_pages(parameters.values())
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__call__" in cls.__dict__:
+            cls.__call__ = with_names(InputError)(cls.__call__)  # type: ignore[method-assign]
+
     @classmethod
+    @with_names(ConfigError, pretrained_model_name_or_path="source")
     def from_pretrained(
         cls,
         source: str | os.PathLike[str],

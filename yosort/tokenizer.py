@@ -12,7 +12,14 @@ from typing import Any
 
 import tokenizers
 
-from yosort.arguments import are_texts, check_choice, check_count, check_flag, check_path
+from yosort.arguments import (
+    are_texts,
+    check_choice,
+    check_count,
+    check_flag,
+    check_path,
+    with_names,
+)
 from yosort.checkpoint.atomic import replace_files
 from yosort.checkpoint.hub import resolve
 from yosort.encodings import BatchEncoding, Encoding, as_arrays
@@ -124,6 +131,7 @@ class Tokenizer(Vocabulary):
         return "token_type_ids" in self.model_input_names
 
     @classmethod
+    @with_names(ConfigError, pretrained_model_name_or_path="source", use_auth_token="token")
     def from_pretrained(
         cls,
         source: str | os.PathLike[str],
@@ -155,6 +163,8 @@ class Tokenizer(Vocabulary):
         """
         if not check_flag("use_fast", use_fast, ConfigError):
             raise ConfigError("use_fast: wanted True, for there is no slow tokenizer here")
+        # A checkpoint's code is never run, whatever this says.
+        fields.pop("trust_remote_code", None)
         refuse_unknown(fields, (*_FIELDS, *ROLES), ConfigError)
         where = resolve(
             source,
@@ -374,6 +384,16 @@ class Tokenizer(Vocabulary):
         with refusals():
             short = enough(backend, sample, cut, special=True)
         return short.text, short.pair
+
+    @property
+    def is_fast(self) -> bool:
+        """True: the work is the tokenizers library's."""
+        return True
+
+    @property
+    def backend_tokenizer(self) -> tokenizers.Tokenizer:
+        """The `tokenizers.Tokenizer` underneath: transformers' name of `backend`."""
+        return self.backend
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Return how many special tokens are put around a text, or a pair."""

@@ -184,6 +184,9 @@ def read_samples(text: Any, text_pair: Any, *, words: bool) -> tuple[list[Sample
             f"got {show(text_pair)}"
         )
     both = enumerate(zip(text, text_pair, strict=True))
+    missing = next((i for i, pair in enumerate(text_pair) if pair is None), None)
+    if missing is not None:
+        raise InputError(f"text_pair[{missing}]: wanted a text, got None")
     pairs = [_sample(a, b, words, f"text[{i}]", f"text_pair[{i}]") for i, (a, b) in both]
     return pairs, True
 

@@ -230,3 +230,50 @@ def test_every_class_takes_every_option() -> None:
     for cls in models:
         with pytest.raises(ConfigError, match="no such option; did you mean num_threads"):
             cls.from_pretrained("nowhere/at/all", num_thread=1)
+
+
+def test_words_of_transformers_in_every_place(classifier: Path) -> None:
+    named = {"pretrained_model_name_or_path": classifier, "trust_remote_code": True}
+    model = yosort.YosoForSequenceClassification.from_pretrained(**named)
+    assert yosort.AutoConfig.from_pretrained(**named).label_names == ["bad", "fair", "good"]
+    tokenizer = yosort.AutoTokenizer.from_pretrained(**named, use_auth_token=None)
+    assert tokenizer.is_fast
+    assert tokenizer.backend_tokenizer is tokenizer.backend
+    classify: Any = yosort.pipeline("text-classification", classifier, use_fast=True)
+    assert classify.torch_dtype == np.float32
+    config = yosort.YosoConfig.from_pretrained(classifier, id2label={0: "x", 1: "y", 2: "z"})
+    other: Any = yosort.pipeline("text-classification", classifier, config=config)
+    assert other("a")[0]["label"] in ("x", "y", "z")
+    assert model.config.to_json_string() == model.config.to_json()
+    output = model(TEXT)
+    assert output.get("logits") is output.logits
+    assert output.get("loss") is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m(TEXT, atention_mask=[[1]]), InputError, "did you mean attention_mask"),
+        (lambda m: m({"input_ids": TEXT}), InputError, r"write model\(\*\*inputs\)"),
+        (lambda m: yosort.YosoConfig(hiden_size=5), ConfigError, "did you mean hidden_size"),
+        (lambda m: yosort.YosoModel(Device("x")), ConfigError, "got Device of torch"),
+        (lambda m: yosort.load("x", force_download=True), ConfigError, "snapshot_download"),
+        (
+            lambda m: yosort.pipeline("text-classification", m)("a", text_pair="b"),
+            InputError, 'a dictionary is a pair: {"text": ',
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_call_takes_is_named(
+    classifier: Path, call: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        call(yosort.load(classifier, device="cpu"))
+
+
+def test_an_empty_second_text_is_none(classifier: Path) -> None:
+    classify: Any = yosort.pipeline("text-classification", classifier)
+    assert classify({"text": "a", "text_pair": ""}) == classify(["a"])[0]
+    assert classify({"text": "a", "text_pair": "b"}) != classify(["a"])[0]
+    with pytest.raises(InputError, match=r"text_pair\[0\]: wanted a text, got None"):
+        classify.tokenizer(["a"], [None])

@@ -67,8 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
     )
     group.add_argument(
         "--field",
+        action="append",
         metavar="NAME",
-        help=f"the JSON key or CSV column that holds the text; else {' and '.join(keys)}",
+        help=f"the JSON key or CSV column that holds the text, once for each of "
+        f"{' and '.join(keys)}; else these names",
     )
     group.add_argument(
         "--delimiter", metavar="C", help="what stands between the cells of a row (, or a tab)"
@@ -79,11 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
         nargs="+",
         default=[],
         metavar="NAME",
-        help="JSON keys or CSV columns that go into the output, such as an id",
+        help="JSON keys or CSV columns that go into the output, such as an id; NAME=OTHER under "
+        "another name",
     )
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
     """Raise InputError where files cannot be read so: before a model is loaded."""
     if arguments.text and arguments.input:
         raise InputError("wanted texts as arguments or --input, got both")
@@ -94,6 +97,9 @@ def check(arguments: argparse.Namespace) -> None:
             raise InputError(_wants(option, takes, kinds - takes))
     if getattr(arguments, "keep", None) and "lines" in kinds:
         raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
+    field = getattr(arguments, "field", None)
+    if isinstance(field, list) and keys and len(field) > len(keys):
+        raise InputError(f"--field: wanted one for each of {' and '.join(keys)}, got {len(field)}")
     if getattr(arguments, "delimiter", None):
         tables.check_delimiter(arguments.delimiter)
     for name in names:
@@ -130,6 +136,8 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
         alone = len(arguments.text) == 1
         for number, text in enumerate(arguments.text, 1):
             places.note("" if alone else f"text {number}")
+            if os.path.isfile(text):
+                print(f"yosort: {text} is taken as a text; --input reads files", file=sys.stderr)
             yield Entry(text if text.strip() else _no_text(text))
         return
     skipped, first = 0, ""
@@ -287,10 +295,10 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...]) -> 
         if isinstance(found, InputError):
             raise found
         if isinstance(found, dict):
-            for name in arguments.keep if "keep" in arguments else ():
+            for name, other in kept_names(arguments).items():
                 if name not in found:
                     raise InputError(_lacks(f"wanted a field {name!r} to keep", found))
-                kept[name] = found[name]
+                kept[other] = found[name]
             return Entry(_pick(found, arguments.field, keys), kept)
         if "keep" in arguments and arguments.keep:
             raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")
@@ -301,12 +309,22 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...]) -> 
         return Entry(error, kept)
 
 
-def _pick(row: dict[str, Any], name: str | None, keys: tuple[str, ...]) -> Any:
+def kept_names(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what --keep carries over: the names in the output, by those of the input."""
+    named = (spec.partition("=") for spec in arguments.keep)
+    return {name: other or name for name, _, other in named}
+
+
+def _pick(row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, ...]) -> Any:
     """Return the text of an object, or those of the task's keys that it has."""
-    if name is not None:
-        if name not in row:
-            raise InputError(_lacks(f"wanted a field {name!r}", row))
-        return _filled(name, row[name])
+    if names:
+        names = [names] if isinstance(names, str) else names
+        for name in names:
+            if name not in row:
+                raise InputError(_lacks(f"wanted a field {name!r}", row))
+        if len(names) == 1:
+            return _filled(names[0], row[names[0]])
+        row = {key: row[name] for key, name in zip(keys, names, strict=False)}
     found = {key: row[key] for key in keys if row.get(key) is not None}
     if not found:
         raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + "; --field names another")

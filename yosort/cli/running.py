@@ -39,7 +39,7 @@ def run(
         loading: options of the pipeline.
         show: how a result looks on a terminal.
     """
-    reading.check(arguments)
+    reading.check(arguments, keys)
     _check_output(arguments)
     context = _context(arguments) if task == "question-answering" else None
     answer = pipeline(task, arguments.model, samples=arguments.samples, **loading)
@@ -160,7 +160,7 @@ def _open(
         return writing.Npy(int(width), path), 0, []
     form: writing.Form = lines
     if suffix == ".csv":
-        form = writing.Csv(tuple(fields), tuple(arguments.keep))
+        form = writing.Csv(tuple(fields), tuple(reading.kept_names(arguments).values()))
     if goes_on:
         return resuming.continue_records(path, form, entries, again)
     return writing.Records(form, path), 0, []

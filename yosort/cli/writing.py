@@ -71,7 +71,9 @@ class JsonLines:
             own = result if isinstance(result, dict) else {"result": result}
             if not own.keys().isdisjoint(kept):
                 twice = ", ".join(own.keys() & kept)
-                raise InputError(f"--keep: wanted other names than the results', got {twice}")
+                raise InputError(
+                    f"--keep: wanted other names than the results', got {twice}; NAME=OTHER renames"
+                )
             result = {**kept, **own}
         text = json.dumps(result, ensure_ascii=False, allow_nan=False)
         escaped = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -99,7 +101,8 @@ class Csv:
         self._fields = (*fields, *EXTRA_FIELDS)
         twice = [name for name in kept if name in self._fields]
         if twice:
-            raise InputError(f"--keep: wanted other columns than the results', got {twice[0]!r}")
+            got = f"got {twice[0]!r}; NAME=OTHER renames"
+            raise InputError(f"--keep: wanted other names than the results', {got}")
         self.header = self._row((*kept, *self._fields))
         self._kept = kept
 

@@ -181,6 +181,11 @@ class Pipeline(ABC):
         return self.model.device
 
     @property
+    def torch_dtype(self) -> np.dtype[Any]:
+        """The compute type, by transformers' name."""
+        return self.model.dtype
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The compute type."""
         return self.model.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
@@ -34,6 +34,9 @@ class TextClassificationPipeline(Pipeline):
 
     model: YosoForSequenceClassification
     task = "text-classification"
+    instead: ClassVar[dict[str, str]] = {
+        "text_pair": 'a dictionary is a pair: {"text": ..., "text_pair": ...}'
+    }
     model_class = YosoForSequenceClassification
 
     @overload
@@ -123,7 +126,8 @@ class TextClassificationPipeline(Pipeline):
             if not isinstance(part, str) and (part is not None or part is text):
                 got = type(part).__name__
                 raise InputError(f"wanted a text, or a dictionary of text and text_pair, got {got}")
-        self.encode(item, text, pair, options)
+        # An empty second text is none, as transformers' tokenizers have it.
+        self.encode(item, text, pair or None, options)
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""

@@ -145,6 +145,8 @@ class TokenClassificationPipeline(Pipeline):
         words = list(value) if options["split"] and isinstance(value, (list, tuple)) else None
         if options["split"] and (words is None or not are_texts(words)):
             raise InputError(f"wanted a list of words, got {type(value).__name__}")
+        if not options["split"] and isinstance(value, dict) and "words" in value:
+            raise InputError("wanted a text, got words; is_split_into_words=True reads them")
         if not options["split"] and not isinstance(value, str):
             raise InputError(f"wanted a text, got {type(value).__name__}")
         starts, at = [], 0
