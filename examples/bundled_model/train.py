@@ -40,9 +40,9 @@ def train_tokenizer(lines: list[str], vocab_size: int) -> PreTrainedTokenizerFas
         show_progress=False,
     )
     backend.train_from_iterator(lines, trainer)
-    ends = [("<s>", 0), ("</s>", 2)]
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ends
+    # It leaves the space before a word out of the word's offsets.
+    backend.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
