@@ -146,7 +146,8 @@ class Tokenizer(Vocabulary):
         """Read a folder's tokenizer, or a hub repository's, without its weights.
 
         Args:
-            source: a folder with tokenizer.json, or vocab.json and merges.txt; or a hub id.
+            source: a folder with tokenizer.json, vocab.json and merges.txt, or vocab.txt; or a hub
+                id. What its files mean: `yosort.tokenizer_files`.
             revision: a branch, tag or commit of the hub repository.
             local_files_only: use only what the hub's cache holds.
             cache_dir: a cache other than huggingface_hub's own.
