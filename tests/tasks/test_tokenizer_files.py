@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tasks.models import save_unigram, save_word_piece
+import yosort
+from tasks import make_tokenizers
+from tasks.models import make, save_unigram, save_word_piece
 from yosort import CheckpointError, Tokenizer
 from yosort.tasks import bundled_model
 
@@ -222,6 +224,14 @@ def test_of_two_vocabularies_tokenizer_json_s_counts(tmp_path: Path) -> None:
         ({"spiece.model": "x"}, "found none; AutoTokenizer"),
         ({"vocab.json": {"a": 0}}, r"merges\.txt: cannot be opened"),
         ({}, "found none"),
+        ({**BPE, **named("GPT2Tokenizer")}, r"a 'GPT2Tokenizer' of vocab\.json, which yosort does"),
+        ({**JSON, **named("X", auto_map={"AutoTokenizer": ["x", "y"]})}, "auto_map names a"),
+        ({"vocab.txt": "a\nb\n"}, r"wanted special tokens \['\[CLS\]', '\[MASK\]', '\[PAD\]'"),
+        ({**JSON, **named("X", padding_side=3)}, "'right', got 3"),
+        ({**JSON, **named("X", mask_token={"x": 1})}, "mask_token: wanted a token, got"),
+        ({**JSON, **named("X", model_max_length="9")}, "wanted a number of tokens, got '9'"),
+        ({**JSON, **named("X", model_input_names=3)}, "wanted a list of texts, got 3"),
+        ({**JSON, **named("X", extra_special_tokens=3)}, "wanted a list, got 3"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_refused(
@@ -229,6 +239,85 @@ def test_what_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         Tokenizer.from_pretrained(write(tmp_path, files))
+
+
+def test_a_class_that_only_transformers_builds_is_refused(tmp_path: Path) -> None:
+    """Beside a YOSO model's config.json tokenizer.json stands; alone its class is built anew."""
+    files = {**JSON, **named("XLMRobertaTokenizer")}
+    assert len(Tokenizer.from_pretrained(write(tmp_path / "yoso", files))) == 8192
+    with pytest.raises(CheckpointError, match="'XLMRobertaTokenizer' of its own"):
+        Tokenizer.from_pretrained(write(tmp_path / "alone", files, None))
+
+
+def test_the_class_says_which_of_two_vocabularies_counts(tmp_path: Path) -> None:
+    for name, mask in (("RobertaTokenizer", "<mask>"), ("BertTokenizerFast", "[MASK]")):
+        folder = write(tmp_path, {**BPE, **VOCAB, **named(name)})
+        assert Tokenizer.from_pretrained(folder).mask_token == mask
+
+
+def test_alberts_tokenizer_is_made_anew(tmp_path: Path) -> None:
+    """Its normalizer lowers and strips, whatever tokenizer.json's does; it is YOSO's own class."""
+    stored = {**json.loads(make_tokenizers.unigram().to_str()), "normalizer": None}
+    files = {"tokenizer.json": stored}
+    for name, same in (("TokenizersBackend", False), ("AlbertTokenizerFast", True), (None, True)):
+        tokenizer = Tokenizer.from_pretrained(write(tmp_path, {**files, **named(name)}))
+        assert (tokenizer.encode("F\u00d3X") == tokenizer.encode("fox")) is same
+        assert tokenizer.bos_token == ("[CLS]" if same else None)
+
+
+def test_special_tokens_map_counts_unless_added_tokens_are_listed(tmp_path: Path) -> None:
+    names = {"mask_token": "<pad>", "additional_special_tokens": ["<new>"]}
+    folder = write(tmp_path, {**JSON, **MAP, **named("X", **names)})
+    tokenizer = Tokenizer.from_pretrained(folder)
+    assert (tokenizer.mask_token, tokenizer.extra_special_tokens) == ("<mask>", ["<new>"])
+    write(tmp_path, named("X", **names, added_tokens_decoder={}))
+    assert Tokenizer.from_pretrained(folder).mask_token == "<pad>"
+
+
+def test_add_prefix_space_is_the_vocabularys(tmp_path: Path) -> None:
+    """With vocab.json it makes another tokenizer; a tokenizer.json that stands knows itself."""
+    config = named("RobertaTokenizer", add_prefix_space=True)
+    made = Tokenizer.from_pretrained(write(tmp_path / "made", {**BPE, **config}))
+    assert made.encode("the") == made.encode(" the")
+    stands = Tokenizer.from_pretrained(write(tmp_path / "stands", {**JSON, **config}))
+    assert stands.encode("the") != stands.encode(" the")
+
+
+def test_settings_that_tokenizer_json_has_stored(tmp_path: Path) -> None:
+    """They are off; their sides and pad token count where tokenizer_config.json says nothing."""
+    cut = {"direction": "Left", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    pad = {"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": None}
+    pad |= {"pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"}
+    stored = {"tokenizer.json": {**STORED, "truncation": cut, "padding": pad}}
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path, {**stored, **named("X")}))
+    assert (tokenizer.truncation_side, tokenizer.padding_side) == ("left", "left")
+    assert tokenizer.pad_token == "<pad>"
+    assert len(tokenizer.encode("a; b")) == 5
+    write(tmp_path, named("X", truncation_side="right", padding_side="right"))
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.truncation_side, tokenizer.padding_side) == ("right", "right")
+
+
+@pytest.mark.parametrize("length", [10**30, 1e30, None])
+def test_a_length_that_nobody_has_set(tmp_path: Path, length: float | None) -> None:
+    folder = write(tmp_path, {**JSON, **named("X", model_max_length=length)})
+    assert Tokenizer.from_pretrained(folder).model_max_length > 10**20
+    write(tmp_path, named("X", model_max_length=7))
+    assert Tokenizer.from_pretrained(folder).model_max_length == 7
+
+
+def test_a_pipeline_cuts_the_side_that_the_files_name(tmp_path: Path) -> None:
+    make(tmp_path, "YosoForSequenceClassification")
+    write(tmp_path, named("X", truncation_side="left"), None)
+    classify = yosort.pipeline("text-classification", tmp_path, attention="expectation")
+    text = "dog " * 80 + "cat " * 62
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    texts = [text, tokenizer.decode(ids[-62:]), tokenizer.decode(ids[:62])]
+    found = classify(texts, top_k=None, overflow="truncate")
+    cut, end, beginning = ([answer["score"] for answer in answers] for answers in found)
+    assert cut == pytest.approx(end, rel=1e-5)
+    assert cut != pytest.approx(beginning, rel=1e-5)
 
 
 def test_truncation_side_of_the_files(tmp_path: Path) -> None:
