@@ -135,6 +135,7 @@ CSV = "id,text,other\n1,A dog barks,x\n2,,y\n"
         ("a.csv", f'text\n"{"a " * 70_000}"\nb\n', ("--overflow", "truncate"), ["", ""], ""),
         ("a.csv", "text\na\0b\nc\n", (), [None, ""], "NUL"),
         ("a.txt", "id;text\n1;x\n", ("--format", "csv", "--delimiter", ";"), [""], ""),
+        ("a.csv", "text;n\nx;1\n", (), [None], "--delimiter ';' parts that"),
         ("a.tsv", "text\tn\nx\t1\n", (), [""], ""),
         ("a.json", '["x", "y"]', (), ["", ""], ""),
         ("a.json", '"x"\n"y"\n', (), ["", ""], ""),

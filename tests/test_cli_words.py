@@ -187,3 +187,21 @@ def test_every_command_has_an_example_that_parses() -> None:
         example = shlex.split((command.epilog or "").partition(": ")[2])
         assert example[:2] == ["yosort", name]
         parser.parse_args(example[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["classify", "x", "--topk", "3"], "--top-k"),
+        (["classify", "x", "--top_k", "3"], "--top-k"),
+        (["clasify", "x"], "classify"),
+        (["ner", "x", "--aggregation-strategy", "simpel"], "simple"),
+    ],
+)
+def test_a_word_that_is_none_is_named_with_the_nearest(
+    arguments: list[str], nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"did you mean {nearest}?")

@@ -98,6 +98,22 @@ def with_names(error: type[YosortError], **renamed: str) -> Callable[[Call], Cal
     return wrap
 
 
+def pick_fields(
+    value: Mapping[str, Any], needed: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, Any] | None:
+    """Return the fields of an input, other columns of a data set aside; None if they are not there.
+
+    A key that is nearly the name of a field that is missing is a mistake, not a column.
+    """
+    known = (*needed, *optional)
+    absent = [name for name in known if name not in value]
+    odd = [key for key in value if isinstance(key, str) and key not in known]
+    if not absent or not any(difflib.get_close_matches(key, absent) for key in odd):
+        found = {name: value[name] for name in known if name in value}
+        return found if all(name in found for name in needed) else None
+    return None
+
+
 def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
     """Return an iterable's values, or raise InputError.
 

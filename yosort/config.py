@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -367,6 +367,14 @@ class YosoConfig:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
+def _refuse_change(self: YosoConfig, name: str, value: Any) -> None:
+    raise FrozenInstanceError(
+        f"cannot set {name}: a config is immutable; give {name}= to from_pretrained, or take what "
+        f"config.override({name}=...) returns"
+    )
+
+
+YosoConfig.__setattr__ = _refuse_change  # type: ignore[method-assign, assignment]
 # Keywords that are no fields: `from_dict` takes a whole config.json, and carries them along.
 YosoConfig.__init__ = with_names(ConfigError)(YosoConfig.__init__)  # type: ignore[method-assign]
 #: The names of the fields of config.json that yosort knows.

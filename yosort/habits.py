@@ -29,6 +29,12 @@ _INSTEAD = {
     "yoso": "YosoModel.from_pretrained loads the encoder alone from the same folder",
     "base_model": "YosoModel.from_pretrained loads the encoder alone from the same folder",
     "get_input_embeddings": _WEIGHTS,
+    "classifier": _WEIGHTS,
+    "modules": _WEIGHTS,
+    "num_labels": "model.config.num_labels says it",
+    "double": 'float64 is not computed in; dtype="float32" is at load',
+    "bfloat16": "there is none yet; float32 computes such checkpoints, too",
+    "tie_weights": "weights are tied at load, as config.tie_word_embeddings says",
 }
 
 

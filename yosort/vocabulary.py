@@ -21,6 +21,18 @@ ROLES = (
     "cls_token",
     "mask_token",
 )
+_TRAINED = "a tokenizer is as its folder has it; change and save it with transformers"
+#: What transformers' tokenizers have besides, and what to do instead.
+_INSTEAD = {
+    "pad": "the call itself pads: tokenizer(texts, padding=True)",
+    "add_tokens": _TRAINED,
+    "add_special_tokens": _TRAINED,
+    "train_new_from_iterator": _TRAINED,
+    "save_vocabulary": "save_pretrained writes tokenizer.json, which holds the vocabulary",
+    "get_special_tokens_mask": "the call returns it: return_special_tokens_mask=True",
+    "apply_chat_template": "YOSO is an encoder, which is not chatted with",
+    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
+}
 # What clean_up_tokenization_spaces takes back: spaces before punctuation and contractions.
 _SPACED = {
     **{f" {mark}": mark for mark in ".?!,"},
@@ -71,6 +83,10 @@ class Vocabulary:
     pad_token, pad_token_id = _token("pad_token"), _token_id("pad_token")
     cls_token, cls_token_id = _token("cls_token"), _token_id("cls_token")
     mask_token, mask_token_id = _token("mask_token"), _token_id("mask_token")
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
 
     def __len__(self) -> int:
         """Return the size of the vocabulary, added tokens included."""

@@ -201,3 +201,29 @@ def test_config_fields_pass_through(folders: dict[str, Path]) -> None:
     )  # fmt: skip
     assert {answer["label"] for answer in classify(["Paris"])[0]} == {"x", "y", "z"}
     assert classify.model.seed == 3
+
+
+def test_rows_of_a_data_set_bring_other_columns(folders: dict[str, Path]) -> None:
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    assert classify({"text": "Paris", "label": 1, "id": 7}) == classify(["Paris"])[0]
+    with pytest.raises(InputError, match="wanted the keys text and text_pair"):
+        classify({"text": "Paris", "textpair": "a"})
+    answer: Any = yosort.pipeline("question-answering", folders["question-answering"])
+    asked = {"question": "Who?", "context": TEXTS[0]}
+    assert answer([{"id": 1, **asked, "answers": []}]) == answer(asked)
+    with pytest.raises(InputError, match="wanted a dictionary of question and context"):
+        answer({"question": "Who?", "contxt": TEXTS[0]})
+
+
+def test_what_is_not_here_says_what_is(folders: dict[str, Path]) -> None:
+    embed: Any = yosort.pipeline("feature-extraction", folders["feature-extraction"])
+    with pytest.raises(InputError, match="return_tensors: wanted True, False or 'np', got 'pt'"):
+        embed("a", return_tensors="pt")
+    with pytest.raises(AttributeError, match=r"tokenizer\(texts, padding=True\)"):
+        embed.tokenizer.pad([])
+    with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+        embed.tokenizer.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"model\.config\.num_labels says it"):
+        embed.model.num_labels  # noqa: B018
+    with pytest.raises(AttributeError, match=r"cannot set num_hash: .* config\.override\(num_hash"):
+        embed.model.config.num_hash = 3

@@ -107,8 +107,8 @@ def resolve(
         )
     if revision is None and path.parent.is_dir() and not _cached_folder(source, None, cache_dir):
         raise CheckpointError(
-            f"{source!r}: no such folder{_neighbours(path)}; if a hub id was meant: "
-            "revision='main' (--revision main) says so, or another working folder"
+            f"{source!r}: no such folder{_neighbours(path)}; to take it for a hub id, though there "
+            f"is a folder {str(path.parent)!r} here, say revision='main' (--revision main)"
         )
     return _download(
         source,

@@ -6,10 +6,13 @@ A command imports what it needs when it runs: --help and --version load neither 
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from yosort import __version__
 from yosort.cli import (
@@ -57,9 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.removeHandler(handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says of a word that it does not know which one is nearest."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        unknown = re.search(
+            r"unrecognized arguments: (--[\w-]+)|invalid choice: '([^']*)'", message
+        )
+        if unknown:
+            actions = list(completion.actions_of(self))
+            known = [flag for action in actions for flag in action.option_strings]
+            if unknown[2] is not None:
+                known = re.findall(r"'([^']+)'", message.partition("choose from")[2])
+                known = known or re.findall(r"[\w-]+", message.partition("choose from")[2])
+            word = (unknown[1] or unknown[2]).replace("_", "-")
+            if nearest := difflib.get_close_matches(word, known, n=1):
+                message += f"; did you mean {nearest[0]}?"
+        super().error(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="yosort",
         description="Torch-free inference for YOSO transformers.",
         epilog='try: yosort fill-mask "Paris is the <mask> of France."',

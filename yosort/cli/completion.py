@@ -41,16 +41,16 @@ class _Print(argparse.Action):
         if values not in shtab.SUPPORTED_SHELLS:
             known = ", ".join(shtab.SUPPORTED_SHELLS)
             parser.error(f"--print-completion: wanted one of {known}, got {values!r}")
-        for action in _actions(parser):
+        for action in actions_of(parser):
             if action.dest in _PATHS:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, values))
         parser.exit(0)
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
-                yield from _actions(command)
+                yield from actions_of(command)

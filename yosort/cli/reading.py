@@ -347,7 +347,10 @@ def _no_text(value: Any) -> InputError:
 
 
 def _lacks(wanted: str, row: dict[str, Any]) -> str:
-    return f"{wanted}, got {', '.join(sorted(map(str, row)))}"
+    names = sorted(map(str, row))
+    between = next((c for c in ";\t|," if len(names) == 1 and c in names[0]), None)
+    hint = f" (--delimiter {between!r} parts that)" if between else ""
+    return f"{wanted}, got {', '.join(names)}{hint}"
 
 
 def same_file(path: Path, other: str | os.PathLike[str]) -> bool:

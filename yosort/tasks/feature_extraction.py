@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from yosort.arguments import check_choice, check_flag
-from yosort.errors import InputError
+from yosort.errors import InputError, show
 from yosort.heads import YosoModel
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
@@ -72,6 +72,11 @@ class FeatureExtractionPipeline(Pipeline):
             InputError: an input or option that does not fit.
         """
         arrays = isinstance(return_tensors, str) and return_tensors == "np"
+        if isinstance(return_tensors, str) and not arrays:
+            raise InputError(
+                f"return_tensors: wanted True, False or 'np', got {show(return_tensors)}; "
+                "torch.from_numpy makes tensors of arrays"
+            )
         options = {
             "pooling": check_choice("pooling", pooling, POOLING),
             "normalize": check_flag("normalize", normalize),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count, check_flag, check_inputs, is_integer
+from yosort.arguments import check_count, check_flag, check_inputs, is_integer, pick_fields
 from yosort.errors import InputError, show
 from yosort.heads import YosoForQuestionAnswering
 from yosort.tasks.options import StreamOptions, with_options
@@ -144,9 +144,11 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
-        if not isinstance(value, dict) or value.keys() != {"question", "context"}:
+        fields = pick_fields(value, ("question", "context")) if isinstance(value, dict) else None
+        if fields is None:
             got = show(list(value)) if isinstance(value, dict) else type(value).__name__
             raise InputError(f"wanted a dictionary of question and context, got {got}")
+        value = fields
         question, context = value["question"], value["context"]
         for name, text in value.items():
             if not isinstance(text, str) or not text.strip():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
-from yosort.arguments import check_choice, check_count
+from yosort.arguments import check_choice, check_count, pick_fields
 from yosort.errors import InputError, show
 from yosort.heads import YosoForSequenceClassification
 from yosort.tasks.options import StreamOptions, with_options
@@ -119,9 +119,10 @@ class TextClassificationPipeline(Pipeline):
         no_stride(options, "text-classification")
         text, pair = value, None
         if isinstance(value, dict):
-            if value.keys() - {"text", "text_pair"} or "text" not in value:
+            fields = pick_fields(value, ("text",), ("text_pair",))
+            if fields is None:
                 raise InputError(f"wanted the keys text and text_pair, got {show(list(value))}")
-            text, pair = value["text"], value.get("text_pair")
+            text, pair = fields["text"], fields.get("text_pair")
         for part in (text, pair):
             if not isinstance(part, str) and (part is not None or part is text):
                 got = type(part).__name__
