@@ -170,7 +170,8 @@ def calibrate(
         options: of `from_pretrained`, where the model is not loaded yet.
 
     Raises:
-        InputError: no inputs, or an option that does not fit.
+        InputError: no inputs, one that the pipeline cannot take, or an option that does not fit.
+        ConfigError: as `load`, like CheckpointError and DeviceError.
     """
     tried = sorted({check_count("num_hashes", n) for n in check_several("num_hashes", num_hashes)})
     if not tried:

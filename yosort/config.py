@@ -324,7 +324,11 @@ class YosoConfig:
         return {**values, **self.extra, "model_type": "yoso"}
 
     def to_json_string(self) -> str:
-        """Return the text of config.json: transformers' name of `to_json`."""
+        """Return the text of config.json: transformers' name of `to_json`.
+
+        Raises:
+            ConfigError: as `to_json`.
+        """
         return self.to_json()
 
     def to_json(self) -> str:

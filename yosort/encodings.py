@@ -143,31 +143,55 @@ class BatchEncoding(UserDict[str, Any]):
         return self
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """Return a text's tokens."""
+        """Return a text's tokens.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         return self._encoding(batch_index).tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return the word of each of a text's tokens; None for special tokens."""
+        """Return the word of each of a text's tokens; None for special tokens.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         return self._encoding(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return 0 or 1, the text of the pair, for each token; None for special tokens."""
+        """Return 0 or 1, the text of the pair, for each token; None for special tokens.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         return self._encoding(batch_index).sequence_ids
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> Any:
-        """Return the text of the pair, 0 or 1, of a token; None for a special token."""
+        """Return the text of the pair, 0 or 1, of a token; None for a special token.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         encoding, token = self._place(batch_or_token_index, token_index)
         return encoding.token_to_sequence(_from_end(token, encoding))
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> Any:
-        """Return the word of a token; None for a special token."""
+        """Return the word of a token; None for a special token.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         encoding, token = self._place(batch_or_token_index, token_index)
         return encoding.token_to_word(_from_end(token, encoding))
 
     def token_to_chars(
         self, batch_or_token_index: int, token_index: int | None = None
     ) -> CharSpan | None:
-        """Return the characters of a token; None for a special token."""
+        """Return the characters of a token; None for a special token.
+
+        Raises:
+            InputError: no such text, or no encodings.
+        """
         encoding, token = self._place(batch_or_token_index, token_index)
         found = encoding.token_to_chars(_from_end(token, encoding))
         return None if found is None else CharSpan(*found)
@@ -175,7 +199,11 @@ class BatchEncoding(UserDict[str, Any]):
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """Return the tokens of a word; None for a word without any."""
+        """Return the tokens of a word; None for a word without any.
+
+        Raises:
+            InputError: no such text, an index below 0, or no encodings.
+        """
         encoding, word = self._place(batch_or_word_index, word_index)
         found = encoding.word_to_tokens(_count(word), _count(sequence_index))
         return None if found is None else TokenSpan(*found)
@@ -186,7 +214,7 @@ class BatchEncoding(UserDict[str, Any]):
         """Return the characters of a word.
 
         Raises:
-            InputError: the text has no such word.
+            InputError: no such text or word, or no encodings.
         """
         encoding, word = self._place(batch_or_word_index, word_index)
         found = encoding.word_to_chars(_count(word), _count(sequence_index))
@@ -197,14 +225,22 @@ class BatchEncoding(UserDict[str, Any]):
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> Any:
-        """Return the token of a character; None for one of no token, such as a trimmed space."""
+        """Return the token of a character; None for one of no token, such as a trimmed space.
+
+        Raises:
+            InputError: no such text, an index below 0, or no encodings.
+        """
         encoding, char = self._place(batch_or_char_index, char_index)
         return encoding.char_to_token(_count(char), _count(sequence_index))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> Any:
-        """Return the word of a character; None for one of no word."""
+        """Return the word of a character; None for one of no word.
+
+        Raises:
+            InputError: no such text, an index below 0, or no encodings.
+        """
         encoding, char = self._place(batch_or_char_index, char_index)
         return encoding.char_to_word(_count(char), _count(sequence_index))
 

@@ -99,19 +99,35 @@ class TorchHabits:
         return self
 
     def cpu(self) -> Self:
-        """Return the model, if it is on the CPU; see `to`."""
+        """Return the model, if it is on the CPU; see `to`.
+
+        Raises:
+            ConfigError: it is not.
+        """
         return self.to("cpu")
 
     def cuda(self, *device: Any) -> Self:
-        """Return the model, if it is on a GPU (that one, where it is named); see `to`."""
+        """Return the model, if it is on a GPU (that one, where it is named); see `to`.
+
+        Raises:
+            ConfigError: it is not.
+        """
         return self.to(*(device or ("cuda",)))
 
     def half(self) -> Self:
-        """Return the model, if it computes in float16; see `to`."""
+        """Return the model, if it computes in float16; see `to`.
+
+        Raises:
+            ConfigError: it does not.
+        """
         return self.to("float16")
 
     def float(self) -> Self:
-        """Return the model, if it computes in float32; see `to`."""
+        """Return the model, if it computes in float32; see `to`.
+
+        Raises:
+            ConfigError: it does not.
+        """
         return self.to("float32")
 
 

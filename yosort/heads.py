@@ -113,19 +113,19 @@ class _LabelledModel(PretrainedModel, Generic[Output]):
         """Score texts; `labels` add the loss.
 
         Args:
-            input_ids: integers [batch, n] ([batch, choices, n] in multiple choice), as in
-                `YosoModel`, like the arguments not named here.
-            attention_mask: see there.
-            token_type_ids: see there.
-            position_ids: see there.
-            head_mask: see there.
-            inputs_embeds: see there.
-            labels: numbers of the shape that the class names.
-            output_attentions: see there.
-            output_hidden_states: see there.
-            return_dict: see there.
-            seed: see there.
-            num_hash: see there.
+            input_ids: integers [batch, n], as in `YosoModel`, like the arguments that follow; in
+                multiple choice [batch, choices, n] (inputs_embeds [batch, choices, n, hidden]).
+            attention_mask: 0 or 1 [batch, n], or as input_ids.
+            token_type_ids: integers [batch, n], or as input_ids.
+            position_ids: integers [n] or [batch, n]; in multiple choice as input_ids.
+            head_mask: [heads] or [layers, heads].
+            inputs_embeds: floats [batch, n, hidden].
+            labels: numbers, [batch] or of another shape that the class names.
+            output_attentions: return each layer's attention context too.
+            output_hidden_states: return each layer's output too.
+            return_dict: False for a tuple.
+            seed: of the hash functions; of several, a list of outputs.
+            num_hash: how many hash functions.
 
         Raises:
             InputError: an argument the model cannot take, and which shape was wanted.
@@ -172,18 +172,18 @@ class YosoForMaskedLM(PretrainedModel):
         """Score the vocabulary for each token.
 
         Args:
-            input_ids: integers [batch, n], as in `YosoModel`, like the arguments not named here.
-            attention_mask: see there.
-            token_type_ids: see there.
-            position_ids: see there.
-            head_mask: see there.
-            inputs_embeds: see there.
+            input_ids: integers [batch, n], as in `YosoModel`, like the arguments that follow.
+            attention_mask: 0 or 1 [batch, n].
+            token_type_ids: integers [batch, n].
+            position_ids: integers [n] or [batch, n].
+            head_mask: [heads] or [layers, heads].
+            inputs_embeds: floats [batch, n, hidden].
             labels: integers [batch, n]; -100 does not count, nor does a masked token.
-            output_attentions: see there.
-            output_hidden_states: see there.
-            return_dict: see there.
-            seed: see there.
-            num_hash: see there.
+            output_attentions: return each layer's attention context too.
+            output_hidden_states: return each layer's output too.
+            return_dict: False for a tuple.
+            seed: of the hash functions; of several, a list of outputs.
+            num_hash: how many hash functions.
             positions: integers [k, 2], pairs (text, token): score these tokens only, and return
                 logits [k, vocab_size]. Labels are then [k].
 
@@ -252,7 +252,7 @@ class YosoForMaskedLM(PretrainedModel):
 class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
     """Classifies a text from its token 0: dense, hidden_act, out_proj.
 
-    The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
+    Answers a `SequenceClassifierOutput`. The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
     mean squared error (labels: floats [batch, num_labels], or [batch] of one label), cross-entropy
     (integers [batch]; -100 does not count), or binary cross-entropy (floats [batch, num_labels]).
     Logits are [batch, num_labels].
@@ -295,7 +295,8 @@ class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
 class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
     """Scores the choices of a question: inputs are [batch, choices, n], one text a choice.
 
-    Labels are integers [batch], the right choice of each; logits are [batch, choices].
+    Answers a `MultipleChoiceModelOutput`: logits are [batch, choices]. Labels are integers [batch],
+    the right choice of each.
     """
 
     head: ClassVar[str | None] = "multiple_choice"
@@ -326,7 +327,8 @@ class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
 class YosoForTokenClassification(_LabelledModel[TokenClassifierOutput]):
     """Labels each token by a linear map; the loss counts unmasked tokens.
 
-    Labels are integers [batch, n]; -100 does not count. Logits are [batch, n, num_labels].
+    Answers a `TokenClassifierOutput`: logits are [batch, n, num_labels]. Labels are integers
+    [batch, n]; -100 does not count.
     """
 
     head: ClassVar[str | None] = "token_classification"
@@ -372,20 +374,20 @@ class YosoForQuestionAnswering(PretrainedModel):
         """Score answer spans: two numbers a token, `start_logits` and `end_logits` [batch, n].
 
         Args:
-            input_ids: integers [batch, n], as in `YosoModel`, like the arguments not named here.
-            attention_mask: see there.
-            token_type_ids: see there.
-            position_ids: see there.
-            head_mask: see there.
-            inputs_embeds: see there.
+            input_ids: integers [batch, n], as in `YosoModel`, like the arguments that follow.
+            attention_mask: 0 or 1 [batch, n].
+            token_type_ids: integers [batch, n].
+            position_ids: integers [n] or [batch, n].
+            head_mask: [heads] or [layers, heads].
+            inputs_embeds: floats [batch, n, hidden].
             start_positions: integers [batch], the answers' first tokens; with end_positions they
                 add the loss. A position past the end does not count.
             end_positions: integers [batch], their last tokens.
-            output_attentions: see there.
-            output_hidden_states: see there.
-            return_dict: see there.
-            seed: see there.
-            num_hash: see there.
+            output_attentions: return each layer's attention context too.
+            output_hidden_states: return each layer's output too.
+            return_dict: False for a tuple.
+            seed: of the hash functions; of several, a list of outputs.
+            num_hash: how many hash functions.
             positions: integers [k, 2], pairs (text, token): score these tokens only; the others'
                 scores come back as zeros.
 

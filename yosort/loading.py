@@ -40,7 +40,7 @@ def load(
 
     Raises:
         ConfigError: no architecture, or one that is not YOSO's; as `from_pretrained` otherwise,
-            like CheckpointError and DeviceError.
+            like CheckpointError, DeviceError and InputError.
     """
     given = read_loading(options)
     folder = resolve(source, **given.hub)

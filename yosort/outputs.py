@@ -78,8 +78,8 @@ class MaskedLMOutput(ModelOutput):
     Attributes:
         loss: a scalar, the mean over the labels that count; None without labels.
         logits: [batch, n, vocab_size], or [k, vocab_size] at k positions.
-        hidden_states: as in `BaseModelOutput`, like attentions.
-        attentions: see there.
+        hidden_states: [batch, n, hidden] each, as in `BaseModelOutput`.
+        attentions: [batch, n, hidden] each, likewise.
     """
 
     loss: Array | None = None
@@ -95,8 +95,8 @@ class SequenceClassifierOutput(ModelOutput):
     Attributes:
         loss: a scalar, the mean over the labels that count; None without labels.
         logits: [batch, num_labels].
-        hidden_states: as in `BaseModelOutput`, like attentions.
-        attentions: see there.
+        hidden_states: [batch, n, hidden] each, as in `BaseModelOutput`.
+        attentions: [batch, n, hidden] each, likewise.
     """
 
     loss: Array | None = None
@@ -113,7 +113,7 @@ class MultipleChoiceModelOutput(ModelOutput):
         loss: a scalar, the mean over the labels that count; None without labels.
         logits: [batch, choices].
         hidden_states: [batch * choices, n, hidden] each, otherwise as in `BaseModelOutput`.
-        attentions: likewise.
+        attentions: [batch * choices, n, hidden] each, likewise.
     """
 
     loss: Array | None = None
@@ -129,8 +129,8 @@ class TokenClassifierOutput(ModelOutput):
     Attributes:
         loss: a scalar, the mean over the labels that count; None without labels.
         logits: [batch, n, num_labels].
-        hidden_states: as in `BaseModelOutput`, like attentions.
-        attentions: see there.
+        hidden_states: [batch, n, hidden] each, as in `BaseModelOutput`.
+        attentions: [batch, n, hidden] each, likewise.
     """
 
     loss: Array | None = None
@@ -147,8 +147,8 @@ class QuestionAnsweringModelOutput(ModelOutput):
         loss: a scalar, the mean of both ends' losses; None without labels.
         start_logits: [batch, n].
         end_logits: [batch, n].
-        hidden_states: as in `BaseModelOutput`, like attentions.
-        attentions: see there.
+        hidden_states: [batch, n, hidden] each, as in `BaseModelOutput`.
+        attentions: [batch, n, hidden] each, likewise.
     """
 
     loss: Array | None = None

@@ -71,7 +71,8 @@ class PretrainedModel(TorchHabits):
 
     Raises:
         ConfigError: an option that does not exist.
-        DeviceError: a device that cannot be used.
+        DeviceError: a device that cannot be used, or that lacks the memory.
+        InputError: a seed or a number of hash functions that is none.
     """
 
     head: ClassVar[str | None] = None
@@ -196,6 +197,7 @@ class PretrainedModel(TorchHabits):
             ConfigError: config.json, an option or a field is not a YOSO model's; a keyword that is
                 neither an option nor a field, with the nearest name.
             DeviceError: the device cannot be used.
+            InputError: a seed or a number of hash functions that is none.
         """
         given = read_loading(
             {
@@ -284,7 +286,11 @@ class PretrainedModel(TorchHabits):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the model's folder; None for a model that was not loaded from one."""
+        """The tokenizer of the model's folder; None for a model that was not loaded from one.
+
+        Raises:
+            CheckpointError: the folder holds no tokenizer, or one that cannot be read.
+        """
         if self._tokenizer is None and self._folder is not None:
             self._tokenizer = Tokenizer.from_pretrained(self._folder)
         return self._tokenizer
@@ -299,6 +305,9 @@ class PretrainedModel(TorchHabits):
 
         Args:
             attention: as in the constructor.
+
+        Raises:
+            ConfigError: no such form.
         """
         other = copy(self)
         other._mode = check_mode(attention) or mode_of(self.config)
@@ -321,6 +330,9 @@ class PretrainedModel(TorchHabits):
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """Return an array of an output as numpy, from whichever device.
+
+        Args:
+            array: of any shape, which it keeps.
 
         Raises:
             InputError: no array.

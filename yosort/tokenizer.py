@@ -66,7 +66,7 @@ class Tokenizer(Vocabulary):
         truncation_side: where tokens are dropped, "right" or "left".
         model_max_length: the limit of truncation=True without max_length; None: there is none.
         clean_up_tokenization_spaces: whether `decode` drops spaces before punctuation.
-        split_special_tokens: whether "<s>" in a text is text, not the special token.
+        split_special_tokens: whether `<s>` in a text is text, not the special token.
         extra_special_tokens: special tokens without a role.
         name_or_path: where it came from.
 
@@ -215,7 +215,7 @@ class Tokenizer(Vocabulary):
             text: a text or a list of texts, of which each may be a pair; with
                 `is_split_into_words` a list of words or a list of such lists.
             text_pair: the second text of a pair, or the list of them.
-            add_special_tokens: whether "<s>", "[CLS]" and their kind are put around.
+            add_special_tokens: whether `<s>`, `[CLS]` and their kind are put around.
             padding: True or "longest": to the longest of these texts; "max_length": to
                 `max_length`; False or "do_not_pad".
             truncation: True or "longest_first", "only_first", "only_second": what of a pair is cut
@@ -236,7 +236,7 @@ class Tokenizer(Vocabulary):
             return_special_tokens_mask: whether to say which tokens were added.
             return_offsets_mapping: whether to say which characters a token stands for.
             return_length: whether to say how many tokens a text has.
-            split_special_tokens: whether "<s>" in a text is text; None: the tokenizer's.
+            split_special_tokens: whether `<s>` in a text is text; None: the tokenizer's.
             verbose: whether to warn, once, of a text longer than `model_max_length`.
             unknown: refused, with the nearest name that is known.
 
@@ -310,13 +310,35 @@ class Tokenizer(Vocabulary):
         return BatchEncoding(data, windows)
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
-        """Return the `input_ids` of a call with these options."""
+        """Return the `input_ids` of a call with these options.
+
+        Args:
+            text: as in a call.
+            text_pair: as in a call.
+            options: of a call.
+
+        Returns:
+            A list of ids, for several texts one each; with return_tensors int64 [texts, n].
+
+        Raises:
+            InputError: as a call, like DeviceError.
+        """
         return self(text, text_pair, **options)["input_ids"]
 
     def tokenize(
         self, text: Any, pair: Any = None, add_special_tokens: bool = False, **options: Any
     ) -> list[str]:
-        """Return the tokens of a text, or of the first of a list, as the vocabulary spells them."""
+        """Return the tokens of a text, or of the first of a list, as the vocabulary spells them.
+
+        Args:
+            text: as in a call.
+            pair: the second text.
+            add_special_tokens: whether `<s>`, `[CLS]` and their kind are put around.
+            options: of a call.
+
+        Raises:
+            InputError: as a call, like DeviceError.
+        """
         return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
 
     def encoding(
@@ -334,7 +356,7 @@ class Tokenizer(Vocabulary):
         Args:
             text: a text or a list of words.
             pair: the second text; "" is one.
-            add_special_tokens: whether "<s>", "[CLS]" and their kind are put around.
+            add_special_tokens: whether `<s>`, `[CLS]` and their kind are put around.
             max_tokens: where to cut, special tokens included; `overflowing` are the windows that
                 follow, which overlap by `stride` tokens.
             stride: how many tokens windows share.
@@ -364,7 +386,7 @@ class Tokenizer(Vocabulary):
         max_tokens: int,
         strategy: str = "longest_first",
     ) -> tuple[Any, Any]:
-        """Return as much of a text, or pair, as cutting it to `max_tokens` needs: see `leading`.
+        """Return as much of a text, or pair, as cutting it to `max_tokens` needs.
 
         A part that comes back shorter has more tokens than `max_tokens`, and what `encoding` keeps
         of it is what it keeps of the whole. With truncation_side "left" the whole comes back.
@@ -397,7 +419,11 @@ class Tokenizer(Vocabulary):
         return self.backend
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens are put around a text, or a pair."""
+        """Return how many special tokens are put around a text, or a pair.
+
+        Raises:
+            InputError: pair is neither True nor False.
+        """
         return int(self.backend.num_special_tokens_to_add(check_flag("pair", pair)))
 
     @property

@@ -198,7 +198,7 @@ class Vocabulary:
 
         Args:
             token_ids: an id, a list or array of them [n], or several of those, [texts, n].
-            skip_special_tokens: whether to leave out "<s>", "[CLS]" and their kind.
+            skip_special_tokens: whether to leave out `<s>`, `[CLS]` and their kind.
             clean_up_tokenization_spaces: whether to drop spaces before punctuation; None: as the
                 tokenizer's files say, for several texts no.
 
@@ -225,7 +225,16 @@ class Vocabulary:
         *,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
-        """Return the texts of several lists of ids, or of an array [texts, n]: see `decode`."""
+        """Return the texts of several lists of ids.
+
+        Args:
+            sequences: lists of ids, or an array [texts, n].
+            skip_special_tokens: as in `decode`.
+            clean_up_tokenization_spaces: as in `decode`; None: as the tokenizer's files say.
+
+        Raises:
+            InputError: something that is no token id.
+        """
         clean = check_flag(
             "clean_up_tokenization_spaces",
             clean_up_tokenization_spaces,
@@ -249,7 +258,11 @@ class Vocabulary:
             raise InputError(NO_UNICODE) from None
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Return tokens as the text that they spell: `join` by transformers' name."""
+        """Return tokens as the text that they spell: `join` by transformers' name.
+
+        Raises:
+            InputError: no list of texts.
+        """
         return self.join(tokens)
 
     def _text(self, ids: Any, given: Any, *, skip: bool, clean: bool) -> str:

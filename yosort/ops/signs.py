@@ -37,9 +37,16 @@ def hash_signs(
 ) -> npt.NDArray[np.int8]:
     """Draw the random signs D1, D2, D3 of the fast hash (paper, section 3.2; HD3HD2HD1 x).
 
+    Args:
+        num_hash: how many functions.
+        hash_code_len: bits per code, 1 to 16.
+        dim: width of the rows to hash; hash_dim is the power of two that holds it and one code.
+        heads: how many draws.
+        seed: a non-negative integer, or several.
+
     Returns:
-        int8 [heads, 3, parts, hash_dim(dim)], every entry -1 or 1. The first parts of a draw do
-        not depend on `num_hash`.
+        int8 [heads, 3, parts, hash_dim], every entry -1 or 1. The first parts of a draw do not
+        depend on `num_hash`.
 
     Raises:
         InputError: a count below 1, a hash_code_len outside 1 to 16, or a negative seed.

@@ -142,7 +142,7 @@ def pipeline(
         tokenizer: one, or the folder or hub id of one; None for the model's own.
         samples: draws of hash functions, for sampled attention. With several, a result's `score` is
             the mean over them, and `standard_error` beside it says how far the choice of hash
-            functions may have moved that mean; see `yosort.tasks.uncertainty`.
+            functions may have moved that mean.
         options: of `from_pretrained`, config fields included, where the model is not loaded yet;
             and of the task's calls, as defaults of every call. In our words or transformers'.
 
@@ -150,6 +150,8 @@ def pipeline(
         ConfigError: no such task, a model of another task, an option that is none of these (with
             the nearest name) or means nothing.
         CheckpointError: the model or its tokenizer cannot be loaded.
+        DeviceError: the device cannot be used.
+        InputError: a seed or a number of hash functions that is none.
     """
     cls = _class_of(task, model)
     loading, defaults = _sort_options(cls, options)

@@ -107,21 +107,36 @@ class Choice(Extras):
 
 
 class TextPair(TypedDict, total=False):
-    """An input of text-classification."""
+    """An input of text-classification.
+
+    Attributes:
+        text: a text.
+        text_pair: the second text of a pair; None, or left out, for none.
+    """
 
     text: str
     text_pair: str | None
 
 
 class Question(TypedDict):
-    """An input of question-answering."""
+    """An input of question-answering.
+
+    Attributes:
+        question: a question.
+        context: the text that answers it.
+    """
 
     question: str
     context: str
 
 
 class Choices(TypedDict):
-    """An input of multiple-choice."""
+    """An input of multiple-choice.
+
+    Attributes:
+        prompt: a text.
+        choices: two texts or more, of which each may follow it.
+    """
 
     prompt: str
     choices: list[str]

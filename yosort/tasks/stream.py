@@ -90,9 +90,15 @@ class Pipeline(ABC):
     Subclasses say how an input becomes rows, what the model answers to a batch of rows, and how an
     input's result is made of its rows' answers.
 
+    Args:
+        model: one of the class that the task runs on.
+        tokenizer: None for the model's own.
+        samples: draws of hash functions; see `pipeline`.
+        defaults: options of every call that does not name them.
+
     Raises:
-        ConfigError: a model of another task, no tokenizer, or several samples where there is
-            nothing to draw.
+        ConfigError: a model of another task, no tokenizer, several samples where there is nothing
+            to draw, or an option that a call does not take.
     """
 
     #: The task's name.

@@ -81,7 +81,7 @@ class TextClassificationPipeline(Pipeline):
 
         Args:
             inputs: a text, or a dictionary of `text` and `text_pair`; or several.
-            top_k: how many labels, best first; None for all.
+            top_k: how many labels, best first; None for all. Left out: the best alone.
             function_to_apply: "softmax", "sigmoid" or "none"; None: what the config's problem asks
                 for (none for a regression, sigmoid for several labels at once, else softmax).
             on_error: "raise", or "collect" a `Failure` in the input's place.
