@@ -252,10 +252,10 @@ class YosoForMaskedLM(PretrainedModel):
 class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
     """Classifies a text from its token 0: dense, hidden_act, out_proj.
 
-    Answers a `SequenceClassifierOutput`. The loss follows config.problem_type, or what labels and num_labels imply (as transformers):
-    mean squared error (labels: floats [batch, num_labels], or [batch] of one label), cross-entropy
-    (integers [batch]; -100 does not count), or binary cross-entropy (floats [batch, num_labels]).
-    Logits are [batch, num_labels].
+    Answers a `SequenceClassifierOutput`: logits are [batch, num_labels]. The loss follows
+    config.problem_type, or what labels and num_labels imply (as transformers): mean squared error
+    (labels: floats [batch, num_labels], or [batch] of one label), cross-entropy (integers [batch];
+    -100 does not count), or binary cross-entropy (floats [batch, num_labels]).
     """
 
     head: ClassVar[str | None] = "sequence_classification"
