@@ -161,7 +161,7 @@ def calibrate(
         model: a folder, a hub id, or a loaded model of any class.
         inputs: as the class's pipeline takes them: texts, or dictionaries. Of texts without a mask,
             a masked language model gets 15% of the tokens masked.
-        num_hashes: the settings to try.
+        num_hashes: the settings to try; 8, 16, 32, 64, 128 and 256 unless told.
         seeds: draws of hash functions, and rounds of timing, a setting.
         within: share of decisions that may differ from the expectation's.
         limit: how many inputs to run, evenly spread over all.
