@@ -19,8 +19,7 @@ from tasks.models import ENTITIES, make
 import yosort
 from yosort.cli import main
 
-BAD_JSON, BAD_BYTES, EMPTY = "bad json", "bad bytes", "empty"
-#: Two texts and something wrong, in every format; the wrong item stands where WRONG is.
+#: Two texts that every format holds.
 GOOD = ["A dog barks", "In the beginning"]
 
 
@@ -121,9 +120,6 @@ def test_one_reader_for_files_input_and_context(
     assert main(["qa", "--model", str(qa), "--context-file", "c.txt", "Who?"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert context[1:][found["start"] : found["end"]] == found["answer"]
-
-
-CSV = "id,text,other\n1,A dog barks,x\n2,,y\n"
 
 
 @pytest.mark.parametrize(

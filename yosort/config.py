@@ -20,7 +20,7 @@ MAX_LABELS = 100_000
 #: More than any memory holds of anything.
 MAX_COUNT = 1 << 48
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
-_HUB = ("revision", "local_files_only", "cache_dir", "token")
+HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -290,7 +290,7 @@ class YosoConfig:
 
         path = check_path("folder", folder, ConfigError)
         options.pop("trust_remote_code", None)  # a checkpoint's code is never run
-        hub = {name: options.pop(name) for name in _HUB if name in options}
+        hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
             try:
                 path = resolve(folder, weights=False, **hub)

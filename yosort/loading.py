@@ -7,9 +7,9 @@ from typing import Any
 
 from yosort import heads
 from yosort.checkpoint import resolve
-from yosort.config import YosoConfig
+from yosort.config import HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
-from yosort.options import HUB_OPTIONS, read_loading
+from yosort.options import read_loading
 from yosort.pretrained import PretrainedModel
 
 CLASSES: dict[str, type[PretrainedModel]] = {

@@ -8,14 +8,12 @@ from typing import Any
 
 from yosort.arguments import check_choice, check_flag, no_such_option
 from yosort.attention import check_mode, check_num_hash, check_seed, mode_of
-from yosort.config import FIELDS, YosoConfig
+from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
 from yosort.ops import check_device, check_dtype
 from yosort.threads import resolve_num_threads
 
 PADDING = ("masked", "attended")
-#: Where a checkpoint comes from, as `yosort.checkpoint.resolve` takes it.
-HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
 
 #: transformers' names of our options.
 _RENAMED = {

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from yosort.arguments import check_choice, check_flag, no_such_option
 from yosort.checkpoint import resolve
-from yosort.config import FIELDS, YosoConfig
+from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
-from yosort.options import HUB_OPTIONS, LOAD_OPTIONS, is_load_option, read_loading
+from yosort.options import LOAD_OPTIONS, is_load_option, read_loading
 from yosort.pretrained import PretrainedModel
 from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tasks.stream import Pipeline
