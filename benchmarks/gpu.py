@@ -48,9 +48,9 @@ def bandwidth(cupy: Any) -> float:
 
 def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]]:
     """Time each kernel on one text of n tokens; bytes are the least that must move."""
-    from yosort.ops.cuda import CudaOps
+    from yosort.ops.cuda.backend import CudaOps
+    from yosort.ops.hashing import hash_signs
     from yosort.ops.interface import HashFunctions, Heads, LayerNorm
-    from yosort.ops.signs import hash_signs
 
     ops = CudaOps(cupy, dtype=dtype)
     item, hidden = np.dtype(dtype).itemsize, HEADS * DIM
@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 4096, 16384])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    from yosort.ops.gpu import find_gpu
+    from yosort.ops.cuda.finding import find_gpu
 
     cupy, index = find_gpu()
     name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()

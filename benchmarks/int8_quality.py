@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 import yosort
-from yosort.checkpoint import convert
+from yosort.conversion import convert
 from yosort.tasks import bundled_model
 
 BATCH = 64

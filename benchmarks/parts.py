@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from yosort.ops.cpu import CpuOps
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.hashing import hash_signs
 from yosort.ops.interface import HashFunctions, Heads, LayerNorm, LayerTail
-from yosort.ops.signs import hash_signs
 
 HIDDEN, HEADS, DIM, MIDDLE, CODE = 768, 12, 64, 3072, 9
 RNG = np.random.default_rng(0)

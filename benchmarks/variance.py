@@ -19,8 +19,8 @@ import numpy.typing as npt
 from dial import packed
 
 import yosort
-from yosort.attention import draw_attention
-from yosort.ops import get_ops, reference
+from yosort.model.attention import draw_attention
+from yosort.ops import definitions, get_ops
 from yosort.ops.interface import Heads
 from yosort.tasks import bundled_model
 
@@ -36,7 +36,7 @@ def rotate(x: Floats, rotations: int, rng: np.random.Generator) -> Floats:
     out = np.broadcast_to(x, (rotations, n, dim))
     for _ in range(3):
         signs = rng.choice([-1.0, 1.0], (rotations, 1, dim))
-        out = np.asarray(reference.hadamard(out * signs))
+        out = np.asarray(definitions.hadamard(out * signs))
     return out
 
 
@@ -113,7 +113,7 @@ def context(bits: Bits, n: int, value: Floats, *, fill: bool = False) -> Floats:
         if fill:
             keys = np.bincount(code[n:], minlength=len(table))[code[:n]]
             sums[keys == 0] += keys.mean() / n * value.sum(axis=0)
-    return np.asarray(reference.l2_normalize(sums / len(codes)))
+    return np.asarray(definitions.l2_normalize(sums / len(codes)))
 
 
 def heads_of(corpus: Path, length: int) -> list[tuple[Floats, Floats, Floats]]:
@@ -166,10 +166,10 @@ def main() -> None:
     length = yosort.YosoConfig.from_pretrained(bundled_model()).hash_code_len
     errors: dict[str, dict[int, list[list[float]]]] = {name: {} for name in WAYS}
     for q, k, v in heads_of(arguments.corpus, arguments.length):
-        q, k = reference.l2_normalize(q), reference.l2_normalize(k)
+        q, k = definitions.l2_normalize(q), definitions.l2_normalize(k)
         both, n = np.concatenate([q, k]), len(q)
         weights = (1 - np.arccos(np.clip(q @ k.T, -1, 1)) / np.pi) ** length
-        exact = reference.l2_normalize(weights @ v)
+        exact = definitions.l2_normalize(weights @ v)
         size = np.sqrt(np.mean(exact**2))
         for name, way in WAYS.items():
             for count in COUNTS:

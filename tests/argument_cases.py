@@ -16,8 +16,9 @@ from tasks.models import ENTITIES, make
 
 import yosort
 from yosort import YosoConfig, YosortError
-from yosort.checkpoint import convert, read_state, resolve
-from yosort.outputs import ModelOutput
+from yosort.checkpoint import read_state, resolve
+from yosort.conversion import convert
+from yosort.model.outputs import ModelOutput
 from yosort.tokenizer import Tokenizer
 
 MODELS = [name for name in yosort.__all__ if name == "YosoModel" or name.startswith("YosoFor")]

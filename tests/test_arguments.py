@@ -25,7 +25,8 @@ from odd_values import odd
 
 import yosort
 from yosort import YosortError
-from yosort.checkpoint import convert, read_state, resolve
+from yosort.checkpoint import read_state, resolve
+from yosort.conversion import convert
 from yosort.tasks import TASKS
 from yosort.tokenizer import Tokenizer
 

@@ -13,10 +13,10 @@ import pytest
 from tasks.models import TEXTS, make
 
 import yosort
-from yosort.calibration import Calibration, Setting, _compare, _masked, calibrate
 from yosort.cli import main
-from yosort.costs import DEFAULT_COSTS, Costs, _fit
 from yosort.tasks.stream import Row
+from yosort.tuning.calibration import Calibration, Setting, _compare, _masked, calibrate
+from yosort.tuning.costs import DEFAULT_COSTS, Costs, _fit
 
 SHAPES: dict[str, Any] = {
     "YosoModel": TEXTS,

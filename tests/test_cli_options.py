@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import yosort.cli.running
-import yosort.loading
-import yosort.pretrained
+import yosort.model.base
+import yosort.model.loading
 from yosort.cli import build_parser, main
 
 COMMANDS = ("fill-mask", "classify", "ner", "qa", "embed")
@@ -87,9 +86,8 @@ def test_the_hub_options_arrive(
         seen.update(options)
         raise Stop
 
-    for home in ("", ".convert", ".hub"):
-        monkeypatch.setattr(sys.modules[f"yosort.checkpoint{home}"], "resolve", resolve)
-    for home in (yosort.loading, yosort.pretrained):
+    loading, base = yosort.model.loading, yosort.model.base
+    for home in (yosort.checkpoint, yosort.checkpoint.hub, yosort.conversion, loading, base):
         monkeypatch.setattr(home, "resolve", resolve)
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     own = {

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yosort import YosoConfig, costs
-from yosort.costs import DEFAULT_COSTS, Costs, measure_costs
+from yosort import YosoConfig
+from yosort.tuning import costs
+from yosort.tuning.costs import DEFAULT_COSTS, Costs, measure_costs
 
 
 @pytest.mark.parametrize(("num_hash", "bits"), [(1, 1), (8, 4), (64, 8), (32, 9), (256, 16)])

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 import yosort
+import yosort.model.outputs
 import yosort.ops
-import yosort.outputs
 import yosort.tasks.results
 from yosort.tasks import TASKS, bundled_model
 
@@ -160,15 +160,19 @@ def test_the_reference_has_every_public_name() -> None:
         assert f"yosort.ops.{name}" in DIRECTIVES
     for module, name in TASKS.values():
         assert f"yosort.tasks.{module}.{name}" in DIRECTIVES
-    outputs = [n for n, cls in vars(yosort.outputs).items() if n.endswith("Output")]
+    outputs = [n for n, cls in vars(yosort.model.outputs).items() if n.endswith("Output")]
     assert len(outputs) == 7
     for name in outputs:
-        assert f"yosort.outputs.{name}" in DIRECTIVES
+        assert f"yosort.model.outputs.{name}" in DIRECTIVES
     results = [n for n, cls in vars(yosort.tasks.results).items() if hasattr(cls, "__total__")]
     assert len(results) == 10
     for name in results:
         assert f"yosort.tasks.results.{name}" in DIRECTIVES
-    others = ("encodings.BatchEncoding", "tasks.options.StreamOptions", "tasks.stream.Failure")
+    others = (
+        "tokenizer.encodings.BatchEncoding",
+        "tasks.options.StreamOptions",
+        "tasks.stream.Failure",
+    )
     assert {f"yosort.{name}" for name in others} < set(DIRECTIVES)
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import yosort
+import yosort.model.outputs
 import yosort.ops
-import yosort.outputs
 from yosort.tasks import TASKS
 
 API = (Path(__file__).resolve().parent.parent / "docs/api.md").read_text("utf-8")
@@ -25,7 +25,7 @@ API = (Path(__file__).resolve().parent.parent / "docs/api.md").read_text("utf-8"
 DIRECTIVES = dict(re.findall(r"^::: (\S+)\n((?:    .*\n)*)", API, re.M))
 FUNCTIONAL = [name for name in yosort.ops.__all__ if name not in ("get_ops", "hash_signs")]
 HEADED = [name for name in yosort.__all__ if name.startswith("YosoFor") or name == "YosoModel"]
-OUTPUTS = [name for name in dir(yosort.outputs) if name.endswith("Output")]
+OUTPUTS = [name for name in dir(yosort.model.outputs) if name.endswith("Output")]
 
 SHAPE = re.compile(r"\[[\w *,]+\]")
 ERRORS = re.compile(r"Raises:\n\s+\w*Error: ")
@@ -84,7 +84,7 @@ def test_the_page_s_members_are_found() -> None:
     assert "yosort.Tokenizer.decode" in DOCUMENTED
     assert "yosort.YosoForMultipleChoice.__call__" in DOCUMENTED
     assert "yosort.YosoModel.save_pretrained" not in DOCUMENTED
-    assert "yosort.pretrained.PretrainedModel.__call__" not in DOCUMENTED
+    assert "yosort.model.base.PretrainedModel.__call__" not in DOCUMENTED
     assert "yosort.tasks.fill_mask.FillMaskPipeline.prepare" not in DOCUMENTED
 
 
@@ -113,7 +113,7 @@ def test_docstrings_have_the_shape_of_every_array(name: str) -> None:
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_docstrings_have_the_shape_of_every_output(name: str) -> None:
-    cls = getattr(yosort.outputs, name)
+    cls = getattr(yosort.model.outputs, name)
     if not dataclasses.is_dataclass(cls):  # the base has no fields
         return
     for field in dataclasses.fields(cls):
@@ -167,7 +167,7 @@ REFUSING = [
 
 def test_what_refuses_is_found() -> None:
     assert len(REFUSING) > 60
-    assert "yosort.encodings.BatchEncoding.tokens" in REFUSING  # by a method of its own
+    assert "yosort.tokenizer.encodings.BatchEncoding.tokens" in REFUSING  # by a method of its own
     assert "yosort.ModelOutput.keys" not in REFUSING
 
 

@@ -19,7 +19,8 @@ from yosort import (
     YosoConfig,
     YosortError,
 )
-from yosort.checkpoint import convert, read_state, write_state
+from yosort.checkpoint import read_state, write_state
+from yosort.conversion import convert
 from yosort.errors import show
 from yosort.tokenizer import Tokenizer
 
@@ -290,7 +291,7 @@ def test_weights_that_are_not_floating_point(dtype: type, tmp_path: Path) -> Non
 
 
 def test_a_checkout_without_its_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "yosort.ops.cpu", None)
+    monkeypatch.setitem(sys.modules, "yosort.ops.cpu.backend", None)
     with pytest.raises(DeviceError, match=r"lacks its compiled part .*from another folder"):
         yosort.YosoModel(CONFIG, device="cpu")
     signs = yosort.ops.hash_signs(1, 4, 8, heads=1, seed=0)

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 import yosort
-from yosort import ConfigError, YosoConfig, control_groups
+from yosort import ConfigError, YosoConfig, machine
 from yosort._threads import ThreadPool
-from yosort.threads import MAX_THREADS, VARIABLES, resolve_num_threads, usable_processors
+from yosort.machine import (
+    MAX_THREADS,
+    VARIABLES,
+    allowed_processors,
+    resolve_num_threads,
+    usable_processors,
+)
 
 CONFIG = YosoConfig(
     vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
@@ -105,7 +111,7 @@ def test_container_quotas(
     for name, text in written.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert control_groups.processors(tmp_path) == processors
+    assert allowed_processors(tmp_path) == processors
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     for mask in (6, 2):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=mask: set(range(n)), raising=False)
@@ -116,16 +122,16 @@ def test_container_quotas(
 
 def test_the_default_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
-    monkeypatch.setattr(control_groups, "processors", lambda _: None)
+    monkeypatch.setattr(machine, "allowed_processors", lambda _: None)
     assert resolve_num_threads(None) == 3
-    monkeypatch.setattr(control_groups, "processors", lambda _: 2)
+    monkeypatch.setattr(machine, "allowed_processors", lambda _: 2)
     assert resolve_num_threads(None) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no masks")
 def test_a_process_of_one_processor_takes_one_thread() -> None:
     program = (
-        "import os, yosort.threads as t; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "import os, yosort.machine as t; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
         "print(t.resolve_num_threads(None))"
     )
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """Break the Python code at random, one spot at a time, and list which test notices.
 
-    python tools/mutate_python.py --seed 1 --count 100 [--area cli] [--only yosort/threads.py]
+    python tools/mutate_python.py --seed 1 --count 100 [--area cli] [--only yosort/machine.py]
 
 Each mutant changes one thing of one line: an operator, a comparison, a constant, a condition
 (negated), a statement (removed) or the value returned. Left alone are docstrings, annotations,
@@ -44,15 +44,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 #: What the score is counted by: the first pattern that matches a file's path names its area.
 AREAS = {
-    "gpu": r"yosort/(kernels/|ops/(cuda|gpu))",
+    "gpu": r"yosort/ops/cuda/",
     "ops": r"yosort/ops/",
-    "checkpoint": r"yosort/(checkpoint/|weights|quantized|folder)",
+    "checkpoint": r"yosort/(checkpoint/|conversion|files|foreign|quantized|model/folder)",
     "tasks": r"yosort/tasks/",
     "cli": r"yosort/(cli/|__main__)",
-    "calibration": r"yosort/(calibration|costs)",
-    "threads": r"yosort/threads",
-    "memory": r"yosort/memory",
-    "tokenizer": r"yosort/tokeni[sz]",
+    "tuning": r"yosort/tuning/",
+    "machine": r"yosort/machine",
+    "tokenizer": r"yosort/tokenizer/",
     "model": r"yosort/",
 }
 MARKS = "not parity and not gpu"

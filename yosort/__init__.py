@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from yosort._version import __version__
 
 if TYPE_CHECKING:
-    from yosort.calibration import Calibration, calibrate
     from yosort.config import YosoConfig
     from yosort.errors import (
         CheckpointError,
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
         InputError,
         YosortError,
     )
-    from yosort.heads import (
+    from yosort.model.heads import (
         YosoForMaskedLM,
         YosoForMultipleChoice,
         YosoForQuestionAnswering,
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
         YosoForTokenClassification,
         YosoModel,
     )
-    from yosort.loading import load
+    from yosort.model.loading import load
     from yosort.tasks import pipeline
     from yosort.tokenizer import Tokenizer
+    from yosort.tuning.calibration import Calibration, calibrate
 
 __all__ = [
     "Calibration",
@@ -52,10 +52,9 @@ __all__ = [
 
 #: Where each public name lives; a module is imported when its first name is asked for.
 _HOMES = {
-    "calibration": ("Calibration", "calibrate"),
     "config": ("YosoConfig",),
     "errors": ("CheckpointError", "ConfigError", "DeviceError", "InputError", "YosortError"),
-    "heads": (
+    "model.heads": (
         "YosoForMaskedLM",
         "YosoForMultipleChoice",
         "YosoForQuestionAnswering",
@@ -63,9 +62,10 @@ _HOMES = {
         "YosoForTokenClassification",
         "YosoModel",
     ),
-    "loading": ("load",),
+    "model.loading": ("load",),
     "tasks": ("pipeline",),
     "tokenizer": ("Tokenizer",),
+    "tuning.calibration": ("Calibration", "calibrate"),
 }
 #: What transformers' pages call them; here a name means one class.
 _ALIASES = {

@@ -13,7 +13,9 @@ import numpy as np
 
 from yosort.activations import ACTIVATIONS
 from yosort.arguments import check_path, no_such_option, with_names
+from yosort.checkpoint.hub import resolve
 from yosort.errors import CheckpointError, ConfigError, show
+from yosort.files import read_json, replace_file
 
 MAX_LAYERS = 1024
 MAX_LABELS = 100_000
@@ -285,9 +287,6 @@ class YosoConfig:
             ConfigError: it cannot be read, is no JSON object with each key once, or has a field
                 that no YOSO model can have.
         """
-        from yosort.checkpoint.hub import resolve
-        from yosort.checkpoint.mapped import read_json
-
         path = check_path("folder", folder, ConfigError)
         options.pop("trust_remote_code", None)  # a checkpoint's code is never run
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
@@ -361,8 +360,6 @@ class YosoConfig:
         Raises:
             ConfigError: it cannot be written, or `extra` holds what JSON has no form for.
         """
-        from yosort.checkpoint.atomic import replace_file
-
         path = check_path("folder", folder, ConfigError) / "config.json"
         try:
             with replace_file(path) as file:

@@ -49,3 +49,10 @@ def show(value: object) -> str:
     # An object's own repr may raise anything, a number of 5,000 digits ValueError.
     except Exception:
         return f"an object of type {type(value).__name__}"
+
+
+def quote(name: object) -> str:
+    """Show text from a file in a message: on one line, printable, of bounded length."""
+    text = ascii(name) if isinstance(name, str) else show(name)
+    text = text.encode("ascii", "backslashreplace").decode()
+    return text if len(text) <= 120 else f"{text[:117]}..."

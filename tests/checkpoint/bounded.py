@@ -23,7 +23,7 @@ WALL_SECONDS = 300
 def main() -> None:
     """Read each folder: weights, config, tokenizer; and convert it."""
     import yosort
-    from yosort.checkpoint import convert
+    from yosort.conversion import convert
     from yosort.tasks import bundled_model
 
     yosort.pipeline("fill-mask", bundled_model(), device="cpu", num_threads=1)("<mask>")

@@ -15,7 +15,7 @@ import numpy as np
 import yosort
 from yosort.checkpoint import write_state
 from yosort.config import YosoConfig
-from yosort.weights import base_shapes, head_shapes
+from yosort.model.parameters import base_shapes, head_shapes
 
 # numpy dtype -> the name of torch's storage class
 STORAGES = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 
-from yosort.checkpoint import convert, read_state, to_canonical
+from yosort.checkpoint import read_state, to_canonical
 from yosort.checkpoint.unpickle import GLOBALS, loads
+from yosort.conversion import convert
 from yosort.errors import CheckpointError
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]

@@ -14,11 +14,11 @@ import pytest
 from checkpoint_builders import CONFIG, by_authors, weights, write_torch
 
 import yosort
-from yosort.checkpoint import convert, read_state, write_state
-from yosort.checkpoint.convert import parse_size
+from yosort.checkpoint import read_state, write_state
 from yosort.checkpoint.stored import DTYPES
 from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
+from yosort.conversion import convert, parse_size
 from yosort.errors import CheckpointError, ConfigError
 
 # The same model as CONFIG, as the authors' training scripts describe it.
@@ -326,7 +326,7 @@ def test_exchange_falls_back_to_two_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = convert(hf_folder(tmp_path / "in"), tmp_path / "out")
-    monkeypatch.setattr("yosort.checkpoint.atomic._exchange", lambda *_: False)
+    monkeypatch.setattr("yosort.files._exchange", lambda *_: False)
     convert(tmp_path / "in", out, overwrite=True, dtype="float16")
     assert YosoConfig.from_pretrained(out).extra["dtype"] == "float16"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

@@ -11,11 +11,12 @@ from checkpoint_builders import CONFIG, logits, model_folder, weights, write_tor
 from safetensors.numpy import save_file
 
 import yosort
-from yosort.checkpoint import convert, read_state
-from yosort.checkpoint.foreign import name_content
+from yosort.checkpoint import read_state
 from yosort.cli.inspecting import collect
+from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError, YosortError
-from yosort.folder import read_weights
+from yosort.foreign import name_content
+from yosort.model.folder import read_weights
 
 HEAD = "cls.predictions.bias"
 

@@ -20,8 +20,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import yosort
-from yosort.checkpoint import convert, resolve
+from yosort.checkpoint import resolve
 from yosort.cli.inspecting import collect
+from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError, YosortError
 
 needs_hub = pytest.mark.skipif(

@@ -12,10 +12,11 @@ from comparing import relative_error
 from tolerances import INT8_MODEL
 
 import yosort
-from yosort.checkpoint import convert, join_scales, read_state, split_scales, write_state
+from yosort.checkpoint import join_scales, read_state, split_scales, write_state
 from yosort.checkpoint.stored import State
 from yosort.cli import main
 from yosort.cli.inspecting import collect
+from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError
 from yosort.quantized import Quantized
 from yosort.tasks import bundled_model

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from checkpoint_builders import logits, model_folder, weights, write_torch
 
-from yosort.checkpoint import atomic, convert, read_state
+from yosort import files
+from yosort.checkpoint import read_state
 from yosort.cli.converting import convert_main
+from yosort.conversion import convert
 from yosort.errors import CheckpointError
 
 
@@ -99,7 +101,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
             log.append((kind, Path(what).name))
             return function(*arguments)
 
-        monkeypatch.setattr(atomic.os, function.__name__, recorded)
+        monkeypatch.setattr(files.os, function.__name__, recorded)
 
     record("fsync", os.fsync)
     record("rename", os.rename)
@@ -111,7 +113,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 def test_files_are_on_the_disk_before_they_are_renamed(
     tmp_path: Path, calls: list[tuple[str, str]]
 ) -> None:
-    with atomic.replace_file(tmp_path / "f") as file:
+    with files.replace_file(tmp_path / "f") as file:
         file.write(b"content")
     (first, temporary), second, third = calls
     assert first == "fsync"
@@ -120,8 +122,8 @@ def test_files_are_on_the_disk_before_they_are_renamed(
     assert third == ("fsync", tmp_path.name)
 
     for replace, target in (
-        (atomic.replace_files, tmp_path),
-        (atomic.replace_folder, tmp_path / "d"),
+        (files.replace_files, tmp_path),
+        (files.replace_folder, tmp_path / "d"),
     ):
         calls.clear()
         with replace(target) as new:

@@ -10,9 +10,10 @@ import pytest
 from checkpoint_builders import CONFIG, logits, model_folder, weights, write_torch
 
 import yosort
-from yosort.checkpoint import convert, read_state
+from yosort.checkpoint import read_state
+from yosort.conversion import convert
 from yosort.errors import CheckpointError
-from yosort.folder import read_weights
+from yosort.model.folder import read_weights
 
 HEAD = "cls.predictions.bias"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from emulator import build, fake_cupy
-from yosort.kernels import launch
+from yosort.ops.cuda import launcher
 
 #: Processor seconds that a mutant may take of one test: no test takes a quarter of it.
 MUTANT_SECONDS = 30
@@ -29,8 +29,8 @@ def mutant() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if path:
             texts = json.loads(Path(path).read_text(encoding="utf-8"))
-            original = launch.read
-            patch.setattr(launch, "read", lambda name: texts.get(name) or original(name))
+            original = launcher.read
+            patch.setattr(launcher, "read", lambda name: texts.get(name) or original(name))
         yield
 
 
@@ -56,7 +56,7 @@ def record(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     original = fake_cupy.RawKernel.__call__
 
     def noting(self: Any, *arguments: Any, **options: Any) -> None:
-        launched.add((launch.SIGNATURES[self.name][0], self.module.defines))
+        launched.add((launcher.SIGNATURES[self.name][0], self.module.defines))
         original(self, *arguments, **options)
 
     monkeypatch.setattr(fake_cupy.RawKernel, "__call__", noting)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from yosort.kernels.launch import ACTIVATION_NUMBERS, SIGNATURES, source
-from yosort.ops import cuda_attention
-from yosort.ops.signs import hash_dim
+from yosort.ops.cuda import attention as cuda_attention
+from yosort.ops.cuda.launcher import ACTIVATION_NUMBERS, SIGNATURES, source
+from yosort.ops.hashing import hash_dim
 
 #: Turing, Ampere, Orin, Hopper, Blackwell.
 ARCHITECTURES = (75, 80, 87, 90, 120)

@@ -13,7 +13,7 @@ import pytest
 import yosort
 from emulator import build, devices, fake_cupy
 from yosort.cli import main
-from yosort.ops.gpu import find_gpu
+from yosort.ops.cuda.finding import find_gpu
 from yosort.ops.interface import LayerNorm
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")

@@ -13,11 +13,11 @@ from tolerances import HALF, OP
 
 from yosort import ops
 from yosort.activations import ACTIVATIONS
-from yosort.ops import reference
-from yosort.ops.cpu import CpuOps
-from yosort.ops.cuda import CudaOps
+from yosort.ops import definitions
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cuda.backend import CudaOps
+from yosort.ops.hashing import gaussian_projection, hash_signs
 from yosort.ops.interface import EmbeddingTables, HashFunctions, Heads, LayerNorm, LayerTail
-from yosort.ops.signs import gaussian_projection, hash_signs
 
 CASES = sorted((Path(__file__).parent.parent / "data" / "kernel_cases").glob("*.npz"))
 
@@ -153,7 +153,7 @@ def test_linear_and_its_activation(cupy: ModuleType, activation: str) -> None:
         gpu.linear_map([weight[:4], weight[4:]], [bias[:4], bias[4:]]),
         activation,
     )
-    wanted = reference.activate(x @ weight.T + bias, activation)
+    wanted = definitions.activate(x @ weight.T + bias, activation)
     assert relative_error(got.get(), wanted) <= OP
 
 
@@ -278,7 +278,7 @@ def test_upstream_kernels_gave_the_same(cupy: ModuleType, path: Path) -> None:
 def test_other_functional_ops(cupy: ModuleType) -> None:
     rng = np.random.default_rng(4)
     x = rng.standard_normal((2, 9, 12)).astype(np.float32)
-    query, key = reference.l2_normalize(rng.standard_normal((2, 2, 9, 12))).astype(np.float32)
+    query, key = definitions.l2_normalize(rng.standard_normal((2, 2, 9, 12))).astype(np.float32)
     mask = rng.integers(0, 2, (2, 9))
     matrix = gaussian_projection(5, 7, 12, heads=2, seed=1)
     arguments: dict[str, Any] = {"num_hash": 5, "hash_code_len": 7}

@@ -11,11 +11,11 @@ from comparing import relative_error
 
 from emulator import build, fake_cupy
 from yosort import ops as functional
-from yosort.ops import cuda_attention
-from yosort.ops.cpu import CpuOps
-from yosort.ops.cuda import CudaOps
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cuda import attention as cuda_attention
+from yosort.ops.cuda.backend import CudaOps
+from yosort.ops.hashing import gaussian_projection, hash_signs
 from yosort.ops.interface import HashFunctions, Heads
-from yosort.ops.signs import gaussian_projection, hash_signs
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 

@@ -13,7 +13,7 @@ import pytest
 import yosort
 from emulator import devices
 from yosort import DeviceError, YosoConfig
-from yosort.ops import gpu
+from yosort.ops.cuda import finding
 
 CONFIG = YosoConfig(
     vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -24,7 +24,7 @@ IDS = np.arange(3, 15)[None]
 
 @pytest.fixture(autouse=True)
 def _not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "_started_in", None)
+    monkeypatch.setattr(finding, "_started_in", None)
 
 
 def test_a_forked_child_is_told_to_load_itself(
@@ -82,7 +82,7 @@ def test_a_cupy_that_cannot_write_at_import(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(name: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/home/me/.cupy")
 
-    monkeypatch.setattr(gpu.importlib, "import_module", fail)
+    monkeypatch.setattr(finding.importlib, "import_module", fail)
     with pytest.raises(DeviceError, match=r"device='cuda': .*\.cupy'; set CUPY_CACHE_DIR to"):
         yosort.YosoModel(CONFIG, device="cuda")
 

@@ -8,7 +8,7 @@ import pytest
 
 from emulator import nvrtc
 from emulator.nvrtc import SPECIALISATIONS
-from yosort.kernels.launch import SIGNATURES, source
+from yosort.ops.cuda.launcher import SIGNATURES, source
 
 pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason="needs the wheel nvidia-cuda-nvrtc")
 

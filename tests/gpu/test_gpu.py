@@ -15,10 +15,10 @@ from comparing import flatten, relative_error
 from tolerances import HALF, HALF_MODEL, OP, PARITY
 
 import yosort
-from yosort.ops.cpu import CpuOps
-from yosort.ops.cuda import CudaOps
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cuda.backend import CudaOps
+from yosort.ops.hashing import gaussian_projection, hash_signs
 from yosort.ops.interface import HashFunctions, Heads
-from yosort.ops.signs import gaussian_projection, hash_signs
 
 cupy = pytest.importorskip("cupy", exc_type=ImportError)
 if not cupy.cuda.is_available():

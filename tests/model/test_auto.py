@@ -13,7 +13,7 @@ from test_batching import CONFIG, pad, texts_lists
 from tolerances import BATCHING
 
 import yosort
-from yosort.costs import Costs
+from yosort.tuning.costs import Costs
 
 FROM = 12
 AUTO = yosort.YosoModel(CONFIG, device="cpu", attention=f"auto:{FROM}", num_threads=2)

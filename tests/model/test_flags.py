@@ -7,7 +7,7 @@ import pytest
 
 import yosort
 from yosort import YosoConfig
-from yosort.ops.signs import gaussian_projection
+from yosort.ops.hashing import gaussian_projection
 
 SIZES = {
     "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,

@@ -12,8 +12,8 @@ from tasks.models import ENTITIES, make
 
 import yosort
 from yosort import CheckpointError, ConfigError, DeviceError, InputError
-from yosort.options import LoadOptions, read_loading
-from yosort.pretrained import PretrainedModel
+from yosort.model.base import PretrainedModel
+from yosort.model.options import LoadOptions, read_loading
 
 TEXT = [[0, 713, 16, 10, 1296, 2]]
 
@@ -216,7 +216,7 @@ def test_gpu_types_fail_before_weights_are_read(
     def read(*_: Any) -> None:
         pytest.fail("weights were read")
 
-    monkeypatch.setattr("yosort.pretrained.read_weights", read)
+    monkeypatch.setattr("yosort.model.base.read_weights", read)
     with pytest.raises(ConfigError, match='dtype: wanted "float32" or "int8" on the CPU'):
         yosort.load(classifier, device="cpu", dtype="float16")
     with pytest.raises(DeviceError):

@@ -13,11 +13,11 @@ from tolerances import OP
 
 from yosort._kernels import available_instruction_sets
 from yosort.activations import ACTIVATIONS
-from yosort.ops import reference
-from yosort.ops.cpu import CpuOps
+from yosort.ops import definitions
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.hashing import gaussian_projection, hash_signs
 from yosort.ops.interface import HashFunctions, Heads, LayerNorm, LayerTail
 from yosort.ops.plain import PlainOps
-from yosort.ops.signs import gaussian_projection, hash_signs
 
 VARIANTS = available_instruction_sets()
 PLAIN = PlainOps()
@@ -85,7 +85,7 @@ def test_activations_follow_their_formulas(variant: str, activation: str) -> Non
     ).astype(np.float32)[:, None]
     identity = ops.linear_map([np.ones((1, 1), np.float32)], [np.zeros(1, np.float32)])
     got = ops.linear(x, identity, activation)
-    wanted = reference.activate(x, activation)
+    wanted = definitions.activate(x, activation)
     error = np.abs(got - wanted) / np.maximum(np.abs(wanted), 1.0)
     assert error.max() < 1e-6
     assert np.isnan(ops.linear(np.full((1, 1), np.nan, np.float32), identity, activation)).all()
@@ -100,7 +100,7 @@ def test_layer_norm_of_any_width(variant: str, rows: int, width: int, scale: flo
     norm = LayerNorm(draw(3, width), draw(4, width), 1e-5)
     for extra in (None, residual):
         total = x.astype(np.float64) + (0 if extra is None else extra)
-        wanted = reference.layer_norm(total, norm.scale, norm.shift, norm.eps)
+        wanted = definitions.layer_norm(total, norm.scale, norm.shift, norm.eps)
         assert relative_error(ops.layer_norm(x, norm, extra), wanted) < 10 * OP
 
 
@@ -214,7 +214,7 @@ def test_attention_over_ragged_texts(
 def test_codes_are_the_same_on_every_instruction_set(variant: str) -> None:
     x = draw(5, 300, 2 * 64)
     functions = HashFunctions(37, signs=hash_signs(37, 9, 64, heads=2, seed=0))
-    wanted = reference.fast_hash(
+    wanted = definitions.fast_hash(
         np.ascontiguousarray(x.reshape(300, 2, 64).transpose(1, 0, 2)),
         functions.signs,
         num_hash=37,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tolerances import OP, POLE
 
 from yosort import InputError, ops
-from yosort.ops import reference
-from yosort.ops.signs import gaussian_projection
+from yosort.ops import definitions
+from yosort.ops.hashing import gaussian_projection
 
 CASES = sorted((Path(__file__).parent.parent / "data" / "kernel_cases").glob("*.npz"))
 
@@ -31,7 +31,7 @@ def draw_mask(seed: int, *shape: int) -> np.ndarray:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    return reference.l2_normalize(x).astype(np.float32)
+    return definitions.l2_normalize(x).astype(np.float32)
 
 
 def test_there_are_upstream_cases() -> None:
@@ -76,7 +76,7 @@ def test_fast_hash_is_its_definition_bit_for_bit(
     arguments: dict[str, Any] = {"num_hash": num_hash, "hash_code_len": hash_code_len, "mask": mask}
     got = ops.fast_hash(x, signs, **arguments)
     assert got.dtype == np.int32
-    np.testing.assert_array_equal(got, reference.fast_hash(x, signs, **arguments))
+    np.testing.assert_array_equal(got, definitions.fast_hash(x, signs, **arguments))
 
 
 @given(
@@ -94,7 +94,7 @@ def test_gaussian_hash_is_its_definition_up_to_rounding(
     projection = gaussian_projection(num_hash, hash_code_len, dim, heads=2, seed=seed)
     arguments = {"num_hash": num_hash, "hash_code_len": hash_code_len}
     got = ops.gaussian_hash(x, projection, **arguments)
-    wanted = reference.gaussian_hash(x, projection, **arguments)
+    wanted = definitions.gaussian_hash(x, projection, **arguments)
     for h, b in zip(*np.nonzero(np.ones((num_hash, hash_code_len))), strict=True):
         exact = x.astype(np.float64) @ projection[..., h * hash_code_len + b, None]
         clear = np.abs(exact[..., 0]) > 1e-5
@@ -127,7 +127,7 @@ def test_lsh_cumulation_is_its_definition(
         arguments["key_mask"] = draw_mask(seed, 2, n_key)
     got = ops.lsh_cumulation(query_codes, key_codes, value, **arguments)
     assert got.dtype == np.float32
-    wanted = reference.lsh_cumulation(query_codes, key_codes, value, **arguments)
+    wanted = definitions.lsh_cumulation(query_codes, key_codes, value, **arguments)
     assert relative_error(got, wanted) < OP
 
 
@@ -151,7 +151,7 @@ def test_expected_attention_is_its_definition(
         arguments["query_mask"] = draw_mask(seed, 2, n_query)
         arguments["key_mask"] = draw_mask(seed, 2, n_key)
     got = ops.expected_attention(query, key, value, **arguments)
-    wanted = reference.expected_attention(query, key, value, **arguments)
+    wanted = definitions.expected_attention(query, key, value, **arguments)
     # A weight is p ** tau, and an error of p that of tau * p ** (tau - 1): small where p is. Near
     # the poles, where the cosine is 1 or -1, p knows less; one dimension has nothing else.
     cosine = np.clip(query.astype(np.float64) @ key.astype(np.float64).swapaxes(1, 2), -1, 1)
@@ -213,7 +213,7 @@ def test_the_mean_over_seeds_converges_to_the_expectation(
     n, dim = 32, 128
     query, key = rows_of(shape, n, dim)
     value = draw(3, 1, n, 8)
-    wanted = reference.expected_attention(query, key, value, hash_code_len=6)
+    wanted = definitions.expected_attention(query, key, value, hash_code_len=6)
     runs = np.stack([estimate(kind, [query, key], value, seed) for seed in range(1024)])
     scale = np.sqrt((wanted**2).mean())
 

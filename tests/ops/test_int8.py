@@ -15,9 +15,9 @@ from tolerances import INT8, OP
 
 from yosort import _dense
 from yosort._kernels import Kernels, available_instruction_sets
-from yosort.ops import reference
-from yosort.ops.cpu import CpuOps
-from yosort.ops.cpu_int8 import ERROR_BOUND, LARGE_HEAD, Int8Ops
+from yosort.ops import definitions
+from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.int8 import ERROR_BOUND, LARGE_HEAD, Int8Ops
 from yosort.ops.interface import LayerNorm, LayerTail
 from yosort.quantized import Quantized
 
@@ -71,7 +71,7 @@ def test_rows_are_rounded_as_defined(variant: str, width: int, exponent: int) ->
     x[3] = 0
     x[4] = np.round(x[4] / x[4].max() * 254) / 2  # halves, which go to the even neighbour
     quantized = _dense.quantize(kernels, x)
-    values, scales = reference.quantize(x)
+    values, scales = definitions.quantize(x)
     np.testing.assert_array_equal(quantized.values, values)
     np.testing.assert_array_equal(quantized.scales, scales)
     # And as activations: through the identity, which has weights of 127 and scales of 1 / 127.
@@ -88,7 +88,7 @@ def test_linear_follows_the_definition(variant: str, rows: int, depth: int, colu
     ops = CpuOps(3, variant)
     x, weight, bias = draw(1, rows, depth), draw(2, columns, depth), draw(3, columns)
     packed = linear_map(ops, weight, bias)
-    wanted = reference.quantized_linear(x, weight, bias)
+    wanted = definitions.quantized_linear(x, weight, bias)
     assert relative_error(ops.linear(x, packed), wanted) < OP
     # A row's bits depend on nothing but the row, and not on how its weights came.
     got, other = ops.linear(x, packed, "gelu"), CpuOps(1, variant)

@@ -27,7 +27,7 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 import yosort  # noqa: E402
-from yosort.checkpoint import convert  # noqa: E402
+from yosort.conversion import convert  # noqa: E402
 
 CONFIG = yosort.YosoConfig(
     vocab_size=8192, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import yosort
-from yosort.memory import numbers_of_call
+from yosort.model.memory import numbers_of_call
 
 CONFIG = yosort.YosoConfig(
     vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from reliability.kills import BOTH, make, which
-from yosort.checkpoint import convert
-from yosort.checkpoint.atomic import COMMITTED, finish_files, replace_files
+from yosort.conversion import convert
+from yosort.files import COMMITTED, finish_files, replace_files
 
 KILLS = Path(__file__).with_name("kills.py")
 

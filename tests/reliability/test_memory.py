@@ -16,8 +16,9 @@ import pytest
 import yosort
 from reliability.scripts import CONFIG, ids
 from yosort import DeviceError
-from yosort.batch import pack_mask
-from yosort.memory import SLACK, WORTH_ASKING, check_memory, host_memory, numbers_of_call
+from yosort.machine import SLACK, WORTH_ASKING, check_memory, host_memory
+from yosort.model.batch import pack_mask
+from yosort.model.memory import numbers_of_call
 
 SCRIPTS = Path(__file__).with_name("scripts.py")
 WORDS = {"what": "the call needs", "hint": "shorter texts need less"}

@@ -11,7 +11,7 @@ import pytest
 
 import yosort
 from tasks.models import save_unigram, save_word_piece
-from yosort.encodings import BatchEncoding
+from yosort.tokenizer.encodings import BatchEncoding
 
 # In save_word_piece's vocabulary: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4.
 

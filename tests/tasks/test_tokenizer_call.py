@@ -18,8 +18,8 @@ from tokenizers import AddedToken
 import yosort
 from tasks.models import save_unigram, save_word_piece
 from yosort import CheckpointError, ConfigError, InputError, Tokenizer
-from yosort.leading import leading
 from yosort.tasks import bundled_model
+from yosort.tokenizer.leading import leading
 
 KINDS = ("byte_level", "word_piece", "unigram")
 
@@ -156,8 +156,8 @@ def test_the_beginning_that_is_read_has_the_tokens_that_are_kept(
 def _shortened(backend: Any, text: str, room: int) -> str:
     """Call `leading` as on a long text, with a first try of a few letters."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("yosort.leading._LETTERS", 1)
-        patched.setattr("yosort.leading._MORE", 2)
+        patched.setattr("yosort.tokenizer.leading._LETTERS", 1)
+        patched.setattr("yosort.tokenizer.leading._MORE", 2)
         return str(leading(backend, text, room))
 
 

@@ -15,7 +15,7 @@ from tasks.make_tokenizers import save_all
 from tasks.models import make
 from tasks.test_pipelines_parity import assert_same
 from yosort.tasks.spans import trimmed
-from yosort.vocabulary import ROLES
+from yosort.tokenizer.vocabulary import ROLES
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("torch")

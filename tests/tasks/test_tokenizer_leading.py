@@ -12,10 +12,10 @@ from tokenizers import pre_tokenizers
 
 import yosort
 from tasks.models import save_unigram, save_word_piece
-from yosort import leading as module
-from yosort.leading import leading
 from yosort.tasks import bundled_model
 from yosort.tokenizer import Tokenizer
+from yosort.tokenizer import leading as module
+from yosort.tokenizer.leading import leading
 
 #: Words, blanks, marks and special tokens, as many as a drawn text has letters and more.
 PARTS = st.sampled_from(

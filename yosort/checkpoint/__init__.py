@@ -1,20 +1,18 @@
-"""Checkpoints: found, read without torch, renamed, written and converted.
+"""Checkpoints: found, read without torch, renamed and written.
 
     resolve       a folder or a hub id -> a local folder              hub.py
-                  what is no model, named                             foreign.py
     read_state    a folder or file of weights -> arrays by name       shards.py
                   safetensors, mapped into memory                     safetensors.py
                   torch's zip of a pickle, mapped too                 torch_zip.py, unpickle.py
     to_canonical  any dialect of names -> transformers'               names.py
-    write_state   arrays by name -> model.safetensors, or shards      shards.py, atomic.py
+    write_state   arrays by name -> model.safetensors, or shards      shards.py
     join_scales   int8 and its scales -> one weight, and back         integers.py
-    convert       any of these -> a folder for yosort and transformersconvert.py, original.py
+                  the authors' own names and sizes                    original.py
 
 Everything that a file can do wrong is a `CheckpointError`. No file makes code run, or takes more
 memory than its own size allows.
 """
 
-from yosort.checkpoint.convert import convert
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.integers import join_scales, split_scales
 from yosort.checkpoint.names import canonical_names, to_canonical
@@ -25,7 +23,6 @@ __all__ = [
     "TOKENIZER_FILES",
     "State",
     "canonical_names",
-    "convert",
     "join_scales",
     "read_state",
     "resolve",

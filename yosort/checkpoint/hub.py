@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_flag, check_path
-from yosort.checkpoint.atomic import finish_files
-from yosort.checkpoint.foreign import OTHERS, START, list_names, name_content, name_folder
-from yosort.checkpoint.mapped import read_json
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
-from yosort.checkpoint.stored import quote
-from yosort.errors import CheckpointError, install_hint
+from yosort.errors import CheckpointError, install_hint, quote
+from yosort.files import finish_files, read_json
+from yosort.foreign import OTHERS, START, list_names, name_content, name_folder
 
 # The files that tokenizers of YOSO checkpoints consist of.
 TOKENIZER_FILES = (

@@ -14,17 +14,10 @@ import numpy.typing as npt
 
 from yosort.arguments import FLOAT32_MAX
 from yosort.checkpoint.names import SCALE
-from yosort.checkpoint.stored import State, Tensor, quote
-from yosort.config import YosoConfig
-from yosort.errors import CheckpointError
+from yosort.checkpoint.stored import State
+from yosort.errors import CheckpointError, quote
 from yosort.quantized import Quantized, Weight
-from yosort.weights import BASE_PREFIX, DECODER_WEIGHT, WORD_EMBEDDINGS
 
-TABLES = (
-    WORD_EMBEDDINGS,
-    BASE_PREFIX + "embeddings.position_embeddings.weight",
-    DECODER_WEIGHT,
-)
 #: A larger scale times -128 is beyond float32.
 MAX_SCALE = FLOAT32_MAX / 128
 
@@ -73,42 +66,3 @@ def split_scales(parameters: Mapping[str, Weight]) -> dict[str, npt.NDArray[Any]
         else:
             split[name] = weight
     return split
-
-
-def quantize_state(state: State, config: YosoConfig, *, where: str) -> State:
-    """Quantise the encoder's products and the large tables of a whole model.
-
-    What the probe finds out of bounds keeps its type, and so does all that is small.
-
-    Args:
-        state: every weight of the model, under canonical names.
-        config: the model's.
-        where: what messages call the checkpoint.
-
-    Raises:
-        CheckpointError: a weight is NaN or infinite: no scale fits its row.
-    """
-    # Not above: the ops and the model import this package.
-    from yosort._dense import quantize
-    from yosort.model import Encoder
-    from yosort.ops.cpu_int8 import Int8Ops
-    from yosort.probe import settle
-
-    for name in state:
-        if not np.isfinite(state[name]).all():
-            raise CheckpointError(
-                f"{where}: {quote(name)}: wanted finite weights for int8, got NaN or infinity"
-            )
-    ops = Int8Ops()
-    with ops.running():
-        settle(Encoder(config, state, ops))
-    good = tuple(f"{name}." for name in ops.errors if name not in ops.left)
-    tensors: dict[str, Tensor] = {}
-    for name in state:
-        tensor = state.tensor(name)
-        if name in TABLES or (name.startswith(good) and len(tensor.shape) == 2):
-            small = quantize(ops.kernels, state[name])
-            tensors |= {name: Tensor("I8", small.values), name + SCALE: Tensor("F32", small.scales)}
-        else:
-            tensors[name] = tensor
-    return State(tensors)

@@ -17,8 +17,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from yosort.checkpoint.stored import FLOATS, Array, State, quote
-from yosort.errors import CheckpointError
+from yosort.checkpoint.stored import FLOATS, Array, State
+from yosort.errors import CheckpointError, quote
+
+BASE_PREFIX = "yoso."
+DECODER_WEIGHT = "cls.predictions.decoder.weight"
+DECODER_BIAS = "cls.predictions.decoder.bias"
+MLM_BIAS = "cls.predictions.bias"
+WORD_EMBEDDINGS = BASE_PREFIX + "embeddings.word_embeddings.weight"
+
+#: Pairs (name, source) that a tied model shares; each may be absent when the other is there.
+TIES = (
+    (DECODER_WEIGHT, WORD_EMBEDDINGS),
+    (DECODER_BIAS, MLM_BIAS),
+    (MLM_BIAS, DECODER_BIAS),
+)
 
 #: What the name of an int8 weight's scales ends in, after the weight's own.
 SCALE = "_scale"
@@ -137,7 +150,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str | None]:
 def to_canonical(state: Mapping[str, Array]) -> State:
     """Rename the weights of a checkpoint to canonical names; what is no weight is left out.
 
-    Ties are not filled in: `yosort.weights` does that, for every source alike. Integers and
+    Ties are not filled in: `model.parameters` does that, for every source alike. Integers and
     booleans that are no weight (`num_batches_tracked`, positions, masks) are left out.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from yosort.checkpoint.stored import State, Tensor, quote
-from yosort.errors import CheckpointError
+from yosort.checkpoint.stored import State, Tensor
+from yosort.errors import CheckpointError, quote
 
 WORDS = "yoso.embeddings.word_embeddings.weight"
 POSITIONS = "yoso.embeddings.position_embeddings.weight"

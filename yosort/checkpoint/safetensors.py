@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, deserialize, safe_open
 
-from yosort.checkpoint.atomic import replace_file
-from yosort.checkpoint.mapped import is_mapped, map_file, parse_json
-from yosort.checkpoint.stored import BITS, Array, State, Tensor, quote
-from yosort.errors import CheckpointError
+from yosort.checkpoint.stored import BITS, Array, State, Tensor
+from yosort.errors import CheckpointError, quote
+from yosort.files import is_mapped, map_file, parse_json, replace_file
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the format's reference implementation
 MAX_DIMS = 32  # NumPy's limit before 2.0; weights have at most four

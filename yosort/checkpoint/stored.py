@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from yosort.errors import CheckpointError, show
+from yosort.errors import CheckpointError, quote
 
 Array = npt.NDArray[np.generic]
 
@@ -170,10 +170,3 @@ class State(Mapping[str, Array]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without converting it."""
         return self._tensors[name].shape
-
-
-def quote(name: object) -> str:
-    """Show text from a file in a message: on one line, printable, of bounded length."""
-    text = ascii(name) if isinstance(name, str) else show(name)
-    text = text.encode("ascii", "backslashreplace").decode()
-    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.checkpoint.mapped import map_file
-from yosort.checkpoint.stored import BITS, State, Tensor, quote
+from yosort.checkpoint.stored import BITS, State, Tensor
 from yosort.checkpoint.unpickle import MAX_PICKLE_BYTES, Storage, StridedTensor, loads
-from yosort.errors import CheckpointError
+from yosort.errors import CheckpointError, quote
+from yosort.files import map_file
 
 # Where a training checkpoint keeps its weights: the authors' name first.
 STATE_KEYS = ("model_state_dict", "state_dict")

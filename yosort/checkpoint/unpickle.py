@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yosort.checkpoint.stored import quote
-from yosort.errors import CheckpointError
+from yosort.errors import CheckpointError, quote
 
 # A state dict of 200 tensors takes 50 kB, a training checkpoint three times that; but one byte of a
 # pickle can make an object of 80 bytes.

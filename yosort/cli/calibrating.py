@@ -70,9 +70,9 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    from yosort.calibration import NUM_HASHES, calibrate, check_plot
-    from yosort.loading import load
+    from yosort.model.loading import load
     from yosort.tasks import bundled_model
+    from yosort.tuning.calibration import NUM_HASHES, calibrate, check_plot
 
     files = [*arguments.files, *(arguments.input or ())]
     model = arguments.model

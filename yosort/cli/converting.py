@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert as parsed arguments say, and print the folder made."""
-    from yosort.checkpoint.convert import convert
+    from yosort.conversion import convert
 
     options = {name: getattr(arguments, name) for name in _OPTIONS}
     _print_path(convert(arguments.source, arguments.out, **options))
@@ -97,7 +97,7 @@ def convert_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _size_argument(text: str) -> int:
-    from yosort.checkpoint.convert import parse_size
+    from yosort.conversion import parse_size
 
     try:
         return parse_size(text)

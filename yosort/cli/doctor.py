@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
     from yosort._kernels import Kernels, available_instruction_sets
-    from yosort.threads import resolve_num_threads
+    from yosort.machine import resolve_num_threads
 
     found = [
         ("yosort", __version__),
@@ -101,7 +101,7 @@ def _self_test() -> str:
 
 
 def _gpu() -> list[tuple[str, str]]:
-    from yosort.ops.gpu import find_gpu
+    from yosort.ops.cuda.finding import find_gpu
 
     try:
         cupy, index = find_gpu()

@@ -77,7 +77,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     """
     from yosort.checkpoint import resolve
     from yosort.config import YosoConfig
-    from yosort.folder import read_weights
+    from yosort.model.folder import read_weights
     from yosort.quantized import Quantized
     from yosort.tokenizer import Tokenizer
 
@@ -132,7 +132,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
 
 def count_parameters(state: Mapping[str, Weight]) -> int:
     """Return the number of a checkpoint's weights; what a tied model shares counts once."""
-    from yosort.weights import stored
+    from yosort.model.parameters import stored
 
     return sum(weight.size for weight in stored(state).values())
 

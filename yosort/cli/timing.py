@@ -33,10 +33,10 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from yosort.checkpoint import resolve
-    from yosort.folder import read_weights
-    from yosort.heads import YosoModel
+    from yosort.machine import resolve_num_threads
+    from yosort.model.folder import read_weights
+    from yosort.model.heads import YosoModel
     from yosort.tasks import bundled_model
-    from yosort.threads import resolve_num_threads
 
     if arguments.rounds < 1:
         raise InputError(f"rounds: wanted at least 1, got {arguments.rounds}")

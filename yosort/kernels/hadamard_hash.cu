@@ -2,7 +2,7 @@
 //
 // LANES neighbouring lanes rotate one token of one head, each with PER_LANE neighbouring elements
 // in registers: the short strides pair registers, only the few longest pair lanes by a shuffle.
-// Stages go 1, 2, 4, ... as in ops/reference.py and only add, so the codes are the same bits as
+// Stages go 1, 2, 4, ... as in ops/definitions.py and only add, so the codes are the same bits as
 // every other backend's.
 //
 // WIDTH: of the transform, a power of two. CODE_LEN: bits a code. Loops that are not over registers

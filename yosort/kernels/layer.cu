@@ -1,5 +1,5 @@
 // What surrounds the dense products of a layer: embeddings, bias, activation, residual and
-// normalisation. ACTIVATION: a formula's number, in the order of kernels/launch.py's list.
+// normalisation. ACTIVATION: a formula's number, in the order of ops/cuda/launcher.py's list.
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 

@@ -21,12 +21,12 @@ import numpy as np
 from yosort.arguments import is_integer
 from yosort.errors import ConfigError, DeviceError, show
 from yosort.ops import checks
+from yosort.ops.hashing import hash_signs
 from yosort.ops.interface import Ops
-from yosort.ops.signs import hash_signs
 
 if TYPE_CHECKING:
-    from yosort.ops.cpu import Functional
-    from yosort.ops.cuda_functional import CudaFunctional
+    from yosort.ops.cpu.backend import Functional
+    from yosort.ops.cuda.functional import CudaFunctional
 
 __all__ = [
     "expected_attention",
@@ -72,7 +72,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     if (device == "auto" and name != "int8") or device.startswith("cuda"):
         found = _gpu(device)
         if found is not None:
-            from yosort.ops.cuda import CudaOps
+            from yosort.ops.cuda.backend import CudaOps
 
             if name not in GPU_TYPES:
                 wanted = " or ".join(f'"{known}"' for known in GPU_TYPES)
@@ -88,8 +88,8 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
         wanted = " or ".join(f'"{known}"' for known in CPU_TYPES)
         raise ConfigError(f"dtype: wanted {wanted} on the CPU, got {show(dtype)}")
     with _compiled_part():
-        from yosort.ops.cpu import CpuOps
-        from yosort.ops.cpu_int8 import Int8Ops
+        from yosort.ops.cpu.backend import CpuOps
+        from yosort.ops.cpu.int8 import Int8Ops
     if name == "int8":
         return Int8Ops(num_threads)
     return CpuOps(num_threads)
@@ -159,7 +159,7 @@ def _is_of_torch(value: Any) -> bool:
 
 def _gpu(device: str) -> tuple[Any, int] | None:
     """Return (cupy, index); None where "auto" finds no GPU, which is logged with the reason."""
-    from yosort.ops.gpu import find_gpu
+    from yosort.ops.cuda.finding import find_gpu
 
     if device != "auto":
         return find_gpu(device)
@@ -173,7 +173,7 @@ def _gpu(device: str) -> tuple[Any, int] | None:
 
 
 def fast_hash(x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: Any = None) -> Any:
-    """Hash rows by random rotations; `reference.fast_hash` is the definition.
+    """Hash rows by random rotations; `definitions.fast_hash` is the definition.
 
     Args:
         x: float32 [batch, n, dim].
@@ -196,7 +196,7 @@ def fast_hash(x: Any, signs: Any, *, num_hash: int, hash_code_len: int, mask: An
 def gaussian_hash(
     x: Any, projection: Any, *, num_hash: int, hash_code_len: int, mask: Any = None
 ) -> Any:
-    """Hash rows by random hyperplanes; `reference.gaussian_hash` is the definition.
+    """Hash rows by random hyperplanes; `definitions.gaussian_hash` is the definition.
 
     Args:
         x: float32 [batch, n, dim].
@@ -227,7 +227,7 @@ def lsh_cumulation(
 ) -> Any:
     """Average over hashes the sum of the values that share a query's bucket.
 
-    `reference.lsh_cumulation` is the definition.
+    `definitions.lsh_cumulation` is the definition.
 
     Args:
         query_codes: integers [batch, n_query, num_hash] in [0, 2 ** hash_code_len).
@@ -260,7 +260,7 @@ def expected_attention(
 ) -> Any:
     """Weigh the values by the probability that their key's code is the query's (YOSO-E).
 
-    `reference.expected_attention` is the definition; no n x n array is made.
+    `definitions.expected_attention` is the definition; no n x n array is made.
 
     Args:
         query: float32 [batch, n_query, dim], rows L2-normalised already.
@@ -285,9 +285,9 @@ def expected_attention(
 def _functions(array: Any) -> Functional | CudaFunctional:
     """Return the functional ops of the kind of array that was given."""
     if type(array).__module__.partition(".")[0] == "cupy":
-        from yosort.ops.cuda_functional import CudaFunctional
+        from yosort.ops.cuda.functional import CudaFunctional
 
         return CudaFunctional(sys.modules["cupy"])
     with _compiled_part():
-        from yosort.ops.cpu import Functional
+        from yosort.ops.cpu.backend import Functional
     return Functional()

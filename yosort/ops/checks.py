@@ -8,7 +8,7 @@ import numpy as np
 
 from yosort.arguments import FLOAT32_MAX
 from yosort.errors import InputError
-from yosort.ops.signs import check_hash_sizes, hash_dim, hash_parts
+from yosort.ops.hashing import check_hash_sizes, hash_dim, hash_parts
 
 
 def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kinds: str) -> None:

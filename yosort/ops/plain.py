@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.memory import host_memory
-from yosort.ops import reference
+from yosort.machine import host_memory
+from yosort.ops import definitions
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -86,11 +86,11 @@ class PlainOps:
     def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
         """See `Ops.linear`."""
         weight, bias = linear_map
-        return reference.activate(x @ weight.T + bias, activation)
+        return definitions.activate(x @ weight.T + bias, activation)
 
     def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
         """See `Ops.layer_norm`."""
-        return reference.layer_norm(x, norm.scale, norm.shift, norm.eps)
+        return definitions.layer_norm(x, norm.scale, norm.shift, norm.eps)
 
     def layer_tail(
         self, context: Array, x: Array, tail: LayerTail, following: Any | None
@@ -105,13 +105,13 @@ class PlainOps:
         """See `Ops.expected_attention`."""
         context = np.zeros(query.shape)
         for q, k, v, out in _units(query, key, value, context, heads):
-            sums = reference.expected_attention(
-                reference.l2_normalize(q)[None],
-                reference.l2_normalize(k)[None],
+            sums = definitions.expected_attention(
+                definitions.l2_normalize(q)[None],
+                definitions.l2_normalize(k)[None],
                 v[None],
                 hash_code_len=heads.hash_code_len,
             )
-            out[:] = reference.l2_normalize(sums[0])
+            out[:] = definitions.l2_normalize(sums[0])
         return context
 
     def sampled_attention(
@@ -121,27 +121,27 @@ class PlainOps:
         context = np.zeros(query.shape)
         for index, (q, k, v, out) in enumerate(_units(query, key, value, context, heads)):
             head = index % heads.count
-            sums = reference.lsh_cumulation(
+            sums = definitions.lsh_cumulation(
                 self._codes(q, heads.hash_code_len, functions, head),
                 self._codes(k, heads.hash_code_len, functions, head),
                 v[None],
                 hash_code_len=heads.hash_code_len,
             )
-            out[:] = reference.l2_normalize(sums[0])
+            out[:] = definitions.l2_normalize(sums[0])
         return context
 
     def _codes(
         self, rows: Array, hash_code_len: int, functions: HashFunctions, head: int
-    ) -> reference.Codes:
+    ) -> definitions.Codes:
         if functions.signs is not None:
-            return reference.fast_hash(
+            return definitions.fast_hash(
                 rows[None].astype(np.float32),
                 functions.signs[head : head + 1],
                 num_hash=functions.num_hash,
                 hash_code_len=hash_code_len,
             )
         assert functions.projection is not None
-        return reference.gaussian_hash(
+        return definitions.gaussian_hash(
             rows[None],
             functions.projection[head : head + 1],
             num_hash=functions.num_hash,
@@ -165,7 +165,7 @@ class PlainOps:
         for begin, end, q_begin, q_end in _bounds(heads):
             width = value.shape[1] // heads.count
             rows = value[begin:end].reshape(end - begin, heads.count, width)
-            convolved = reference.depthwise_convolution(rows, weight, slots[begin:end])
+            convolved = definitions.depthwise_convolution(rows, weight, slots[begin:end])
             wanted = np.isin(slots[begin:end], query_slots[q_begin:q_end])
             out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, value.shape[1])
         return out

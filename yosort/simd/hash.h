@@ -2,7 +2,7 @@
  *
  * LANES tokens at a time, one a lane: x lies transposed as [width] vectors, so every butterfly is
  * one vector addition and one subtraction, and no step mixes lanes. Additions pair the same numbers
- * in the same stages (stride 1, 2, 4, ...) as the definition in ops/reference.py and nothing is
+ * in the same stages (stride 1, 2, 4, ...) as the definition in ops/definitions.py and nothing is
  * multiplied, so codes agree with it bit for bit.
  */
 #ifndef YOSORT_HASH_H

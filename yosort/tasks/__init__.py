@@ -11,8 +11,8 @@ from yosort.arguments import check_choice, check_flag, no_such_option
 from yosort.checkpoint import resolve
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
-from yosort.options import LOAD_OPTIONS, is_load_option, read_loading
-from yosort.pretrained import PretrainedModel
+from yosort.model.base import PretrainedModel
+from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading
 from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tasks.stream import Pipeline
 from yosort.tokenizer import Tokenizer

@@ -9,7 +9,7 @@ import numpy as np
 
 from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError, show
-from yosort.heads import YosoModel
+from yosort.model.heads import YosoModel
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from yosort.arguments import check_count, check_several
 from yosort.errors import InputError, show
-from yosort.heads import YosoForMaskedLM
-from yosort.pretrained import PretrainedModel
+from yosort.model.base import PretrainedModel
+from yosort.model.heads import YosoForMaskedLM
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe

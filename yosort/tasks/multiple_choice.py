@@ -9,7 +9,7 @@ import numpy as np
 
 from yosort.arguments import check_count
 from yosort.errors import InputError, show
-from yosort.heads import YosoForMultipleChoice
+from yosort.model.heads import YosoForMultipleChoice
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Choice, Choices
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax

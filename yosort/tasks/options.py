@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from yosort.arguments import check_choice, check_count, check_flag, no_such_option
 from yosort.errors import InputError, YosortError, show
-from yosort.tokenizer_arguments import STRATEGIES
+from yosort.tokenizer.arguments import STRATEGIES
 
 OVERFLOW = ("error", "truncate", "stride")
 ON_ERROR = ("raise", "collect")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from yosort.arguments import check_count, check_flag, check_inputs, is_integer, pick_fields
 from yosort.errors import InputError, show
-from yosort.heads import YosoForQuestionAnswering
+from yosort.model.heads import YosoForQuestionAnswering
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Answer, Question
 from yosort.tasks.spans import trimmed

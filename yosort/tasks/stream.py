@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from yosort.arguments import check_flag, check_inputs
 from yosort.errors import ConfigError, InputError, YosortError, show
-from yosort.pretrained import PretrainedModel
+from yosort.model.base import PretrainedModel
 from yosort.tasks.options import Stream, option_names, read_stream, translate
 from yosort.tasks.uncertainty import draw_seeds, without_zero_errors
 from yosort.tokenizer import Tokenizer

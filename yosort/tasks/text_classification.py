@@ -9,7 +9,7 @@ import numpy as np
 
 from yosort.arguments import check_choice, check_count, pick_fields
 from yosort.errors import InputError, show
-from yosort.heads import YosoForSequenceClassification
+from yosort.model.heads import YosoForSequenceClassification
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import LabelScore, TextPair
 from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from yosort.arguments import are_texts, check_choice, check_flag, check_several, is_integer
 from yosort.errors import InputError, show
-from yosort.heads import YosoForTokenClassification
+from yosort.model.heads import YosoForTokenClassification
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Entity
 from yosort.tasks.spans import trimmed

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from yosort.arguments import check_count
 from yosort.errors import ConfigError
-from yosort.pretrained import PretrainedModel
+from yosort.model.base import PretrainedModel
 
 Floats = npt.NDArray[np.float64]
 

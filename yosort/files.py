@@ -1,0 +1,316 @@
+"""Files mapped into memory or read, and written wholly or not at all, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import mmap
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.errors import CheckpointError, quote
+from yosort.foreign import START, ZIP, name_content
+from yosort.quantized import Quantized, Weight
+
+# An index of ten thousand tensors takes 1 MB; a config a few kB.
+MAX_JSON_BYTES = 64 << 20
+
+_MAPPING = mmap.mmap
+# What mmap says of a file system that has none: some of FUSE's, of networks and of containers'.
+_NO_MMAP = (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+#: Files of a set that counts, on their way to their places.
+COMMITTED = ".committed.tmp"
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def map_file(path: Path) -> npt.NDArray[np.uint8]:
+    """Map a regular file read-only; read it where the file system cannot map.
+
+    The arrays made from it stay valid after the name is removed or replaced, but not if something
+    shortens the file itself: writers must replace a file, as ours do.
+
+    Returns:
+        uint8 [size of the file].
+
+    Raises:
+        CheckpointError: it is missing, empty, no regular file, a file of another kind in the place
+            of weights (a Git LFS pointer, a web page ...), or cannot be mapped.
+    """
+    size = regular_size(path)
+    if size == 0:
+        raise CheckpointError(
+            f"{path}: wanted a file of weights, got an empty file; copy or download it again"
+        )
+    try:
+        data = _map_or_read(path)
+    except (OSError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
+    content = name_content(data[:START].tobytes())
+    if content is not None:
+        raise CheckpointError(f"{path}: wanted a file of weights, got {content}")
+    return data
+
+
+def _map_or_read(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    except OSError as error:
+        if error.errno not in _NO_MMAP:
+            raise
+    data = np.fromfile(path, np.uint8)
+    data.flags.writeable = False
+    return data
+
+
+def is_mapped(array: npt.NDArray[Any]) -> bool:
+    """Whether an array is a view of a mapped file."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, _MAPPING)
+
+
+def release_pages(arrays: Iterable[Weight]) -> None:
+    """Let go of the memory that arrays mapped from files occupy; it is read again when touched.
+
+    A model packs its weights once: after that the file's own pages would count twice.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
+        return
+    mappings: dict[int, mmap.mmap] = {}
+    for array in arrays:
+        base: Any = array.values if isinstance(array, Quantized) else array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, _MAPPING):
+            mappings[id(base)] = base
+    for mapping in mappings.values():
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Raises:
+        CheckpointError: it cannot be read, is over 64 MB, or is not a JSON object.
+    """
+    return parse_json(read_file(path), f"{path}")
+
+
+def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
+    """Read a regular file, of at most `limit` bytes.
+
+    Raises:
+        CheckpointError: it is missing, larger, no regular file, one of another kind (a Git LFS
+            pointer, a web page ...), or cannot be read.
+    """
+    size = regular_size(path)
+    if size > limit:
+        raise CheckpointError(f"{path}: wanted at most {limit} bytes, got {size}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    content = "a zip archive: unpack it" if data[:4] == ZIP else name_content(data[:START])
+    if content is not None:
+        raise CheckpointError(f"{path}: wanted a file of text, got {content}")
+    return data
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object whose keys are each given once, at every depth.
+
+    Raises:
+        CheckpointError: it is anything else; the message starts with `what`.
+    """
+    if not data.strip():
+        raise CheckpointError(f"{what}: wanted JSON, got an empty file; copy or download it again")
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    except _TwiceError as error:
+        raise CheckpointError(f"{what}: wanted each key once, {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{what}: wanted valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{what}: wanted a JSON object, got {type(value).__name__}")
+    return value
+
+
+class _TwiceError(Exception):
+    """A JSON object has a key twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # A key given twice means one thing to this reader and may mean another to the next.
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _TwiceError(f"{quote(key)} is given twice")
+            seen.add(key)
+    return values
+
+
+def regular_size(path: Path) -> int:
+    """Return a file's size; a pipe or a device in its place would block or never end.
+
+    Raises:
+        CheckpointError: it is missing, or no regular file.
+    """
+    try:
+        info = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be opened: {error}") from error
+    if not stat.S_ISREG(info.st_mode):
+        raise CheckpointError(f"{path}: wanted a regular file, got something else")
+    return info.st_size
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; on success it is flushed to disk and takes its name.
+
+    On any error `path` is as it was before. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _sync_files(folder: Path) -> None:
+    """Have a folder of files on the disk, names and contents."""
+    for file in folder.iterdir():
+        _sync_file(file)
+    sync_folder(folder)
+
+
+@contextlib.contextmanager
+def replace_files(folder: Path) -> Iterator[Path]:
+    """Give a folder within `folder` to fill; on success its files take their places, as one.
+
+    The set counts from one rename on, that of its own folder to COMMITTED; then its files move to
+    their places. If the process dies among them, `finish_files` moves the rest. What else is in
+    `folder` stays. Raises OSError.
+    """
+    temporary = folder / f".{secrets.token_hex(4)}.tmp"
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_files(temporary)
+        while True:
+            finish_files(folder)
+            try:
+                os.rename(temporary, folder / COMMITTED)
+                break
+            except OSError as error:  # another process has committed to this folder in between
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finish_files(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def finish_files(folder: Path) -> None:
+    """Finish what a process that died in `replace_files` had begun to put in place, if any did.
+
+    Every reader of a folder does so first; several may at once. Raises OSError.
+    """
+    committed = folder / COMMITTED
+    try:
+        names = os.listdir(committed)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.replace(committed / name, folder / name)
+    try:
+        committed.rmdir()
+    except OSError as error:  # gone, or filled again by another process
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    sync_folder(folder)
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside `path` to fill; on success it takes its name.
+
+    Whatever stood at `path` is removed only after that. Where the system can exchange two names
+    (Linux) no moment is without a whole folder at `path`; elsewhere the old one is for an instant
+    at `.NAME.HEX.old`. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tag = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.name}.{tag}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_files(temporary)
+        if not path.exists():
+            os.rename(temporary, path)
+        elif _exchange(temporary, path):
+            shutil.rmtree(temporary)
+        else:
+            old = path.with_name(f".{path.name}.{tag}.old")
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the system knows of that (Windows does not)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some network file systems refuse it; the rename itself has been done.
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step. False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # musl before 1.2.6, glibc before 2.28
+        return False
+    rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    first_name, second_name = os.fsencode(first), os.fsencode(second)
+    result: int = rename(_AT_FDCWD, first_name, _AT_FDCWD, second_name, _RENAME_EXCHANGE)
+    return result == 0

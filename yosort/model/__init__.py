@@ -1,0 +1,1 @@
+"""The model: arguments in, encoder, heads, outputs; loading and saving."""

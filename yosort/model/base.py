@@ -1,0 +1,529 @@
+"""What all models share: construction, loading, saving, and the course of a call."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.arguments import check_flag, check_path, is_row, with_names
+from yosort.checkpoint import resolve
+from yosort.config import YosoConfig
+from yosort.errors import CheckpointError, ConfigError, InputError, show
+from yosort.files import release_pages
+from yosort.habits import TorchHabits
+from yosort.machine import WORTH_ASKING, check_memory, host_memory
+from yosort.model.attention import (
+    Attention,
+    check_mode,
+    check_num_hash,
+    check_seed,
+    draw_attention,
+    mode_of,
+)
+from yosort.model.batch import PackedBatch
+from yosort.model.encoder import Encoder, Parameters
+from yosort.model.folder import read_weights, write_model
+from yosort.model.inputs import Call, read_head_mask, read_inputs
+from yosort.model.memory import numbers_of_call
+from yosort.model.options import LoadOptions, read_loading
+from yosort.model.outputs import ModelOutput
+from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
+from yosort.model.pickling import Origin
+from yosort.ops import get_ops
+from yosort.ops.interface import Array, Ops
+from yosort.quantized import Weight
+from yosort.tokenizer import Tokenizer
+from yosort.tuning.int8 import settle
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_log = logging.getLogger("yosort")
+
+
+class PretrainedModel(TorchHabits):
+    """A YOSO encoder with a head, on one backend.
+
+    A call changes nothing in the model: threads may share it.
+
+    Args:
+        config: the architecture.
+        seed: of the random weights, and of the hash functions of sampled attention.
+        device: "auto", "cpu", "cuda" or "cuda:N"; -1 is the CPU, N a GPU.
+        dtype: compute type, "float32"; "float16" on a GPU; "int8" on a CPU; None and "auto" are
+            float32.
+        attention: "expectation"; "sampled"; "auto": each text in the form that is faster at its
+            length (see `tuning.costs`); "auto:N": sampled for texts of N tokens or more, exact for
+            shorter ones; None: what the config says.
+        num_hash: hash functions of sampled attention; None for the config's.
+        padding: "masked": padding never counts; "attended": as transformers does.
+        num_threads: CPU threads of a call; None for what the environment and the machine say.
+
+    Raises:
+        ConfigError: an option that does not exist.
+        DeviceError: a device that cannot be used, or that lacks the memory.
+        InputError: a seed or a number of hash functions that is none.
+    """
+
+    head: ClassVar[str | None] = None
+    #: What the weights were read from, where all of them were.
+    _origin: Origin | None = None
+    # The types in the file of weights that were read, for `save_pretrained`.
+    _stored_types: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        config: YosoConfig,
+        seed: int = 0,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        attention: str | None = None,
+        num_hash: int | None = None,
+        padding: str = "masked",
+        num_threads: int | None = None,
+    ) -> None:
+        options = LoadOptions(device, dtype, attention, num_hash, seed, padding, num_threads)
+        if not isinstance(config, YosoConfig):
+            raise ConfigError(
+                f"config: wanted a YosoConfig, got {type(config).__name__} of "
+                f"{type(config).__module__.split('.')[0]}; from_dict (of its to_dict) and "
+                "from_pretrained of YosoConfig make one, a model's from_pretrained loads weights"
+            )
+        shapes = {**base_shapes(config), **head_shapes(config, self.head)}
+        needed = 4 * sum(map(math.prod, shapes.values()))
+        if needed >= WORTH_ASKING:
+            check_memory(
+                needed,
+                host_memory(),
+                "cpu",
+                what="the model needs",
+                hint="a smaller config needs less",
+            )
+        state = random_parameters(shapes, config, self.head, options.seed)
+        if config.tie_word_embeddings:
+            state = {k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")}
+        parameters, _ = select(
+            state, config, self.head, where="random weights", allow_random_head=False
+        )
+        self._set_up(config, parameters, None, options, _backend(options))
+
+    def _set_up(
+        self,
+        config: YosoConfig,
+        parameters: dict[str, Weight],
+        folder: Path | None,
+        options: LoadOptions,
+        ops: Ops,
+    ) -> None:
+        self.config = options.apply(config)
+        self.padding = options.padding
+        self._mode = options.mode(config)
+        self._seed = options.seed
+        self._options = options
+        self._ops = ops
+        self._parameters = parameters
+        self._folder = folder
+        self._tokenizer: Tokenizer | None = None
+        with ops.running():
+            self._attention = draw_attention(self.config, self._mode, self.num_hash, self._seed)
+            self._encoder = Encoder(self.config, parameters, ops)
+            self._prepare_head(parameters)
+            settle(self._encoder)
+        release_pages(parameters.values())
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__call__" in cls.__dict__:
+            cls.__call__ = with_names(InputError)(cls.__call__)  # type: ignore[method-assign]
+
+    @classmethod
+    @with_names(ConfigError, pretrained_model_name_or_path="source")
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        attention: str | None = None,
+        num_hash: int | None = None,
+        seed: int = 0,
+        padding: str = "masked",
+        num_threads: int | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        allow_random_head: bool = False,
+        config: YosoConfig | str | os.PathLike[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Load a checkpoint: a local folder (never touching the network) or a hub id.
+
+        Options are checked before any file is read.
+
+        Args:
+            source: a folder with config.json and weights, or an id such as "uw-madison/yoso-4096".
+            device: as in the constructor, like dtype, attention, num_hash, padding, num_threads.
+            dtype: see above.
+            attention: see above.
+            num_hash: see above.
+            seed: of the hash functions.
+            padding: see above.
+            num_threads: see above.
+            revision: branch, tag or commit on the hub.
+            local_files_only: take a hub id from the local cache alone.
+            cache_dir: the cache, if not the hub library's default.
+            token: the hub's access token.
+            allow_random_head: draw at random what the checkpoint lacks of the head, or has in
+                another shape, and log a warning: its answers mean nothing until it is trained.
+            config: a config, or the folder of one, in place of the checkpoint's config.json.
+            fields: fields of `YosoConfig` that replace config.json's, such as `num_labels`,
+                `id2label`, `problem_type` or `output_hidden_states`; and transformers' names of the
+                options above, such as `torch_dtype`.
+
+        Raises:
+            CheckpointError: weights missing, unexpected, misshapen (all named) or unreadable.
+            ConfigError: config.json, an option or a field is not a YOSO model's; a keyword that is
+                neither an option nor a field, with the nearest name.
+            DeviceError: the device cannot be used.
+            InputError: a seed or a number of hash functions that is none.
+        """
+        given = read_loading(
+            {
+                "device": device,
+                "dtype": dtype,
+                "attention": attention,
+                "num_hash": num_hash,
+                "seed": seed,
+                "padding": padding,
+                "num_threads": num_threads,
+                "revision": revision,
+                "local_files_only": local_files_only,
+                "cache_dir": cache_dir,
+                "token": token,
+                "allow_random_head": allow_random_head,
+                **fields,
+            }
+        )
+        ops = _backend(given.options)
+        folder = resolve(source, **given.hub)
+        if not isinstance(config, YosoConfig):
+            config = YosoConfig.from_pretrained(folder if config is None else config)
+        config = config.override(**given.fields)
+        origin = Origin.of(folder)  # noted first: what changes while it is read shows
+        weights = read_weights(folder)
+        parameters, random = select(
+            weights,
+            config,
+            cls.head,
+            where=str(folder),
+            allow_random_head=given.allow_random_head,
+        )
+        parameters.update(random_parameters(random, config, cls.head, given.options.seed))
+        if random:
+            _log.warning(
+                "%s: %d weights of the %s head drawn at random; answers mean nothing until trained",
+                folder.name, len(random), cls.head,
+            )  # fmt: skip
+        model = cls.__new__(cls)
+        model._stored_types = weights.types
+        model._set_up(config, parameters, folder, given.options, ops)
+        model._origin = None if random else origin
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json, model.safetensors and the tokenizer; transformers loads the folder.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
+        """
+        architecture = type(self).__name__
+        target = check_path("folder", folder)
+        write_model(
+            target, self.config, architecture, self._parameters, self._folder, self._stored_types
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: "cpu", or "cuda:N"."""
+        return self._ops.device
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The compute type."""
+        return self._ops.dtype
+
+    @property
+    def attention(self) -> str:
+        """The form of attention: "expectation", "sampled", "auto" or "auto:N"."""
+        return self._mode
+
+    @property
+    def num_hash(self) -> int:
+        """Hash functions a layer, where attention is sampled."""
+        return self.config.num_hash
+
+    @property
+    def sampled_from(self) -> int:
+        """Tokens from which a text's attention is sampled; more than any has, where none is."""
+        return self._attention.sampled_from
+
+    @property
+    def seed(self) -> int:
+        """The seed of the hash functions."""
+        return self._seed
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the model's folder; None for a model that was not loaded from one.
+
+        Raises:
+            CheckpointError: the folder holds no tokenizer, or one that cannot be read.
+        """
+        if self._tokenizer is None and self._folder is not None:
+            self._tokenizer = Tokenizer.from_pretrained(self._folder)
+        return self._tokenizer
+
+    @property
+    def ops(self) -> Ops:
+        """The backend the model runs on."""
+        return self._ops
+
+    def with_attention(self, attention: str | None) -> Self:
+        """Return this model with another form of attention; both share their weights.
+
+        Args:
+            attention: as in the constructor.
+
+        Raises:
+            ConfigError: no such form.
+        """
+        other = copy(self)
+        other._mode = check_mode(attention) or mode_of(self.config)
+        other.config = LoadOptions(attention=other._mode).apply(self.config)
+        other._attention = draw_attention(other.config, other._mode, self.num_hash, self._seed)
+        return other
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"{type(self).__name__}({self.name_or_path!r}, {config.num_hidden_layers} layers, "
+            f"hidden_size={config.hidden_size}, attention={self._mode!r}, "
+            f"device={self.device!r}, dtype={self.dtype.name!r})"
+        )
+
+    @property
+    def name_or_path(self) -> str:
+        """The folder that the model was loaded from; empty for one made from a config."""
+        return "" if self._folder is None else str(self._folder)
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """Return an array of an output as numpy, from whichever device.
+
+        Args:
+            array: of any shape, which it keeps.
+
+        Raises:
+            InputError: no array.
+        """
+        if not isinstance(array, (np.ndarray, np.generic, self._ops.xp.ndarray)):
+            raise InputError(f"array: wanted one of a model's output, got {show(array)}")
+        return self._ops.to_host(array)
+
+    def num_parameters(self) -> int:
+        """Return the number of weights; tied ones count once."""
+        return sum(array.size for array in stored(self._parameters).values())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer for texts; see each class for its arguments and its output."""
+        raise NotImplementedError
+
+    def _prepare_head(self, parameters: Parameters) -> None:
+        """Prepare the head's weights for the backend."""
+
+    def _linear(self, name: str) -> Any:
+        weight, bias = (self._parameters[f"{name}.{part}"] for part in ("weight", "bias"))
+        return self._ops.linear_map([weight], [np.asarray(bias)], name=name, head=True)
+
+    def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:
+        """Return the ascending packed rows that the head reads, or None for all."""
+        return None
+
+    def _answer_size(self, call: Call, batch: PackedBatch) -> int:
+        """Return how many numbers the largest array of the answer holds; 0 where it is small."""
+        return 0
+
+    def _check_memory(
+        self, call: Call, batch: PackedBatch, keep_hidden: bool, keep_contexts: bool
+    ) -> None:
+        """Refuse a call that cannot fit, before it starts. Raises DeviceError."""
+        numbers = numbers_of_call(
+            self.config,
+            batch,
+            answer=self._answer_size(call, batch),
+            keep_hidden_states=keep_hidden,
+            keep_contexts=keep_contexts,
+        )
+        # int8 is the type of products; what lies between them is float32.
+        needed = numbers * (self.dtype.itemsize if self.dtype.kind == "f" else 4)
+        if needed >= WORTH_ASKING:
+            check_memory(
+                needed,
+                self._ops.available_memory(),
+                self.device,
+                what="the call needs",
+                hint="smaller batches or shorter texts need less",
+            )
+
+    def _answer(
+        self,
+        call: Call,
+        batch: PackedBatch,
+        rows: npt.NDArray[np.int64] | None,
+        x: Array,
+        states: dict[str, Any],
+    ) -> ModelOutput:
+        """Apply the head to x [total or len(rows), hidden] and fill its output."""
+        raise NotImplementedError
+
+    def _forward(self, call: Call) -> Any:
+        """Run a call: read, encode, answer."""
+        with self._ops.running():
+            return self._run(call)
+
+    def _run(self, call: Call) -> Any:
+        config, ops = self.config, self._ops
+        inputs = read_inputs(call, config, padding=self.padding)
+        batch = inputs.batch
+        head_mask = read_head_mask(call.head_mask, config)
+        keep_hidden = _chosen(
+            "output_hidden_states", call.output_hidden_states, config.output_hidden_states
+        )
+        keep_contexts = _chosen(
+            "output_attentions", call.output_attentions, config.output_attentions
+        )
+        self._check_memory(call, batch, keep_hidden, keep_contexts)
+        rows = self._wanted_rows(call, batch)
+        all_rows = rows is None or keep_hidden or keep_contexts
+        named = _chosen("return_dict", call.return_dict, config.return_dict)
+        attentions = self._attentions_of(call)
+        begun = [self._encoder.begin(inputs)] * len(attentions)
+        outputs = []
+        for attention in attentions:
+            encoded = self._encoder(
+                batch,
+                begun,
+                attention,
+                rows=None if all_rows else rows,
+                head_mask=None if head_mask is None else ops.from_host(head_mask),
+                keep_hidden_states=keep_hidden,
+                keep_contexts=keep_contexts,
+            )
+            x = encoded.last
+            if all_rows and rows is not None:
+                x = ops.take(x, rows)
+            states: dict[str, Any] = {}
+            if keep_hidden:
+                hidden = encoded.hidden_states
+                states["hidden_states"] = tuple(self._unpack(h, batch) for h in hidden)
+            if keep_contexts:
+                states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
+            output = self._answer(call, batch, rows, x, states)
+            outputs.append(output if named else output.to_tuple())
+        return outputs if _are_several(call.seed) else outputs[0]
+
+    def _attentions_of(self, call: Call) -> list[Attention]:
+        """Return the call's attention, the model's own or with other hash functions, a seed."""
+        if call.seed is None and call.num_hash is None:
+            return [self._attention]
+        seeds = call.seed if _are_several(call.seed) else [call.seed]
+        if not len(seeds):
+            raise InputError("seed: wanted at least one, got an empty list")
+        num_hash = self.num_hash if call.num_hash is None else check_num_hash(call.num_hash)
+        return [
+            draw_attention(
+                self.config, self._mode, num_hash, self._seed if seed is None else check_seed(seed)
+            )
+            for seed in seeds
+        ]
+
+    def _unpack(self, x: Array, batch: PackedBatch) -> Array:
+        """Return packed rows [total, ...] as [texts, n, ...], zeros where masked."""
+        cells = batch.shape[0] * batch.shape[1]
+        padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
+        return padded.reshape(*batch.shape, *x.shape[1:])
+
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy(self)  # nothing in a model changes: copies share it all
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the folder while it is as it was, else by the weights; see pickling.py."""
+        options = replace(self._options, device=self.device, attention=self._mode)
+        if self._origin is not None and self._origin.is_unchanged():
+            return self._restore, (self.config, options, self._origin.folder, self._origin)
+        tokenizer, folder = None, self._folder
+        if folder is not None:
+            folder = folder.absolute()
+            with suppress(CheckpointError):
+                tokenizer = self.tokenizer  # now, if it is still there
+        whole = (dict(self._parameters), tokenizer, dict(self._stored_types))
+        return self._restore, (self.config, options, folder, None, *whole)
+
+    @classmethod
+    def _restore(
+        cls,
+        config: YosoConfig,
+        options: LoadOptions,
+        folder: Path | None,
+        origin: Origin | None,
+        parameters: Mapping[str, Weight] = MappingProxyType({}),
+        tokenizer: Tokenizer | None = None,
+        stored_types: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """Make the model that `__reduce__` describes.
+
+        Raises:
+            CheckpointError: its folder is not here, or has changed.
+            DeviceError: its device is not here.
+        """
+        ops = _backend(options)
+        if origin is not None:
+            origin.check()
+            state, where = read_weights(origin.folder), str(origin.folder)
+            parameters, _ = select(state, config, cls.head, where=where, allow_random_head=False)
+            stored_types = state.types
+        model = cls.__new__(cls)
+        model._set_up(config, dict(parameters), folder, options, ops)
+        model._origin, model._tokenizer, model._stored_types = origin, tokenizer, stored_types
+        return model
+
+
+def _backend(options: LoadOptions) -> Ops:
+    """Return the backend that options name: the only place where a model's is chosen."""
+    return get_ops(options.device, dtype=options.dtype, num_threads=options.num_threads)
+
+
+def _are_several(seed: Any) -> bool:
+    """Whether a call names a list of seeds, and gets a list of outputs."""
+    return is_row(seed) or isinstance(seed, (list, tuple, range))
+
+
+def _chosen(name: str, argument: bool | None, default: bool) -> bool:
+    return default if argument is None else check_flag(name, argument)

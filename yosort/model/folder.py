@@ -1,0 +1,121 @@
+"""A model's folder: its weights read, and the whole of it written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from yosort.checkpoint import (
+    TOKENIZER_FILES,
+    join_scales,
+    read_state,
+    split_scales,
+    to_canonical,
+    write_state,
+)
+from yosort.checkpoint.names import TIES
+from yosort.checkpoint.shards import remove_stale
+from yosort.checkpoint.stored import DTYPES, State
+from yosort.config import YosoConfig
+from yosort.errors import CheckpointError
+from yosort.files import replace_files
+from yosort.model.parameters import stored
+from yosort.quantized import Weight
+
+
+class Weights(dict[str, Weight]):
+    """Weights by canonical name, and the types that the file has them in.
+
+    Attributes:
+        types: the name of each weight's stored type, "bfloat16" and "float64" among them, which
+            are float32 once read.
+    """
+
+    types: Mapping[str, str]
+
+
+def read_weights(folder: Path) -> Weights:
+    """Return a folder's weights under canonical names.
+
+    Raises:
+        CheckpointError: no weights, or some that cannot be read or are no YOSO model's.
+    """
+    state = read_state(folder)
+    try:
+        state = to_canonical(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+    weights = Weights(join_scales(state, where=str(folder)))
+    weights.types = {name: DTYPES[state.tensor(name).dtype] for name in weights}
+    return weights
+
+
+def write_model(
+    target: Path,
+    config: YosoConfig,
+    architecture: str,
+    parameters: Mapping[str, Weight],
+    source: Path | None,
+    types: Mapping[str, str],
+) -> None:
+    """Write config.json, the weights and the tokenizer, as one.
+
+    Args:
+        target: the folder, made if need be.
+        config: the model's.
+        architecture: its class.
+        parameters: its weights, ties filled in.
+        source: the folder whose tokenizer goes along; None for none.
+        types: of `read_weights`; what was read as bfloat16 is written as bfloat16, without loss.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
+    """
+    weights = _as_read(State.of(split_scales(stored(parameters))), types)
+    extra = {**config.extra, **_dtype_fields(config, weights)}
+    described = replace(config, architectures=(architecture,), extra=extra)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # All is written before anything is replaced: a process that dies leaves the old model.
+        with replace_files(target) as new:
+            described.save(new)
+            write_state(new, weights)
+            if source is not None and source.resolve() != target.resolve():
+                for name in TOKENIZER_FILES:
+                    if (source / name).is_file():
+                        shutil.copyfile(source / name, new / name)
+            written = {path.name for path in new.iterdir()}
+        remove_stale(target, written)
+    except OSError as error:
+        raise CheckpointError(f"{target}: cannot be written: {error}") from error
+
+
+def _as_read(weights: State, types: Mapping[str, str]) -> State:
+    """Return weights in the types that they were read in, where float32 was widened from them."""
+    tied = dict(TIES)
+    tensors = {}
+    for name in weights:
+        tensor = weights.tensor(name)
+        type_ = types.get(name) or types.get(tied.get(name, ""))
+        if type_ == "bfloat16" and tensor.dtype == "F32":
+            narrow = tensor.cast("BF16", name=name)
+            # Whatever has changed a weight since must not be rounded.
+            if np.array_equal(narrow.array(), tensor.array(), equal_nan=True):
+                tensor = narrow
+        tensors[name] = tensor
+    return State(tensors)
+
+
+def _dtype_fields(config: YosoConfig, weights: State) -> dict[str, str]:
+    """Return config.json's names of the weights' type, where it has any, true of these weights.
+
+    transformers would round what the file holds to what it says: where types are mixed it is the
+    widest, float32.
+    """
+    types = {DTYPES[weights.tensor(name).dtype] for name in weights}
+    name = types.pop() if len(types) == 1 else "float32"
+    return {field: name for field in ("dtype", "torch_dtype") if field in config.extra}

@@ -1,0 +1,57 @@
+"""`yosort.load`: the class that a checkpoint's config names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from yosort.checkpoint import resolve
+from yosort.config import HUB_OPTIONS, YosoConfig
+from yosort.errors import ConfigError
+from yosort.model import heads
+from yosort.model.base import PretrainedModel
+from yosort.model.options import read_loading
+
+CLASSES: dict[str, type[PretrainedModel]] = {
+    cls.__name__: cls
+    for cls in (
+        heads.YosoModel,
+        heads.YosoForMaskedLM,
+        heads.YosoForSequenceClassification,
+        heads.YosoForMultipleChoice,
+        heads.YosoForTokenClassification,
+        heads.YosoForQuestionAnswering,
+    )
+}
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    config: YosoConfig | str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> PretrainedModel:
+    """Load a checkpoint into the class that its config.json's `architectures` names.
+
+    Args:
+        source: a local folder or a hub id.
+        config: a config, or the folder of one, in place of the checkpoint's config.json.
+        options: those of `from_pretrained`.
+
+    Raises:
+        ConfigError: no architecture, or one that is not YOSO's; as `from_pretrained` otherwise,
+            like CheckpointError, DeviceError and InputError.
+    """
+    given = read_loading(options)
+    folder = resolve(source, **given.hub)
+    if not isinstance(config, YosoConfig):
+        config = YosoConfig.from_pretrained(folder if config is None else config)
+    names = config.override(**given.fields).architectures or ()
+    known = [name for name in names if name in CLASSES]
+    if not known:
+        raise ConfigError(
+            f"{folder}: architectures: wanted one of {', '.join(CLASSES)}, got {list(names)}; "
+            "call a class's from_pretrained to choose yourself"
+        )
+    local = {name: value for name, value in options.items() if name not in HUB_OPTIONS}
+    return CLASSES[known[0]].from_pretrained(folder, config=config, **local)

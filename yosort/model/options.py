@@ -1,0 +1,159 @@
+"""The options of loading: how a model is to run, checked before any file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from yosort.arguments import check_choice, check_flag, no_such_option
+from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
+from yosort.errors import ConfigError
+from yosort.machine import resolve_num_threads
+from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
+from yosort.ops import check_device, check_dtype
+
+PADDING = ("masked", "attended")
+
+#: transformers' names of our options.
+_RENAMED = {
+    "device_map": "device",
+    "torch_dtype": "dtype",
+    "use_auth_token": "token",
+    "ignore_mismatched_sizes": "allow_random_head",
+}
+#: Options of transformers' that change no answer here: weights are always mapped into memory, and a
+#: checkpoint's code is never run.
+_WITHOUT_EFFECT = {
+    "low_cpu_mem_usage", "trust_remote_code", "use_fast", "use_safetensors", "weights_only",
+}  # fmt: skip
+#: Values of ours that do not contradict transformers' word.
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "device": ("auto",),
+    "dtype": ("float32",),
+    "allow_random_head": (False,),
+}
+_INSTEAD = {
+    "attn_implementation": 'attention="expectation" or "sampled" chooses the form of attention',
+    "framework": "yosort is its own; leave it out",
+    "load_in_8bit": 'dtype="int8" quantises at load',
+    "load_in_4bit": 'dtype="int8" quantises at load',
+    "quantization_config": 'dtype="int8" quantises at load',
+    "subfolder": "name the folder itself as the model",
+    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
+    "output_loading_info": "weights that are missing or left over are an error here",
+    "state_dict": "save the weights into a folder, and load that",
+    "from_tf": "convert the checkpoint with transformers first",
+    "variant": "name a folder that holds these weights as model.safetensors",
+}
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is to run; see `PretrainedModel` for what each option means.
+
+    Options come as users write them, in any case, and are kept in one form. `attention` and
+    `num_hash` stay None where config.json is to say.
+
+    Raises:
+        ConfigError: an option that does not exist.
+        InputError: a seed or a number of hash functions that is none.
+    """
+
+    device: str = "auto"
+    dtype: str = "float32"
+    attention: str | None = None
+    num_hash: int | None = None
+    seed: int = 0
+    padding: str = "masked"
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        checked = {
+            "device": check_device(self.device),
+            "dtype": check_dtype(self.dtype),
+            "attention": check_mode(self.attention),
+            "num_hash": None if self.num_hash is None else check_num_hash(self.num_hash),
+            "seed": check_seed(self.seed),
+            "padding": check_choice("padding", self.padding, PADDING, ConfigError),
+        }
+        resolve_num_threads(self.num_threads)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def apply(self, config: YosoConfig) -> YosoConfig:
+        """Return the config of a model that runs so: what is saved is what ran."""
+        changed: dict[str, Any] = {}
+        if self.num_hash is not None:
+            changed["num_hash"] = self.num_hash
+        if self.attention in ("expectation", "sampled"):
+            changed["use_expectation"] = self.attention == "expectation"
+        return config.override(**changed) if changed else config
+
+    def mode(self, config: YosoConfig) -> str:
+        """Return the form of attention: the option's, or the config's."""
+        return self.attention or mode_of(config)
+
+
+_OTHERS = ("allow_random_head", "config")
+LOAD_OPTIONS = (*(f.name for f in fields(LoadOptions)), *HUB_OPTIONS, *_OTHERS)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """All that a call of `from_pretrained` says beside its source.
+
+    Attributes:
+        options: how the model is to run.
+        hub: where it comes from, as `yosort.checkpoint.resolve` takes it.
+        allow_random_head: whether what the checkpoint lacks of the head is drawn at random.
+        fields: of the config, in place of config.json's.
+    """
+
+    options: LoadOptions
+    hub: dict[str, Any]
+    allow_random_head: bool
+    fields: dict[str, Any]
+
+
+def is_load_option(name: str) -> bool:
+    """Whether a keyword is an option of loading, a config field or transformers' word for one."""
+    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *_INSTEAD)
+    return name in words or name in FIELDS
+
+
+def read_loading(given: Mapping[str, Any]) -> Loading:
+    """Sort and check the options of loading, under our names or transformers'.
+
+    Raises:
+        ConfigError: a keyword that is neither an option nor a config field, with the nearest name;
+            one that has no counterpart here; one given under two names; a value that means nothing.
+    """
+    named = _translate(given)
+    options = {f.name: named.pop(f.name) for f in fields(LoadOptions) if f.name in named}
+    # num_hash is a field of the config as well: the two say the same.
+    checked = LoadOptions(**options)
+    hub = {name: named.pop(name) for name in HUB_OPTIONS if name in named}
+    random_head = named.pop("allow_random_head", False)
+    named.pop("config", None)  # the loader's own argument
+    for name in named:
+        if name not in FIELDS:
+            raise no_such_option(name, (*LOAD_OPTIONS, *_RENAMED, *FIELDS), ConfigError)
+    return Loading(checked, hub, check_flag("allow_random_head", random_head, ConfigError), named)
+
+
+def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options under our names, without those that have no effect here."""
+    found = {name: value for name, value in given.items() if name not in _RENAMED}
+    for name in found.keys() & _INSTEAD.keys():
+        raise no_such_option(name, (), ConfigError, _INSTEAD[name])
+    for name in found.keys() & _WITHOUT_EFFECT:
+        del found[name]
+    for word, name in _RENAMED.items():
+        value = given.get(word)
+        if value is None:  # transformers' "not given"
+            continue
+        if found.get(name) not in (None, value, *_DEFAULTS.get(name, ())):
+            raise ConfigError(f"{word}: wanted {name} or {word}, got both")
+        found[name] = value
+    return found

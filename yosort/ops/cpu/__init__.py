@@ -1,0 +1,1 @@
+"""The CPU backend: host code over the compiled loops."""

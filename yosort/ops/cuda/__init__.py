@@ -1,0 +1,1 @@
+"""The GPU backend: host code over the kernels of kernels/*.cu."""

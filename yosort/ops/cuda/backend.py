@@ -1,0 +1,284 @@
+"""The GPU backend: CuPy arrays, dense products by cuBLAS, everything else by kernels/*.cu."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.activations import ACTIVATIONS
+from yosort.errors import DeviceError
+from yosort.ops.cuda.attention import AttentionKernels, stride_of
+from yosort.ops.cuda.finding import LESS, check_process, is_full, remedy
+from yosort.ops.cuda.launcher import ACTIVATION_NUMBERS, Launcher
+from yosort.ops.cuda.resident import Resident, place
+from yosort.ops.interface import (
+    Array,
+    EmbeddingTables,
+    HashFunctions,
+    Heads,
+    LayerNorm,
+    LayerTail,
+)
+from yosort.quantized import Weight
+
+
+class CudaOps:
+    """Ops on one CUDA device, through the current stream of the caller's thread.
+
+    Args:
+        cupy: the module.
+        index: which device.
+        dtype: float32 or float16, of weights and activations; codes, norms and sums never are.
+    """
+
+    name = "cuda"
+
+    def __init__(self, cupy: Any, index: int = 0, dtype: str = "float32") -> None:
+        self.xp = cupy
+        self.dtype = np.dtype(dtype)
+        self.device = f"cuda:{index}"
+        self._device = cupy.cuda.Device(index)
+        self._process = os.getpid()
+        self._launch = Launcher(cupy, self.dtype)
+        self._resident = Resident(cupy)
+        self.kernels = AttentionKernels(
+            cupy, self._device, self._launch, self._resident, self.dtype
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """See `Ops.running`: this device is the current one, and what it lacks is named."""
+        check_process(self.device, self._process)
+        with self._device:
+            try:
+                yield
+            except Exception as error:
+                words = remedy(error)
+                if words is None or isinstance(error, DeviceError):
+                    raise
+                if is_full(error):
+                    # The traceback would keep the arrays of the failed call.
+                    traceback.clear_frames(error.__traceback__)
+                    self.xp.get_default_memory_pool().free_all_blocks()
+                    free, total = self._device.mem_info
+                    room = f"{free >> 20} MB of {total >> 20} MB are free now"
+                    words = f"{error} {room}; {LESS}"
+                raise DeviceError(f"{self.device}: {words}") from error
+
+    def available_memory(self) -> int | None:
+        """See `Ops.available_memory`: what is free on the device, and in CuPy's pool."""
+        free: int = self._device.mem_info[0]
+        return free + int(self.xp.get_default_memory_pool().free_bytes())
+
+    def from_host(self, array: npt.NDArray[Any]) -> Array:
+        """See `Ops.from_host`."""
+        return place(self.xp, array)
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """See `Ops.to_host`."""
+        return np.asarray(self.xp.asnumpy(array))
+
+    def linear_map(
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
+    ) -> Any:
+        """See `Ops.linear_map`: (weight [out, in] in the compute type, bias float32 [out])."""
+        weight = np.concatenate([np.asarray(w, self.dtype) for w in weights])
+        bias = np.concatenate([np.asarray(b, np.float32) for b in biases])
+        return self.from_host(weight), self.from_host(bias)
+
+    def settle(self, run: Callable[[], object]) -> None:
+        """See `Ops.settle`: there is nothing to adapt."""
+
+    def parameter(self, array: Weight) -> Array:
+        """See `Ops.parameter`: float32, since norms and sums are."""
+        return self.from_host(np.asarray(array, np.float32))
+
+    def table(self, array: Weight) -> Array:
+        """See `Ops.table`."""
+        return self.from_host(np.asarray(array, self.dtype))
+
+    def embed(
+        self,
+        tables: EmbeddingTables,
+        words: Array,
+        positions: npt.NDArray[np.int64],
+        token_types: npt.NDArray[np.int64],
+    ) -> Array:
+        """See `Ops.embed`."""
+        total, width = len(positions), tables.position.shape[1]
+        ids = rows = None
+        if words.ndim == 1:
+            ids = self.xp.asarray(words, np.int64)
+        else:
+            rows = self.xp.asarray(words, self.dtype)
+        out = self.xp.empty((total, width), self.dtype)
+        threads, per_thread = _row_shape(width)
+        self._launch(
+            "embed",
+            (total,),
+            threads,
+            None if ids is None else tables.word,
+            ids,
+            rows,
+            tables.position,
+            self.xp.asarray(positions, np.int64),
+            tables.token_type,
+            self.xp.asarray(token_types, np.int64),
+            tables.norm.scale,
+            tables.norm.shift,
+            tables.norm.eps,
+            width,
+            out,
+            ACTIVATION=0,
+            PER_THREAD=per_thread,
+        )
+        return out
+
+    def linear(self, x: Array, linear_map: Any, activation: str = "linear") -> Array:
+        """See `Ops.linear`."""
+        weight, bias = linear_map
+        out = self._product(x, weight)
+        number = ACTIVATION_NUMBERS[ACTIVATIONS[activation]]
+        self._launch(
+            "bias_activation",
+            (-(-out.size // 256),),
+            256,
+            out,
+            bias,
+            out.size,
+            out.shape[1],
+            ACTIVATION=number,
+            PER_THREAD=1,
+        )
+        return out
+
+    def layer_norm(self, x: Array, norm: LayerNorm) -> Array:
+        """See `Ops.layer_norm`."""
+        return self._residual_norm(x.astype(self.dtype, copy=False), None, None, norm)
+
+    def layer_tail(
+        self, context: Array, x: Array, tail: LayerTail, following: Any | None
+    ) -> tuple[Array, Array | None]:
+        """See `Ops.layer_tail`: biases wait for the normalisation that reads the product anyway."""
+        weight, bias = tail.output
+        y = self._residual_norm(self._product(context, weight), bias, x, tail.norm1)
+        inner = self.linear(y, tail.up, tail.activation)
+        weight, bias = tail.down
+        out = self._residual_norm(self._product(inner, weight), bias, y, tail.norm2)
+        return out, None if following is None else self.linear(out, following)
+
+    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+        """See `Ops.expected_attention`."""
+        kernels = self.kernels
+        sums = kernels.expectation(
+            query,
+            kernels.inverse_norms(query, heads.count),
+            key,
+            kernels.inverse_norms(key, heads.count),
+            value,
+            heads,
+        )
+        return kernels.finish(sums, heads.count, 1.0, normalize=True)
+
+    def sampled_attention(
+        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+    ) -> Array:
+        """See `Ops.sampled_attention`."""
+        kernels = self.kernels
+        if functions.signs is not None:
+            codes = kernels.hadamard_hash(
+                query, key, functions.signs, functions.num_hash, heads.hash_code_len
+            )
+        else:
+            codes = (
+                kernels.gaussian_codes(query, functions, heads.hash_code_len),
+                kernels.gaussian_codes(key, functions, heads.hash_code_len),
+            )
+        partial = kernels.cumulate(*codes, value, heads)
+        return kernels.finish(partial, heads.count, 1.0 / functions.num_hash, normalize=True)
+
+    def add_convolution(
+        self,
+        context: Array,
+        value: Array,
+        weight: Array,
+        heads: Heads,
+        query_slots: npt.NDArray[np.int32],
+        slots: npt.NDArray[np.int32],
+        keep: npt.NDArray[np.float32] | None,
+    ) -> Array:
+        """See `Ops.add_convolution`."""
+        out = self.xp.array(context, self.dtype)
+        queries = np.diff(heads.query_offsets)
+        query_text = np.repeat(np.arange(len(queries), dtype=np.int32), queries)
+        self._launch(
+            "add_convolution",
+            (-(-out.size // 256),),
+            256,
+            out,
+            value,
+            stride_of(value),
+            weight,
+            weight.shape[1],
+            self._resident.indices(query_text),
+            self._resident.indices(query_slots),
+            self._resident.indices(heads.offsets),
+            self._resident.indices(slots),
+            None if keep is None else self.from_host(np.asarray(keep, np.float32)),
+            len(out),
+            heads.count,
+            out.shape[1] // heads.count,
+        )
+        return out
+
+    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+        """See `Ops.take`."""
+        return self.xp.take(x, self.xp.asarray(rows), axis=0)
+
+    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+        """See `Ops.put`."""
+        out = self.xp.zeros((total, *x.shape[1:]), x.dtype)
+        out[self.xp.asarray(rows)] = x
+        return out
+
+    def _product(self, x: Array, weight: Array) -> Array:
+        return self.xp.matmul(x.astype(self.dtype, copy=False), weight.T)
+
+    def _residual_norm(
+        self, x: Array, bias: Array | None, residual: Array | None, norm: LayerNorm
+    ) -> Array:
+        out = self.xp.empty(x.shape, self.dtype)
+        threads, per_thread = _row_shape(x.shape[1])
+        self._launch(
+            "residual_norm",
+            (len(x),),
+            threads,
+            x,
+            bias,
+            residual,
+            norm.scale,
+            norm.shift,
+            norm.eps,
+            x.shape[1],
+            out,
+            ACTIVATION=0,
+            PER_THREAD=per_thread,
+        )
+        return out
+
+
+def _row_shape(width: int) -> tuple[int, int]:
+    """Return (threads, elements a thread) of a block that holds one row in registers."""
+    threads = min(256, -(-width // 32) * 32)
+    return threads, -(-width // threads)

@@ -1,0 +1,145 @@
+"""Compiles kernels/*.cu for a device, once, and launches them with checks.
+
+A kernel's argument list is written twice, in its .cu file and in SIGNATURES: CUDA itself checks
+nothing, and an argument of the wrong size would shift all that follow.
+"""
+
+from __future__ import annotations
+
+import threading
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from yosort.errors import DeviceError
+
+#: The formulas of layer.cu, by number.
+ACTIVATION_NUMBERS = {
+    name: number
+    for number, name in enumerate(
+        (
+            "linear",
+            "gelu",
+            "gelu_10",
+            "gelu_tanh",
+            "quick_gelu",
+            "relu",
+            "silu",
+            "tanh",
+            "sigmoid",
+            "mish",
+        )
+    )
+}
+
+#: kernel -> (its file, its arguments): r: real array (the compute type), f: float32 array,
+#: c: uint16 codes, u: uint32 array, i: int32 array, l: int64 array (a trailing ? allows None);
+#: I, L, F: an int32, int64, float32 number.
+SIGNATURES: dict[str, tuple[str, str]] = {
+    "hadamard_hash": ("hadamard_hash", "r L I I r L I I u I I c c"),
+    "sign_codes": ("sign_codes", "f I I I I c"),
+    "lsh_cumulation": ("lsh_cumulation", "c I c I r L i i I I I I I f"),
+    "normalize_heads": ("normalize_heads", "f I I I I F I r"),
+    "inverse_norms": ("expected_attention", "r L I I I f"),
+    "expected_attention": ("expected_attention", "r L f r L f r L i i i i I I f"),
+    "bias_activation": ("layer", "r f L I"),
+    "residual_norm": ("layer", "r f? r? f f F I r"),
+    "embed": ("layer", "r? l? r? r l r l f f F I r"),
+    "add_convolution": ("convolution", "r r L f I i i i i f? I I I"),
+}
+_ARRAYS = {"f": "float32", "c": "uint16", "u": "uint32", "i": "int32", "l": "int64"}
+_NUMBERS: dict[str, Any] = {"I": np.int32, "L": np.int64, "F": np.float32}
+_LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1}
+_GRID_LIMITS = (2**31 - 1, 65535, 65535)
+
+
+def read(file: str) -> str:
+    """Return the text of a file of this folder."""
+    return (resources.files("yosort.kernels") / file).read_text(encoding="utf-8")
+
+
+def source(name: str) -> str:
+    """Return the text of a .cu file, the common part in front."""
+    return read("common.cuh") + "\n" + read(f"{name}.cu")
+
+
+class Launcher:
+    """The kernels of one device and compute type.
+
+    Args:
+        cupy: the module.
+        dtype: of activations, float32 or float16.
+    """
+
+    def __init__(self, cupy: Any, dtype: np.dtype[Any]) -> None:
+        self.cupy = cupy
+        self.dtype = dtype
+        self._functions: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        threads: int,
+        *arguments: Any,
+        shared_bytes: int = 0,
+        **defines: int,
+    ) -> None:
+        """Launch a kernel on the current stream: compiled at first use for these `defines`.
+
+        Raises:
+            DeviceError: a launch that no device takes, or arguments that are not the kernel's.
+        """
+        if 0 in grid:
+            return
+        for size, limit in zip(grid, _GRID_LIMITS, strict=False):
+            if size > limit:
+                raise DeviceError(f"{name}: wanted a grid of at most {limit} blocks, got {size}")
+        checked = self._check(name, arguments)
+        function = self._function(name, shared_bytes, tuple(sorted(defines.items())))
+        function(grid, (threads,), checked, shared_mem=shared_bytes)
+
+    def _check(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        kinds = SIGNATURES[name][1].split()
+        if len(kinds) != len(arguments):
+            raise DeviceError(f"{name}: wanted {len(kinds)} arguments, got {len(arguments)}")
+        checked = []
+        for i, (kind, argument) in enumerate(zip(kinds, arguments, strict=True)):
+            if kind in _NUMBERS:
+                limit = _LARGEST.get(kind)
+                if limit is not None and not -limit <= argument <= limit:
+                    raise DeviceError(
+                        f"{name}: argument {i}: wanted at most {limit}, got {argument}"
+                    )
+                checked.append(_NUMBERS[kind](argument))
+            elif argument is None and kind.endswith("?"):
+                checked.append(np.uintp(0))
+            else:
+                wanted = self.dtype.name if kind[0] == "r" else _ARRAYS[kind[0]]
+                if not isinstance(argument, self.cupy.ndarray) or argument.dtype.name != wanted:
+                    got = getattr(argument, "dtype", type(argument).__name__)
+                    raise DeviceError(f"{name}: argument {i}: wanted a {wanted} array, got {got}")
+                if argument.ndim and argument.strides[-1] != argument.itemsize and argument.size:
+                    raise DeviceError(f"{name}: argument {i}: wanted rows without gaps")
+                checked.append(argument)
+        return tuple(checked)
+
+    def _function(self, name: str, shared_bytes: int, defines: tuple[tuple[str, int], ...]) -> Any:
+        # Streams and threads share what is compiled; CuPy itself caches the binaries on disk.
+        key = (name, shared_bytes, defines, self.cupy.cuda.Device().id)
+        with self._lock:
+            if key not in self._functions:
+                options = [f"-D{k}={v}" for k, v in defines]
+                if self.dtype == np.float16:
+                    options.append("-DHALF")
+                module = self.cupy.RawModule(
+                    code=source(SIGNATURES[name][0]), options=("--std=c++14", *options)
+                )
+                function = module.get_function(name)
+                if shared_bytes > 48 << 10:
+                    # More than every device grants unasked.
+                    function.max_dynamic_shared_size_bytes = shared_bytes
+                self._functions[key] = function
+            return self._functions[key]

@@ -1,0 +1,1 @@
+"""What runs a model to decide how to run it: calibration, costs, the choice of integers."""
