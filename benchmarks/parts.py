@@ -84,7 +84,8 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
         product(HIDDEN, MIDDLE),
         norm,
     )
-    following = product(3 * HIDDEN, HIDDEN)
+    fused = ops.fuse(tail, product(3 * HIDDEN, HIDDEN))
+    assert fused is not None
     weights = 4 * (4 * HIDDEN**2 + 2 * HIDDEN * MIDDLE)
     print("\n| n | part of a layer | ms | floor, ms | time over floor |\n|---|---|---|---|---|")
     for n in lengths:
@@ -97,7 +98,7 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
         rows = [
             (
                 "dense products, GELU, norms",
-                lambda x=x: ops.layer_tail(x, x, tail, following),
+                lambda x=x: fused(x, x),
                 max(dense / peak, weights / bandwidth),
             ),
             (

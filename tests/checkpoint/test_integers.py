@@ -20,6 +20,7 @@ from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError
 from yosort.quantized import Quantized
 from yosort.tasks import bundled_model
+from yosort.tuning.int8 import left_in_float
 
 IDS = np.random.default_rng(0).integers(5, 8000, (3, 80))
 DOWN = "yoso.encoder.layer.1.output.dense"
@@ -83,7 +84,7 @@ def test_a_converted_model_is_small_and_computes_as_its_values(converted: Path) 
     model, exact = load(converted), load(bundled_model(), dtype="float32")
     assert relative_error(model(IDS).logits, exact(IDS).logits) < INT8_MODEL
     assert model.num_parameters() == exact.num_parameters()
-    assert not model._ops.errors  # nothing was tried again
+    assert not model.int8_errors  # nothing was tried again
     # Any other backend takes the integers for the floats that they stand for.
     floats, plain = (
         load(converted, dtype="float32"),
@@ -120,7 +121,7 @@ def test_an_outlier_stays_float32_at_load_and_in_a_file(
     outlier: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exact, model = load(outlier, dtype="float32"), load(outlier)
-    assert model._ops.left == [DOWN]
+    assert left_in_float(model.int8_errors) == [DOWN]
     assert f"{DOWN} stays float32" in caplog.text
     assert relative_error(model(IDS).logits, exact(IDS).logits) < INT8_MODEL
     folder = convert(outlier, tmp_path / "int8", dtype="int8")
@@ -133,7 +134,7 @@ def test_an_outlier_stays_float32_at_load_and_in_a_file(
     assert floats == [DOWN + ".weight"]
     assert collect(folder)["left_in_float"] == [DOWN + ".weight"]
     again = load(folder)
-    assert again._ops.left == [DOWN]
+    assert left_in_float(again.int8_errors) == [DOWN]
     assert relative_error(again(IDS).logits, exact(IDS).logits) < INT8_MODEL
 
 
@@ -176,4 +177,4 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{DOWN}.weight': wanted finite weights for int8"):
         convert(tmp_path, tmp_path / "int8", dtype="int8")
     assert not (tmp_path / "int8").exists()
-    assert DOWN in load(tmp_path)._ops.left
+    assert DOWN in left_in_float(load(tmp_path).int8_errors)

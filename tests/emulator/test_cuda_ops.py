@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparing import relative_error
+from comparing import by_steps, relative_error
 from tolerances import HALF, OP
 
 from yosort import ops
@@ -219,7 +219,7 @@ def test_layer_tail(cupy: ModuleType, following: bool) -> None:
         norm = LayerNorm(one, zero, 1e-12)
         tail = LayerTail(maps["o"], norm, maps["u"], "gelu", maps["d"], norm)
         place = backend.from_host
-        out = backend.layer_tail(place(context), place(x), tail, maps["n"] if following else None)
+        out = by_steps(backend, tail, maps["n"] if following else None, place(context), place(x))
         results.append([backend.to_host(a) for a in out if a is not None])
     assert len(results[0]) == 1 + following
     for got, wanted in zip(*results, strict=True):

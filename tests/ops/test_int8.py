@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
 import pytest
-from comparing import relative_error
+from comparing import by_steps, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cpu_kernels import draw
@@ -17,9 +16,10 @@ from yosort import _dense
 from yosort._kernels import Kernels, available_instruction_sets
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
-from yosort.ops.cpu.int8 import ERROR_BOUND, LARGE_HEAD, Int8Ops
+from yosort.ops.cpu.int8 import LARGE_HEAD, Int8Ops
 from yosort.ops.interface import LayerNorm, LayerTail
 from yosort.quantized import Quantized
+from yosort.tuning.int8 import ERROR_BOUND, ComparingOps, left_in_float
 
 VARIANTS = available_instruction_sets()
 
@@ -145,14 +145,14 @@ def test_the_fused_tail_gives_the_bits_of_its_steps(
     )
     after = dense(7, 3 * hidden, hidden, "next")
     context, x = draw(40, 200, 3 * hidden)[:, :hidden], draw(41, 200, hidden)
-    whole = fused.layer_tail(context, x, tail, after)
-    pieces = [single.layer_tail(context[i : i + 1], x[i : i + 1], tail, after) for i in range(200)]
+    whole = fused.fuse(tail, after)(context, x)
+    pieces = [by_steps(single, tail, after, context[i : i + 1], x[i : i + 1]) for i in range(200)]
     for got, wanted in zip(whole, zip(*pieces, strict=True), strict=True):
         assert got is not None
         np.testing.assert_array_equal(got, np.concatenate(wanted))
 
 
-def test_a_map_out_of_bounds_becomes_float32(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_map_out_of_bounds_stays_float32() -> None:
     ops, exact = Int8Ops(2), CpuOps(2)
     x = draw(1, 90, 64)
     good, outlier = draw(2, 64, 64), draw(3, 64, 64)
@@ -160,21 +160,20 @@ def test_a_map_out_of_bounds_becomes_float32(caplog: pytest.LogCaptureFixture) -
     outlier[:, 7] *= 0.001  # ... and gives little to the result
     weights = {"good": good, "outlier": outlier, "parts": np.concatenate([good, outlier])}
     biases = {name: draw(4, len(w)) for name, w in weights.items()}
-    maps = {
-        name: ops.linear_map(
+    comparing = ComparingOps(ops)
+    pairs = {
+        name: comparing.linear_map(
             list(np.split(w, len(w) // 64)), list(np.split(b, len(b) // 64)), name=name
         )
         for (name, w), b in zip(weights.items(), biases.values(), strict=True)
     }
-    with caplog.at_level(logging.INFO, "yosort"):
-        ops.settle(lambda: [ops.linear(x, m) for m in maps.values()])
-    assert {name: error > ERROR_BOUND for name, error in ops.errors.items()} == {
-        "good": False,
-        "outlier": True,
-        "parts": True,
-    }
+    for name, pair in pairs.items():  # what it answers is exact
+        wanted = exact.linear(x, exact.linear_map([weights[name]], [biases[name]]))
+        np.testing.assert_array_equal(comparing.linear(x, pair), wanted)
+    assert left_in_float(comparing.errors) == ["outlier", "parts"]
+    assert comparing.errors["good"] < ERROR_BOUND < comparing.errors["outlier"]
+    maps = {name: comparing.chosen(pair) for name, pair in pairs.items()}
     assert [m.kind for m in maps.values()] == ["int8", "float32", "float32"]
-    assert "outlier stays float32" in caplog.text
     for name, packed in maps.items():
         wanted = exact.linear(x, exact.linear_map([weights[name]], [biases[name]]))
         if name == "good":
@@ -202,7 +201,8 @@ def test_a_tied_decoder_and_its_table_are_held_once() -> None:
     weight = draw(1, LARGE_HEAD // 64 + 1, 64)
     few = draw(2, 2, 64)
     table, other = ops.table(weight), ops.table(draw(3, 70, 64))
-    decoder = ops.linear_map([weight], [np.zeros(len(weight), np.float32)], head=True)
+    zeros = np.zeros(len(weight), np.float32)
+    decoder = ops.linear_map([weight], [zeros], head=True, table=table)
     assert table.held is decoder
     assert isinstance(other.held, Quantized)
     np.testing.assert_array_equal(ops.table(few), few)

@@ -202,12 +202,10 @@ def _int8_bytes(state: Mapping[str, Weight]) -> int:
 def _try_int8(folder: str) -> dict[str, Any]:
     """Load with dtype="int8"; return what came of the products: errors, and which stay float32."""
     import yosort
+    from yosort.tuning.int8 import left_in_float
 
-    ops: Any = yosort.load(folder, device="cpu", dtype="int8")._ops
-    return {
-        "errors": {name: float(error) for name, error in ops.errors.items()},
-        "left_in_float": list(ops.left),
-    }
+    errors = yosort.load(folder, device="cpu", dtype="int8").int8_errors
+    return {"errors": dict(errors), "left_in_float": left_in_float(errors)}
 
 
 def _int8_line(found: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from yosort.arguments import check_flag, check_path, is_row, with_names
 from yosort.checkpoint import resolve
+from yosort.checkpoint.names import WORD_EMBEDDINGS
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import release_pages
@@ -32,7 +33,7 @@ from yosort.model.attention import (
     mode_of,
 )
 from yosort.model.batch import PackedBatch
-from yosort.model.encoder import Encoder, Parameters
+from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.folder import read_weights, write_model
 from yosort.model.inputs import Call, read_head_mask, read_inputs
 from yosort.model.memory import numbers_of_call
@@ -41,10 +42,11 @@ from yosort.model.outputs import ModelOutput
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
 from yosort.model.pickling import Origin
 from yosort.ops import get_ops
+from yosort.ops.cpu.int8 import Int8Ops
 from yosort.ops.interface import Array, Ops
 from yosort.quantized import Weight
 from yosort.tokenizer import Tokenizer
-from yosort.tuning.int8 import settle
+from yosort.tuning.int8 import prepare_int8
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -81,6 +83,8 @@ class PretrainedModel(TorchHabits):
     _origin: Origin | None = None
     # The types in the file of weights that were read, for `save_pretrained`.
     _stored_types: Mapping[str, str] = {}
+    #: The error of each product that int8 was measured for, by name; see docs/int8.md.
+    int8_errors: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -138,9 +142,11 @@ class PretrainedModel(TorchHabits):
         self._tokenizer: Tokenizer | None = None
         with ops.running():
             self._attention = draw_attention(self.config, self._mode, self.num_hash, self._seed)
-            self._encoder = Encoder(self.config, parameters, ops)
+            if isinstance(ops, Int8Ops):
+                self._encoder, self.int8_errors = prepare_int8(self.config, parameters, ops)
+            else:
+                self._encoder = prepare_encoder(self.config, parameters, ops)
             self._prepare_head(parameters)
-            settle(self._encoder)
         release_pages(parameters.values())
 
     def __init_subclass__(cls) -> None:
@@ -355,7 +361,9 @@ class PretrainedModel(TorchHabits):
 
     def _linear(self, name: str) -> Any:
         weight, bias = (self._parameters[f"{name}.{part}"] for part in ("weight", "bias"))
-        return self._ops.linear_map([weight], [np.asarray(bias)], name=name, head=True)
+        tied = weight is self._parameters[WORD_EMBEDDINGS]
+        table = self._encoder.tables.word if tied else None
+        return self._ops.linear_map([weight], [np.asarray(bias)], name=name, head=True, table=table)
 
     def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:
         """Return the ascending packed rows that the head reads, or None for all."""
@@ -419,18 +427,15 @@ class PretrainedModel(TorchHabits):
         all_rows = rows is None or keep_hidden or keep_contexts
         named = _chosen("return_dict", call.return_dict, config.return_dict)
         attentions = self._attentions_of(call)
-        begun = [self._encoder.begin(inputs)] * len(attentions)
         outputs = []
-        for attention in attentions:
-            encoded = self._encoder(
-                batch,
-                begun,
-                attention,
-                rows=None if all_rows else rows,
-                head_mask=None if head_mask is None else ops.from_host(head_mask),
-                keep_hidden_states=keep_hidden,
-                keep_contexts=keep_contexts,
-            )
+        for encoded in self._encoder(
+            inputs,
+            attentions,
+            rows=None if all_rows else rows,
+            head_mask=None if head_mask is None else ops.from_host(head_mask),
+            keep_hidden_states=keep_hidden,
+            keep_contexts=keep_contexts,
+        ):
             x = encoded.last
             if all_rows and rows is not None:
                 x = ops.take(x, rows)

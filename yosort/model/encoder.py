@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,114 +59,149 @@ class Layer:
     conv_weight: Array | None
     tail: LayerTail
 
+    def finish(self, ops: Ops, context: Array, x: Array) -> Array:
+        """Return the layer's output [rows, hidden] from its attention's context and its input."""
+        tail = self.tail
+        attended = ops.add_norm(context, tail.output, x, tail.norm1)
+        inner = ops.linear(attended, tail.up, tail.activation)
+        return ops.add_norm(inner, tail.down, attended, tail.norm2)
+
+    def map(self, change: Callable[[Any], Any]) -> Layer:
+        """Return this layer with each of its linear maps changed."""
+        tail = self.tail
+        output, up, down = change(tail.output), change(tail.up), change(tail.down)
+        return replace(
+            self, qkv=change(self.qkv), tail=replace(tail, output=output, up=up, down=down)
+        )
+
 
 class Encoder:
     """A stack of layers on one backend. Immutable after construction; safe to call from threads."""
 
-    def __init__(self, config: YosoConfig, parameters: Parameters, ops: Ops) -> None:
-        scope = _Scope(ops, parameters, config.layer_norm_eps, BASE_PREFIX)
+    def __init__(
+        self, config: YosoConfig, ops: Ops, tables: EmbeddingTables, layers: Sequence[Layer]
+    ) -> None:
         self.config = config
         self.ops = ops
-        self.tables = EmbeddingTables(
-            word=ops.table(scope["embeddings.word_embeddings.weight"]),
-            position=ops.table(scope["embeddings.position_embeddings.weight"]),
-            token_type=ops.table(scope["embeddings.token_type_embeddings.weight"]),
-            norm=scope.layer_norm("embeddings.LayerNorm"),
-        )
-        self.layers = [
-            _prepare_layer(config, scope, f"encoder.layer.{i}.")
-            for i in range(config.num_hidden_layers)
+        self.tables = tables
+        self.layers = tuple(layers)
+        following = [layer.qkv for layer in self.layers[1:]] + [None]
+        self._fused = [
+            ops.fuse(layer.tail, after) for layer, after in zip(self.layers, following, strict=True)
         ]
-
-    def begin(self, inputs: PackedInputs) -> tuple[Array, Array]:
-        """Return what no hash function changes: the embeddings, and the first layer's q, k, v."""
-        x = self.ops.embed(self.tables, inputs.words, inputs.positions, inputs.token_types)
-        return x, self.ops.linear(x, self.layers[0].qkv)
 
     def __call__(
         self,
-        batch: PackedBatch,
-        begun: list[tuple[Array, Array]],
-        attention: Attention,
+        inputs: PackedInputs,
+        attentions: Sequence[Attention],
         *,
         rows: npt.NDArray[np.int64] | None = None,
         head_mask: Array | None = None,
         keep_hidden_states: bool = False,
         keep_contexts: bool = False,
-    ) -> Encoded:
-        """Run all layers.
+    ) -> Iterator[Encoded]:
+        """Run all layers, once for each attention, which share what no hash function changes.
 
         Args:
-            batch: where the texts begin and end.
-            begun: what `begin` returned, once a call that is to come: this one takes one away, so
-                that the last call holds the only reference and frees the arrays as it goes.
-            attention: which form, with which hash functions.
+            inputs: the packed tokens.
+            attentions: at least one.
             rows: int64 [k] ascending: the only rows of the last layer that are wanted; None for
                 all.
             head_mask: [layers, heads], factors of each head's context, or None.
             keep_hidden_states: return every layer's output.
             keep_contexts: return every layer's attention context.
         """
-        ops, last_layer = self.ops, len(self.layers) - 1
-        hidden_states, contexts = [], []
-        x, qkv = begun.pop()
-        for i, layer in enumerate(self.layers):
+        ops, batch, last_layer = self.ops, inputs.batch, len(self.layers) - 1
+        x = ops.embed(self.tables, inputs.words, inputs.positions, inputs.token_types)
+        shared = (x, ops.linear(x, self.layers[0].qkv))
+        for number, attention in enumerate(attentions, 1):
+            hidden_states, contexts = [], []
+            x, qkv = shared
+            if number == len(attentions):
+                del shared  # the last run holds the only reference, and frees as it goes
+            for i, layer in enumerate(self.layers):
+                if keep_hidden_states:
+                    hidden_states.append(x)
+                wanted = rows if i == last_layer else None
+                context = attention.context(ops, qkv, i, batch, wanted, layer.conv_weight)
+                if head_mask is not None:
+                    context = context * head_mask[i].repeat(self.config.head_dim)
+                if keep_contexts:
+                    contexts.append(context)
+                if wanted is not None:
+                    x = ops.take(x, wanted)
+                x, qkv = self._finish(i, context, x)
             if keep_hidden_states:
                 hidden_states.append(x)
-            wanted = rows if i == last_layer else None
-            context = attention.context(ops, qkv, i, batch, wanted, layer.conv_weight)
-            if head_mask is not None:
-                context = context * head_mask[i].repeat(self.config.head_dim)
-            if keep_contexts:
-                contexts.append(context)
-            if wanted is not None:
-                x = ops.take(x, wanted)
-            following = None if i == last_layer else self.layers[i + 1].qkv
-            x, qkv = ops.layer_tail(context, x, layer.tail, following)
-        if keep_hidden_states:
-            hidden_states.append(x)
-        return Encoded(x, tuple(hidden_states), tuple(contexts))
+            yield Encoded(x, tuple(hidden_states), tuple(contexts))
+
+    def _finish(self, i: int, context: Array, x: Array) -> tuple[Array, Array | None]:
+        """Return layer i's output, and the next one's q, k, v."""
+        fused = self._fused[i]
+        if fused is not None and fused.pays(len(x)):
+            return fused(context, x)
+        x = self.layers[i].finish(self.ops, context, x)
+        if i + 1 == len(self.layers):
+            return x, None
+        return x, self.ops.linear(x, self.layers[i + 1].qkv)
 
 
-class _Scope:
-    """Parameters by the end of their names, prepared for one backend."""
+class Scope:
+    """The encoder's parameters by the end of their names, prepared for one backend."""
 
-    def __init__(self, ops: Ops, parameters: Parameters, eps: float, prefix: str) -> None:
-        self.ops, self.parameters, self.eps, self.prefix = ops, parameters, eps, prefix
+    def __init__(self, config: YosoConfig, parameters: Parameters, ops: Ops) -> None:
+        self.config, self.parameters, self.ops = config, parameters, ops
 
     def __getitem__(self, name: str) -> Any:
-        return self.parameters[self.prefix + name]
+        return self.parameters[BASE_PREFIX + name]
 
     def layer_norm(self, name: str) -> LayerNorm:
         return LayerNorm(
             self.ops.parameter(self[name + ".weight"]),
             self.ops.parameter(self[name + ".bias"]),
-            self.eps,
+            self.config.layer_norm_eps,
         )
 
     def linear(self, name: str) -> Any:
         return self.ops.linear_map(
-            [self[name + ".weight"]], [self[name + ".bias"]], name=self.prefix + name
+            [self[name + ".weight"]], [self[name + ".bias"]], name=BASE_PREFIX + name
         )
 
+    def tables(self) -> EmbeddingTables:
+        """Prepare the embeddings."""
+        return EmbeddingTables(
+            word=self.ops.table(self["embeddings.word_embeddings.weight"]),
+            position=self.ops.table(self["embeddings.position_embeddings.weight"]),
+            token_type=self.ops.table(self["embeddings.token_type_embeddings.weight"]),
+            norm=self.layer_norm("embeddings.LayerNorm"),
+        )
 
-def _prepare_layer(config: YosoConfig, scope: _Scope, name: str) -> Layer:
-    parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
-    qkv = scope.ops.linear_map(
-        [scope[part + ".weight"] for part in parts],
-        [scope[part + ".bias"] for part in parts],
-        name=f"{scope.prefix}{name}attention.self",
-    )
-    conv_weight = None
-    if config.conv_window is not None:
-        kernel = scope.ops.parameter(scope[name + "attention.self.conv.weight"])
-        conv_weight = kernel.reshape(config.num_attention_heads, -1)
-    tail = LayerTail(
-        output=scope.linear(name + "attention.output.dense"),
-        norm1=scope.layer_norm(name + "attention.output.LayerNorm"),
-        up=scope.linear(name + "intermediate.dense"),
-        activation=config.hidden_act,
-        down=scope.linear(name + "output.dense"),
-        norm2=scope.layer_norm(name + "output.LayerNorm"),
-    )
-    return Layer(qkv, conv_weight, tail)
+    def layer(self, i: int) -> Layer:
+        """Prepare layer i."""
+        name, config = f"encoder.layer.{i}.", self.config
+        parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
+        qkv = self.ops.linear_map(
+            [self[part + ".weight"] for part in parts],
+            [self[part + ".bias"] for part in parts],
+            name=f"{BASE_PREFIX}{name}attention.self",
+        )
+        conv_weight = None
+        if config.conv_window is not None:
+            kernel = self.ops.parameter(self[name + "attention.self.conv.weight"])
+            conv_weight = kernel.reshape(config.num_attention_heads, -1)
+        tail = LayerTail(
+            output=self.linear(name + "attention.output.dense"),
+            norm1=self.layer_norm(name + "attention.output.LayerNorm"),
+            up=self.linear(name + "intermediate.dense"),
+            activation=config.hidden_act,
+            down=self.linear(name + "output.dense"),
+            norm2=self.layer_norm(name + "output.LayerNorm"),
+        )
+        return Layer(qkv, conv_weight, tail)
+
+
+def prepare_encoder(config: YosoConfig, parameters: Parameters, ops: Ops) -> Encoder:
+    """Prepare the parameters of an encoder for a backend."""
+    scope = Scope(config, parameters, ops)
+    layers = [scope.layer(i) for i in range(config.num_hidden_layers)]
+    return Encoder(config, ops, scope.tables(), layers)

@@ -6,7 +6,6 @@ Arrays are the backend's own (numpy on the host, cupy on a device). Token rows a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -41,10 +40,7 @@ class EmbeddingTables:
 
 @dataclass(frozen=True)
 class LayerTail:
-    """What follows the attention in a layer; the linear maps are as `Ops.linear_map` made them.
-
-    x' = norm1(x + output(context)); the result is norm2(x' + down(activation(up(x')))).
-    """
+    """What follows the attention in a layer; the linear maps are as `Ops.linear_map` made them."""
 
     output: Any
     norm1: LayerNorm
@@ -86,6 +82,18 @@ class HashFunctions:
     projection: npt.NDArray[np.float32] | None = None
 
 
+class FusedTail(Protocol):
+    """A layer's tail, and the next layer's q, k and v, in one pass over the rows."""
+
+    def pays(self, rows: int) -> bool:
+        """Whether it is faster than its steps, for so many rows."""
+        ...
+
+    def __call__(self, context: Array, x: Array) -> tuple[Array, Array | None]:
+        """Return the layer's output [rows, hidden] and the next q, k, v, the steps' own bits."""
+        ...
+
+
 class Ops(Protocol):
     """One backend. Methods neither change their arguments nor keep state between calls."""
 
@@ -121,19 +129,13 @@ class Ops(Protocol):
         *,
         name: str = "",
         head: bool = False,
+        table: Any = None,
     ) -> Any:
         """Prepare weights [out_i, in] and biases [out_i] once, at load, as one map for `linear`.
 
         Several stand for one product whose outputs lie side by side, as q, k and v do. `name` is
         what messages call it. A `head`'s map computes in the type of its inputs, even where the
-        encoder's are quantised.
-        """
-        ...
-
-    def settle(self, run: Callable[[], object]) -> None:
-        """Let the backend adapt its maps to the activations of `run`, once, at the end of loading.
-
-        Most have nothing to adapt, and do not call `run`.
+        encoder's are quantised. A `table` of these very weights may share its memory with the map.
         """
         ...
 
@@ -166,14 +168,12 @@ class Ops(Protocol):
         """Normalise each row of x."""
         ...
 
-    def layer_tail(
-        self, context: Array, x: Array, tail: LayerTail, following: Any | None
-    ) -> tuple[Array, Array | None]:
-        """Finish a layer, and apply the next one's map (its q, k, v) while rows are in cache.
+    def add_norm(self, x: Array, linear_map: Any, residual: Array, norm: LayerNorm) -> Array:
+        """Return norm(residual + x @ weight.T + bias), [rows, out]."""
+        ...
 
-        Returns:
-            The layer's output [rows, hidden], and following(output) [rows, out] or None.
-        """
+    def fuse(self, tail: LayerTail, following: Any | None) -> FusedTail | None:
+        """Prepare a layer's tail and the next layer's map as one, where the backend can."""
         ...
 
     def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:

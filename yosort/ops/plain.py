@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +13,7 @@ from yosort.ops import definitions
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
+    FusedTail,
     HashFunctions,
     Heads,
     LayerNorm,
@@ -53,15 +53,13 @@ class PlainOps:
         *,
         name: str = "",
         head: bool = False,
+        table: Any = None,
     ) -> Any:
         """See `Ops.linear_map`."""
         return (
             np.concatenate(weights).astype(np.float64),
             np.concatenate(biases).astype(np.float64),
         )
-
-    def settle(self, run: Callable[[], object]) -> None:
-        """See `Ops.settle`: there is nothing to adapt."""
 
     def parameter(self, array: Weight) -> Array:
         """See `Ops.parameter`."""
@@ -92,14 +90,13 @@ class PlainOps:
         """See `Ops.layer_norm`."""
         return definitions.layer_norm(x, norm.scale, norm.shift, norm.eps)
 
-    def layer_tail(
-        self, context: Array, x: Array, tail: LayerTail, following: Any | None
-    ) -> tuple[Array, Array | None]:
-        """See `Ops.layer_tail`."""
-        attended = self.layer_norm(x + self.linear(context, tail.output), tail.norm1)
-        inner = self.linear(attended, tail.up, tail.activation)
-        out = self.layer_norm(attended + self.linear(inner, tail.down), tail.norm2)
-        return out, None if following is None else self.linear(out, following)
+    def add_norm(self, x: Array, linear_map: Any, residual: Array, norm: LayerNorm) -> Array:
+        """See `Ops.add_norm`."""
+        return self.layer_norm(residual + self.linear(x, linear_map), norm)
+
+    def fuse(self, tail: LayerTail, following: Any | None) -> FusedTail | None:
+        """See `Ops.fuse`: nothing is."""
+        return None
 
     def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
         """See `Ops.expected_attention`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,10 @@ class CpuOps:
         *,
         name: str = "",
         head: bool = False,
+        table: Any = None,
     ) -> _dense.PackedLinear:
         """See `Ops.linear_map`."""
         return _dense.PackedLinear(self.kernels, weights, biases)
-
-    def settle(self, run: Callable[[], object]) -> None:
-        """See `Ops.settle`: there is nothing to adapt."""
 
     def parameter(self, array: Weight) -> Floats:
         """See `Ops.parameter`."""
@@ -119,54 +118,26 @@ class CpuOps:
         _dense.linear(self.kernels, self.pool, x, linear_map, _code(activation), out)
         return out
 
-    def layer_norm(self, x: Floats, norm: LayerNorm, residual: Floats | None = None) -> Floats:
-        """See `Ops.layer_norm`; `residual` [rows, width] is added first."""
+    def layer_norm(self, x: Floats, norm: LayerNorm) -> Floats:
+        """See `Ops.layer_norm`."""
+        return self._layer_norm(x, None, norm)
+
+    def _layer_norm(self, x: Floats, residual: Floats | None, norm: LayerNorm) -> Floats:
         out = self.workspace.empty(x.shape)
         _dense.layer_norm(
             self.kernels, self.pool, x, residual, norm.scale, norm.shift, norm.eps, out
         )
         return out
 
-    def layer_tail(
-        self, context: Floats, x: Floats, tail: LayerTail, following: _dense.PackedLinear | None
-    ) -> tuple[Floats, Floats | None]:
-        """See `Ops.layer_tail`: fused for each thread's block of rows, if there are enough.
+    def add_norm(
+        self, x: Floats, linear_map: _dense.PackedLinear, residual: Floats, norm: LayerNorm
+    ) -> Floats:
+        """See `Ops.add_norm`."""
+        return self._layer_norm(self.linear(x, linear_map), residual, norm)
 
-        Both ways compute the same bits: sums run in the same order.
-        """
-        if not _dense.worth_fusing(self.pool, len(x)):
-            return self._tail_by_steps(context, x, tail, following)
-        out = self.workspace.empty((len(x), tail.output.out_features))
-        after = None
-        if following is not None:
-            after = self.workspace.empty((len(x), following.out_features))
-        _dense.layer_tail(
-            self.kernels,
-            self.pool,
-            context,
-            x,
-            tail.output,
-            tail.norm1.scale,
-            tail.norm1.shift,
-            tail.up,
-            _code(tail.activation),
-            tail.down,
-            tail.norm2.scale,
-            tail.norm2.shift,
-            tail.norm1.eps,
-            following,
-            out,
-            after,
-        )
-        return out, after
-
-    def _tail_by_steps(
-        self, context: Floats, x: Floats, tail: LayerTail, following: _dense.PackedLinear | None
-    ) -> tuple[Floats, Floats | None]:
-        y = self.layer_norm(self.linear(context, tail.output), tail.norm1, x)
-        middle = self.linear(y, tail.up, tail.activation)
-        out = self.layer_norm(self.linear(middle, tail.down), tail.norm2, y)
-        return out, None if following is None else self.linear(out, following)
+    def fuse(self, tail: LayerTail, following: _dense.PackedLinear | None) -> CpuFusedTail:
+        """See `Ops.fuse`."""
+        return CpuFusedTail(self, tail, following)
 
     def expected_attention(self, query: Floats, key: Floats, value: Floats, heads: Heads) -> Floats:
         """See `Ops.expected_attention`."""
@@ -263,6 +234,46 @@ class CpuOps:
         out = np.zeros((total, *x.shape[1:]), x.dtype)
         out[rows] = x
         return out
+
+
+@dataclass(frozen=True)
+class CpuFusedTail:
+    """See `FusedTail`: each thread takes a block of rows through all steps while it is in cache."""
+
+    ops: CpuOps
+    tail: LayerTail
+    following: _dense.PackedLinear | None
+
+    def pays(self, rows: int) -> bool:
+        """See `FusedTail.pays`: enough rows for a block of each thread."""
+        return _dense.worth_fusing(self.ops.pool, rows)
+
+    def __call__(self, context: Floats, x: Floats) -> tuple[Floats, Floats | None]:
+        """See `FusedTail`: sums run in the order of the steps."""
+        tail, following, workspace = self.tail, self.following, self.ops.workspace
+        out = workspace.empty((len(x), tail.output.out_features))
+        after = None
+        if following is not None:
+            after = workspace.empty((len(x), following.out_features))
+        _dense.layer_tail(
+            self.ops.kernels,
+            self.ops.pool,
+            context,
+            x,
+            tail.output,
+            tail.norm1.scale,
+            tail.norm1.shift,
+            tail.up,
+            _code(tail.activation),
+            tail.down,
+            tail.norm2.scale,
+            tail.norm2.shift,
+            tail.norm1.eps,
+            following,
+            out,
+            after,
+        )
+        return out, after
 
 
 def _code(activation: str) -> int:

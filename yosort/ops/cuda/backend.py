@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from yosort.ops.cuda.resident import Resident, place
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
+    FusedTail,
     HashFunctions,
     Heads,
     LayerNorm,
@@ -91,14 +92,13 @@ class CudaOps:
         *,
         name: str = "",
         head: bool = False,
+        table: Any = None,
     ) -> Any:
         """See `Ops.linear_map`: (weight [out, in] in the compute type, bias float32 [out])."""
-        weight = np.concatenate([np.asarray(w, self.dtype) for w in weights])
+        if table is None:
+            table = self.from_host(np.concatenate([np.asarray(w, self.dtype) for w in weights]))
         bias = np.concatenate([np.asarray(b, np.float32) for b in biases])
-        return self.from_host(weight), self.from_host(bias)
-
-    def settle(self, run: Callable[[], object]) -> None:
-        """See `Ops.settle`: there is nothing to adapt."""
+        return table, self.from_host(bias)
 
     def parameter(self, array: Weight) -> Array:
         """See `Ops.parameter`: float32, since norms and sums are."""
@@ -167,16 +167,14 @@ class CudaOps:
         """See `Ops.layer_norm`."""
         return self._residual_norm(x.astype(self.dtype, copy=False), None, None, norm)
 
-    def layer_tail(
-        self, context: Array, x: Array, tail: LayerTail, following: Any | None
-    ) -> tuple[Array, Array | None]:
-        """See `Ops.layer_tail`: biases wait for the normalisation that reads the product anyway."""
-        weight, bias = tail.output
-        y = self._residual_norm(self._product(context, weight), bias, x, tail.norm1)
-        inner = self.linear(y, tail.up, tail.activation)
-        weight, bias = tail.down
-        out = self._residual_norm(self._product(inner, weight), bias, y, tail.norm2)
-        return out, None if following is None else self.linear(out, following)
+    def add_norm(self, x: Array, linear_map: Any, residual: Array, norm: LayerNorm) -> Array:
+        """See `Ops.add_norm`: the bias waits for the norm, which reads the product anyway."""
+        weight, bias = linear_map
+        return self._residual_norm(self._product(x, weight), bias, residual, norm)
+
+    def fuse(self, tail: LayerTail, following: Any | None) -> FusedTail | None:
+        """See `Ops.fuse`: products are cuBLAS's own launches."""
+        return None
 
     def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
         """See `Ops.expected_attention`."""
