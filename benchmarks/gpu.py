@@ -50,19 +50,20 @@ def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]
     """Time each kernel on one text of n tokens; bytes are the least that must move."""
     from yosort.ops.cuda.backend import CudaOps
     from yosort.ops.hashing import hash_signs
-    from yosort.ops.interface import HashFunctions, Heads, LayerNorm
+    from yosort.ops.interface import HashFunctions, LayerNorm, Layout
 
     ops = CudaOps(cupy, dtype=dtype)
     item, hidden = np.dtype(dtype).itemsize, HEADS * DIM
     offsets = np.array([0, n])
-    heads = Heads(HEADS, CODE_LEN, offsets, offsets)
+    layout = Layout(HEADS, CODE_LEN, offsets, offsets)
     rng = np.random.default_rng(0)
     qkv = cupy.asarray(rng.standard_normal((n, 3 * hidden), np.float32).astype(dtype))
     query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
     signs = hash_signs(num_hash, CODE_LEN, DIM, heads=HEADS, seed=0)
-    codes = ops.kernels.hadamard_hash(query, key, signs, num_hash, CODE_LEN)
-    sums = ops.kernels.cumulate(*codes, value, heads)
-    functions = HashFunctions(num_hash, signs=signs)
+    kernels, where = ops._kernels, ops.layout(layout)
+    functions = ops.hash_functions(HashFunctions(num_hash, signs=signs))
+    codes = kernels.codes(query, key, functions, CODE_LEN)
+    sums = kernels.cumulate(*codes, value, where)
     vector = cupy.ones(hidden, np.float32)
     norm = LayerNorm(vector, vector, 1e-12)
     rows = cupy.ascontiguousarray(query)
@@ -73,22 +74,22 @@ def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]
         (
             "hadamard_hash",
             2 * n * hidden * item + all_codes,
-            lambda: ops.kernels.hadamard_hash(query, key, signs, num_hash, CODE_LEN),
+            lambda: kernels.codes(query, key, functions, CODE_LEN),
         ),
         (
             "lsh_cumulation",
             n * hidden * item + all_codes + sums.nbytes,
-            lambda: ops.kernels.cumulate(*codes, value, heads),
+            lambda: kernels.cumulate(*codes, value, where),
         ),
         (
             "sampled attention, whole",
             4 * n * hidden * item,
-            lambda: ops.sampled_attention(query, key, value, heads, functions),
+            lambda: ops.sampled_attention(query, key, value, where, functions),
         ),
         (
             "expected attention, whole",
             4 * n * hidden * item,
-            lambda: ops.expected_attention(query, key, value, heads),
+            lambda: ops.expected_attention(query, key, value, where),
         ),
         ("layer norm", 2 * n * hidden * item, lambda: ops.layer_norm(rows, norm)),
         (

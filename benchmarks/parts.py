@@ -21,7 +21,7 @@ import numpy as np
 
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.hashing import hash_signs
-from yosort.ops.interface import HashFunctions, Heads, LayerNorm, LayerTail
+from yosort.ops.interface import HashFunctions, LayerNorm, LayerTail, Layout
 
 HIDDEN, HEADS, DIM, MIDDLE, CODE = 768, 12, 64, 3072, 9
 RNG = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
         qkv, x = normal(n, 3 * HIDDEN), normal(n, HIDDEN)
         query, key, value = (qkv[:, i * HIDDEN : (i + 1) * HIDDEN] for i in range(3))
         offsets = np.array([0, n])
-        heads = Heads(HEADS, CODE, offsets, offsets)
+        layout = Layout(HEADS, CODE, offsets, offsets)
         rounds = 15 if n <= 1024 else 5
         dense = 2 * n * weights / 4
         rows = [
@@ -103,7 +103,9 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
             ),
             (
                 "attention, expectation",
-                lambda q=query, k=key, v=value, h=heads: ops.expected_attention(q, k, v, h),
+                lambda q=query, k=key, v=value, h=layout: ops.expected_attention(
+                    q, k, v, ops.layout(h)
+                ),
                 4 * n * n * HEADS * DIM / peak,
             ),
         ]
@@ -117,8 +119,8 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
             rows.append(
                 (
                     f"attention, sampled {num_hash}",
-                    lambda q=query, k=key, v=value, h=heads, f=functions: ops.sampled_attention(
-                        q, k, v, h, f
+                    lambda q=query, k=key, v=value, h=layout, f=functions: ops.sampled_attention(
+                        q, k, v, ops.layout(h), ops.hash_functions(f)
                     ),
                     additions / (peak / 2),
                 )

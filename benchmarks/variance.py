@@ -19,9 +19,9 @@ import numpy.typing as npt
 from dial import packed
 
 import yosort
-from yosort.model.attention import draw_attention
+from yosort.model.attention import draw_hash_functions
 from yosort.ops import definitions, get_ops
-from yosort.ops.interface import Heads
+from yosort.ops.interface import Layout
 from yosort.tasks import bundled_model
 
 Floats = npt.NDArray[np.float64]
@@ -116,7 +116,7 @@ def context(bits: Bits, n: int, value: Floats, *, fill: bool = False) -> Floats:
     return np.asarray(definitions.l2_normalize(sums / len(codes)))
 
 
-def heads_of(corpus: Path, length: int) -> list[tuple[Floats, Floats, Floats]]:
+def layout_of(corpus: Path, length: int) -> list[tuple[Floats, Floats, Floats]]:
     """Return (query, key, value) [n, head_dim] of each layer's first head on one text."""
     model = yosort.load(bundled_model(), device="reference", attention="expectation")
     config = model.config
@@ -134,18 +134,17 @@ def hashing_share(n: int = 4096, rounds: int = 9) -> float:
     """Return the share of sampled attention that hashing takes: what fewer rotations save."""
     config = yosort.YosoConfig.from_pretrained(bundled_model())
     ops = get_ops("cpu")
-    functions = draw_attention(config, "sampled", config.num_hash, 0).functions[0]
+    functions = ops.hash_functions(draw_hash_functions(config, config.num_hash, (0, 0)))
     q, k, v = np.random.default_rng(0).standard_normal((3, n, config.hidden_size), np.float32)
     offsets = np.array([0, n], np.int64)
-    heads = Heads(config.num_attention_heads, config.hash_code_len, offsets, offsets)
-    every = slice(0, heads.count)
+    layout = Layout(config.num_attention_heads, config.hash_code_len, offsets, offsets)
     times: dict[str, list[float]] = {"hash": [], "all": []}
     for _ in range(rounds):
         start = time.perf_counter()
         for rows in (q, k):
-            ops._codes(rows, functions, every, config.hash_code_len)
+            ops.codes(rows, functions, config.hash_code_len)
         middle = time.perf_counter()
-        ops.sampled_attention(q, k, v, heads, functions)
+        ops.sampled_attention(q, k, v, layout, functions)
         times["hash"].append(middle - start)
         times["all"].append(time.perf_counter() - middle)
     return min(times["hash"]) / min(times["all"])
@@ -165,7 +164,7 @@ def main() -> None:
         return
     length = yosort.YosoConfig.from_pretrained(bundled_model()).hash_code_len
     errors: dict[str, dict[int, list[list[float]]]] = {name: {} for name in WAYS}
-    for q, k, v in heads_of(arguments.corpus, arguments.length):
+    for q, k, v in layout_of(arguments.corpus, arguments.length):
         q, k = definitions.l2_normalize(q), definitions.l2_normalize(k)
         both, n = np.concatenate([q, k]), len(q)
         weights = (1 - np.arccos(np.clip(q @ k.T, -1, 1)) / np.pi) ** length

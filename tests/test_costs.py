@@ -55,6 +55,12 @@ class _Priced:
     def parameter(self, rows: Any) -> Any:
         return rows
 
+    def layout(self, layout: Any) -> Any:
+        return layout
+
+    def hash_functions(self, functions: Any) -> Any:
+        return functions
+
     def expected_attention(self, q: Any, k: Any, v: Any, heads: Any) -> tuple[str, int, float]:
         n, width = q.shape
         assert k.shape == v.shape == q.shape

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -290,13 +292,16 @@ def test_weights_that_are_not_floating_point(dtype: type, tmp_path: Path) -> Non
         yosort.load(tmp_path, device="cpu")
 
 
-def test_a_checkout_without_its_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "yosort.ops.cpu.backend", None)
-    with pytest.raises(DeviceError, match=r"lacks its compiled part .*from another folder"):
-        yosort.YosoModel(CONFIG, device="cpu")
-    signs = yosort.ops.hash_signs(1, 4, 8, heads=1, seed=0)
-    with pytest.raises(DeviceError, match="lacks its compiled part"):
-        yosort.ops.fast_hash(np.ones((1, 2, 8)), signs, num_hash=1, hash_code_len=4)
+def test_a_checkout_without_its_compiled_part(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['yosort._dense'] = None; import yosort\n"
+        "try: yosort.load('here')\n"
+        "except yosort.DeviceError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert re.search(r"lacks its compiled part .*from another folder", run.stdout)
 
 
 @pytest.mark.parametrize("flag", [True, np.True_])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from yosort.arguments import check_flag
 from yosort.errors import ConfigError, InputError, YosortError, show
-from yosort.ops import check_device, check_dtype
+from yosort.ops.choice import check_device, check_dtype
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,7 +17,7 @@ from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import EmbeddingTables, HashFunctions, Heads, LayerNorm, LayerTail
+from yosort.ops.interface import EmbeddingTables, HashFunctions, LayerNorm, LayerTail, Layout
 
 CASES = sorted((Path(__file__).parent.parent / "data" / "kernel_cases").glob("*.npz"))
 
@@ -39,14 +39,14 @@ SHAPES = [
 WIDE = (1, 1100, 2, 13, [7, 5])
 
 
-def make_case(shape: Any, seed: int = 0) -> tuple[np.ndarray, Heads]:
+def make_case(shape: Any, seed: int = 0) -> tuple[np.ndarray, Layout]:
     """Return qkv [tokens, 3 * width] and the heads of a shape; queries are all tokens."""
     count, dim, _, length, lengths = shape
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     qkv = np.random.default_rng([seed, count, dim]).standard_normal(
         (int(offsets[-1]), 3 * count * dim), np.float32
     )
-    return qkv, Heads(count, length, offsets, offsets)
+    return qkv, Layout(count, length, offsets, offsets)
 
 
 def split(qkv: Any) -> tuple[Any, Any, Any]:
@@ -66,46 +66,46 @@ def functions_of(shape: Any, fast: bool) -> HashFunctions:
 
 @pytest.mark.parametrize("shape", [*SHAPES, WIDE], ids=str)
 def test_codes_are_the_cpus_bit_for_bit(cupy: ModuleType, shape: Any, any_order: None) -> None:
-    qkv, heads = make_case(shape)
+    qkv, layout = make_case(shape)
     qkv[-1] = 0  # a projection of 0 sets no bit
     functions = functions_of(shape, fast=True)
     assert functions.signs is not None
     gpu = CudaOps(cupy)
     query, key, _ = split(cupy.asarray(qkv))
-    got = gpu.kernels.hadamard_hash(
-        query, key, functions.signs, functions.num_hash, heads.hash_code_len
-    )
+    got = gpu._kernels.codes(query, key, gpu.hash_functions(functions), layout.hash_code_len)
     cpu = CpuOps(1)
     for codes, rows in zip(got, split(qkv)[:2], strict=True):
-        wanted = cpu._codes(rows, functions, slice(0, heads.count), heads.hash_code_len)
+        wanted = cpu.codes(rows, cpu.hash_functions(functions), layout.hash_code_len)
         np.testing.assert_array_equal(codes.get(), wanted)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("form", ["expectation", "sampled", "sampled, slow hash"])
 def test_attention_is_the_cpus(cupy: ModuleType, shape: Any, form: str) -> None:
-    qkv, heads = make_case(shape)
+    qkv, layout = make_case(shape)
     if len(qkv) > 3:
         split(qkv)[0][1] = 0  # a query without a direction
     # The last layer answers some rows only.
     chosen = np.arange(0, len(qkv), 2)
     lengths = [
         ((chosen >= a) & (chosen < b)).sum()
-        for a, b in zip(heads.offsets[:-1], heads.offsets[1:], strict=True)
+        for a, b in zip(layout.offsets[:-1], layout.offsets[1:], strict=True)
     ]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    some = Heads(heads.count, heads.hash_code_len, offsets, heads.offsets)
+    some = Layout(layout.heads, layout.hash_code_len, offsets, layout.offsets)
 
-    def run(backend: Any, place: Any, where: Heads, rows: Any) -> Any:
+    def run(backend: Any, place: Any, where: Layout, rows: Any) -> Any:
         query, key, value = split(place(qkv))
         if rows is not None:
             query = backend.take(query, rows)
         if form == "expectation":
-            return backend.expected_attention(query, key, value, where)
+            return backend.expected_attention(query, key, value, backend.layout(where))
         functions = functions_of(shape, fast=form == "sampled")
-        return backend.sampled_attention(query, key, value, where, functions)
+        return backend.sampled_attention(
+            query, key, value, backend.layout(where), backend.hash_functions(functions)
+        )
 
-    for where, rows in ((heads, None), (some, chosen)):
+    for where, rows in ((layout, None), (some, chosen)):
         got = run(CudaOps(cupy), cupy.asarray, where, rows).get()
         assert relative_error(got, run(CpuOps(1), np.asarray, where, rows)) <= OP
 
@@ -113,7 +113,7 @@ def test_attention_is_the_cpus(cupy: ModuleType, shape: Any, form: str) -> None:
 @pytest.mark.parametrize("form", ["expectation", "sampled"])
 def test_twice_the_same_bits_in_any_order(cupy: Any, form: str) -> None:
     shape = SHAPES[1]
-    qkv, heads = make_case(shape)
+    qkv, layout = make_case(shape)
     results = []
     before = cupy.seed
     try:
@@ -121,10 +121,12 @@ def test_twice_the_same_bits_in_any_order(cupy: Any, form: str) -> None:
             query, key, value = split(cupy.asarray(qkv))
             backend = CudaOps(cupy)
             if form == "expectation":
-                out = backend.expected_attention(query, key, value, heads)
+                out = backend.expected_attention(query, key, value, backend.layout(layout))
             else:
                 functions = functions_of(shape, fast=True)
-                out = backend.sampled_attention(query, key, value, heads, functions)
+                out = backend.sampled_attention(
+                    query, key, value, backend.layout(layout), backend.hash_functions(functions)
+                )
             results.append(out.get())
     finally:
         cupy.seed = before
@@ -134,9 +136,11 @@ def test_twice_the_same_bits_in_any_order(cupy: Any, form: str) -> None:
 
 def test_no_kernel_uses_atomics(cupy: Any) -> None:
     cupy.launches.clear()
-    qkv, heads = make_case(SHAPES[1])
+    qkv, layout = make_case(SHAPES[1])
     query, key, value = split(cupy.asarray(qkv))
-    CudaOps(cupy).sampled_attention(query, key, value, heads, functions_of(SHAPES[1], fast=True))
+    ops = CudaOps(cupy)
+    functions = ops.hash_functions(functions_of(SHAPES[1], fast=True))
+    ops.sampled_attention(query, key, value, ops.layout(layout), functions)
     names = [name for name, _ in cupy.launches]
     assert names == ["hadamard_hash", "lsh_cumulation", "normalize_heads"]
     assert all(counters["atomics"] == 0 for _, counters in cupy.launches)
@@ -232,8 +236,9 @@ def test_convolution_with_holes(cupy: ModuleType, keep: bool, any_order: None) -
     value = rng.standard_normal((11, 6)).astype(np.float32)
     slots = np.array([0, 1, 3, 4, 8, 0, 2, 3, 4, 5, 9], np.int32)
     chosen = np.array([0, 3, 5, 10])
-    heads = Heads(2, 4, np.array([0, 2, 4]), np.array([0, 5, 11]))
     factors = rng.random(11).astype(np.float32) if keep else None
+    offsets = np.array([0, 2, 4]), np.array([0, 5, 11])
+    layout = Layout(2, 4, *offsets, slots[chosen], slots, factors)
     context = rng.standard_normal((4, 6)).astype(np.float32)
     weight = rng.standard_normal((2, 5)).astype(np.float32)
     results = []
@@ -242,10 +247,7 @@ def test_convolution_with_holes(cupy: ModuleType, keep: bool, any_order: None) -
             backend.from_host(context),
             backend.from_host(value),
             backend.parameter(weight),
-            heads,
-            slots[chosen],
-            slots,
-            factors,
+            backend.layout(layout),
         )
         results.append(backend.to_host(out))
     assert relative_error(*results) <= OP
@@ -300,7 +302,7 @@ def test_other_functional_ops(cupy: ModuleType) -> None:
 @pytest.mark.parametrize("form", ["expectation", "sampled"])
 def test_half_precision_activations(cupy: ModuleType, form: str) -> None:
     shape = SHAPES[1]
-    qkv, heads = make_case(shape)
+    qkv, layout = make_case(shape)
     half = qkv.astype(np.float16)
     results = []
     for backend, array in (
@@ -309,10 +311,14 @@ def test_half_precision_activations(cupy: ModuleType, form: str) -> None:
     ):
         query, key, value = split(backend.from_host(array))
         if form == "expectation":
-            out = backend.expected_attention(query, key, value, heads)
+            out = backend.expected_attention(query, key, value, backend.layout(layout))
         else:
             out = backend.sampled_attention(
-                query, key, value, heads, functions_of(shape, fast=True)
+                query,
+                key,
+                value,
+                backend.layout(layout),
+                backend.hash_functions(functions_of(shape, fast=True)),
             )
         results.append(backend.to_host(out))
     assert results[0].dtype == np.float16

@@ -15,7 +15,7 @@ from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda import attention as cuda_attention
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import HashFunctions, Heads
+from yosort.ops.interface import HashFunctions, Layout
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
@@ -34,26 +34,30 @@ def draw(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
-def heads_of(lengths: list[int], count: int, code_len: int) -> Heads:
+def layout_of(lengths: list[int], count: int, code_len: int) -> Layout:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Heads(count, code_len, offsets, offsets)
+    return Layout(count, code_len, offsets, offsets)
 
 
-def attend(ops: CudaOps, form: str, qkv: np.ndarray, heads: Heads, num_hash: int = 9) -> np.ndarray:
+def attend(
+    ops: CudaOps, form: str, qkv: np.ndarray, layout: Layout, num_hash: int = 9
+) -> np.ndarray:
     """Attend as a layer does: q, k and v are columns of one array."""
     width = qkv.shape[1] // 3
     place = fake_cupy.asarray(qkv)
     query, key, value = (place[:, i * width : (i + 1) * width] for i in range(3))
     if form == "expectation":
-        return ops.to_host(ops.expected_attention(query, key, value, heads))
-    dim, length = width // heads.count, heads.hash_code_len
+        return ops.to_host(ops.expected_attention(query, key, value, ops.layout(layout)))
+    dim, length = width // layout.heads, layout.hash_code_len
     if form == "sampled":
-        signs = hash_signs(num_hash, length, dim, heads=heads.count, seed=1)
+        signs = hash_signs(num_hash, length, dim, heads=layout.heads, seed=1)
         functions = HashFunctions(num_hash, signs=signs)
     else:
-        matrix = gaussian_projection(num_hash, length, dim, heads=heads.count, seed=1)
+        matrix = gaussian_projection(num_hash, length, dim, heads=layout.heads, seed=1)
         functions = HashFunctions(num_hash, projection=matrix)
-    return ops.to_host(ops.sampled_attention(query, key, value, heads, functions))
+    return ops.to_host(
+        ops.sampled_attention(query, key, value, ops.layout(layout), ops.hash_functions(functions))
+    )
 
 
 @pytest.mark.parametrize("form", ["expectation", "sampled"])
@@ -64,20 +68,20 @@ def test_a_text_does_not_depend_on_its_batch(form: str) -> None:
     """
     lengths = [5, 70, 3, 1, 18]
     qkv = draw(1, sum(lengths), 3 * 2 * 8)
-    heads = heads_of(lengths, 2, 4)
-    together = attend(CudaOps(fake_cupy), form, qkv, heads)
-    for begin, end in zip(heads.offsets[:-1], heads.offsets[1:], strict=True):
+    layout = layout_of(lengths, 2, 4)
+    together = attend(CudaOps(fake_cupy), form, qkv, layout)
+    for begin, end in zip(layout.offsets[:-1], layout.offsets[1:], strict=True):
         fake_cupy.seed += 1
-        alone = attend(CudaOps(fake_cupy), form, qkv[begin:end], heads_of([end - begin], 2, 4))
+        alone = attend(CudaOps(fake_cupy), form, qkv[begin:end], layout_of([end - begin], 2, 4))
         np.testing.assert_array_equal(alone, together[begin:end])
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_overflow_shows_in_its_text_only(form: str) -> None:
     qkv = draw(2, 12, 3 * 8)
-    clean = attend(CudaOps(fake_cupy), form, qkv, heads_of([5, 7], 1, 4))
+    clean = attend(CudaOps(fake_cupy), form, qkv, layout_of([5, 7], 1, 4))
     qkv[2] = np.nan
-    got = attend(CudaOps(fake_cupy), form, qkv, heads_of([5, 7], 1, 4))
+    got = attend(CudaOps(fake_cupy), form, qkv, layout_of([5, 7], 1, 4))
     np.testing.assert_array_equal(got[5:], clean[5:])
     if form == "expectation":
         assert np.isnan(got[:5]).all()
@@ -86,47 +90,49 @@ def test_an_overflow_shows_in_its_text_only(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_one_values_overflow_takes_its_head_along(form: str) -> None:
     """As it does on the CPU: a norm that is not a number divides all of the row."""
-    qkv, heads = draw(2, 12, 3 * 2 * 8), heads_of([12], 2, 1)
+    qkv, layout = draw(2, 12, 3 * 2 * 8), layout_of([12], 2, 1)
     qkv[:, 2 * 16 + 3] = np.nan
-    got = attend(CudaOps(fake_cupy), form, qkv, heads)
+    got = attend(CudaOps(fake_cupy), form, qkv, layout)
     assert np.isnan(got[:, :8]).all()
     assert np.isfinite(got[:, 8:]).all()
 
 
 def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turing has 64 KB of shared memory a block: codes of 9 bits in two passes, the same sums."""
-    qkv, heads = draw(3, 40, 3 * 16), heads_of([33, 7], 2, 9)
-    wanted = attend(CudaOps(fake_cupy), "sampled", qkv, heads)
+    qkv, layout = draw(3, 40, 3 * 16), layout_of([33, 7], 2, 9)
+    wanted = attend(CudaOps(fake_cupy), "sampled", qkv, layout)
     turing = fake_cupy.cuda.Device(0)
     turing.compute_capability = "75"
     monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
     ops = CudaOps(fake_cupy)
-    ops.kernels.device = turing
-    np.testing.assert_allclose(attend(ops, "sampled", qkv, heads), wanted, rtol=0, atol=1e-6)
+    ops._kernels.device = turing
+    np.testing.assert_allclose(attend(ops, "sampled", qkv, layout), wanted, rtol=0, atol=1e-6)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
-        attend(CudaOps(fake_cupy), "sampled", qkv, heads)
+        attend(CudaOps(fake_cupy), "sampled", qkv, layout)
 
 
 def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    qkv, heads = draw(4, 10, 3 * 3 * 4), heads_of([10], 3, 5)
+    qkv = draw(4, 10, 3 * 3 * 4)
     matrix = gaussian_projection(7, 5, 4, heads=3, seed=2)
     functions = HashFunctions(7, projection=matrix)
     x = fake_cupy.asarray(qkv)[:, :12]
-    whole = CudaOps(fake_cupy).kernels.gaussian_codes(x, functions, 5).get()
-    wanted = CpuOps(1)._codes(qkv[:, :12], functions, slice(0, 3), heads.hash_code_len)
+    cpu, gpu = CpuOps(1), CudaOps(fake_cupy)
+    prepared = gpu.hash_functions(functions)
+    whole = gpu.codes(x, prepared, 5).get()
+    wanted = cpu.codes(qkv[:, :12], cpu.hash_functions(functions), 5)
     np.testing.assert_array_equal(whole, wanted)
     for heads_at_once in (1, 2):
         monkeypatch.setattr(cuda_attention, "PROJECTED_BYTES", heads_at_once * 4 * 10 * 35)
-        parts = CudaOps(fake_cupy).kernels.gaussian_codes(x, functions, 5).get()
+        parts = gpu.codes(x, prepared, 5).get()
         np.testing.assert_array_equal(parts, whole)
 
 
 def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
     """Return the sums of one text and head over all hashes, codes [num_hash, n]."""
     place, ops = fake_cupy.asarray, CudaOps(fake_cupy)
-    heads = heads_of([len(value)], 1, code_len)
+    layout = layout_of([len(value)], 1, code_len)
     both = place(codes[None].astype(np.uint16))
-    return ops.kernels.cumulate(both, both, place(value), heads).get().sum(axis=0)
+    return ops._kernels.cumulate(both, both, place(value), ops.layout(layout)).get().sum(axis=0)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +160,7 @@ def test_every_bucket_may_be_the_same_or_every_one_another(
 def counted(form: str, n: int) -> dict[str, int]:
     """Return what a call over one text of n tokens counts, all its kernels together."""
     fake_cupy.launches.clear()
-    attend(CudaOps(fake_cupy), form, draw(6, n, 3 * 8), heads_of([n], 1, 4), num_hash=4)
+    attend(CudaOps(fake_cupy), form, draw(6, n, 3 * 8), layout_of([n], 1, 4), num_hash=4)
     names = fake_cupy.launches[0][1]
     return {name: sum(c[name] for _, c in fake_cupy.launches) for name in names}
 
@@ -187,7 +193,7 @@ def test_no_round_is_wasted(num_hash: int, code_len: int) -> None:
 def test_no_tile_is_wasted() -> None:
     """Barriers of the expectation: a pair for each chunk of dims, and a pair a tile of keys."""
     fake_cupy.launches.clear()
-    attend(CudaOps(fake_cupy), "expectation", draw(8, 128, 3 * 64), heads_of([128], 1, 4))
+    attend(CudaOps(fake_cupy), "expectation", draw(8, 128, 3 * 64), layout_of([128], 1, 4))
     counters = dict(fake_cupy.launches)["expected_attention"]
     blocks, tiles, chunks = (
         128 // cuda_attention.QUERY_ROWS,

@@ -18,7 +18,7 @@ import yosort
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import HashFunctions, Heads
+from yosort.ops.interface import HashFunctions, Layout
 
 cupy = pytest.importorskip("cupy", exc_type=ImportError)
 if not cupy.cuda.is_available():
@@ -43,10 +43,10 @@ def draw(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
-def case(shape: Any) -> tuple[np.ndarray, Heads]:
+def case(shape: Any) -> tuple[np.ndarray, Layout]:
     count, dim, _, length, lengths = shape
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return draw(1, int(offsets[-1]), 3 * count * dim), Heads(count, length, offsets, offsets)
+    return draw(1, int(offsets[-1]), 3 * count * dim), Layout(count, length, offsets, offsets)
 
 
 def split(qkv: Any) -> tuple[Any, Any, Any]:
@@ -72,16 +72,14 @@ def close(got: Any, wanted: np.ndarray, dim: int, bound: float) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
-    qkv, heads = case(shape)
+    qkv, layout = case(shape)
     functions = functions_of(shape, fast=True)
     assert functions.signs is not None
     query, key, _ = split(cupy.asarray(qkv))
     gpu, cpu = CudaOps(cupy), CpuOps()
-    got = gpu.kernels.hadamard_hash(
-        query, key, functions.signs, functions.num_hash, heads.hash_code_len
-    )
+    got = gpu._kernels.codes(query, key, gpu.hash_functions(functions), layout.hash_code_len)
     for codes, rows in zip(got, split(qkv)[:2], strict=True):
-        wanted = cpu._codes(rows, functions, slice(0, heads.count), heads.hash_code_len)
+        wanted = cpu.codes(rows, cpu.hash_functions(functions), layout.hash_code_len)
         np.testing.assert_array_equal(codes.get(), wanted)
 
 
@@ -89,7 +87,7 @@ def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("form", ["expectation", "sampled"])
 def test_attention_is_the_cpus(shape: Any, dtype: str, form: str) -> None:
-    qkv, heads = case(shape)
+    qkv, layout = case(shape)
     qkv = qkv.astype(dtype)
     results = []
     for backend, rows in (
@@ -97,43 +95,48 @@ def test_attention_is_the_cpus(shape: Any, dtype: str, form: str) -> None:
         (CpuOps(), qkv.astype(np.float32)),
     ):
         if form == "expectation":
-            out = backend.expected_attention(*split(rows), heads)
+            out = backend.expected_attention(*split(rows), backend.layout(layout))
         else:
-            out = backend.sampled_attention(*split(rows), heads, functions_of(shape, fast=True))
+            out = backend.sampled_attention(
+                *split(rows),
+                backend.layout(layout),
+                backend.hash_functions(functions_of(shape, fast=True)),
+            )
         results.append(out)
     close(*results, shape[1], OP if dtype == "float32" else HALF)
 
 
 def test_slow_hash_codes_differ_only_within_rounding() -> None:
     shape = SHAPES[0]
-    qkv, heads = case(shape)
+    qkv, layout = case(shape)
     functions = functions_of(shape, fast=False)
     x = split(qkv)[0]
-    got = (
-        CudaOps(cupy).kernels.gaussian_codes(cupy.asarray(x), functions, heads.hash_code_len).get()
-    )
-    wanted = CpuOps()._codes(x, functions, slice(0, heads.count), heads.hash_code_len)
+    gpu, cpu = CudaOps(cupy), CpuOps()
+    got = gpu.codes(cupy.asarray(x), gpu.hash_functions(functions), layout.hash_code_len).get()
+    wanted = cpu.codes(x, cpu.hash_functions(functions), layout.hash_code_len)
     assert (got != wanted).mean() < 1e-4
 
 
 @pytest.mark.parametrize("form", ["expectation", "sampled"])
 def test_the_same_bits_every_time_and_in_any_batch(form: str) -> None:
     shape = SHAPES[1]
-    qkv, heads = case(shape)
+    qkv, layout = case(shape)
     functions = functions_of(shape, fast=True)
 
-    def run(rows: np.ndarray, where: Heads) -> np.ndarray:
+    def run(rows: np.ndarray, where: Layout) -> np.ndarray:
         ops, arrays = CudaOps(cupy), split(cupy.asarray(rows))
         if form == "expectation":
-            return np.asarray(ops.expected_attention(*arrays, where).get())
-        return np.asarray(ops.sampled_attention(*arrays, where, functions).get())
+            return np.asarray(ops.expected_attention(*arrays, ops.layout(where)).get())
+        return np.asarray(
+            ops.sampled_attention(*arrays, ops.layout(where), ops.hash_functions(functions)).get()
+        )
 
-    first = run(qkv, heads)
+    first = run(qkv, layout)
     for _ in range(5):
-        np.testing.assert_array_equal(run(qkv, heads), first)
-    for begin, end in zip(heads.offsets[:-1], heads.offsets[1:], strict=True):
+        np.testing.assert_array_equal(run(qkv, layout), first)
+    for begin, end in zip(layout.offsets[:-1], layout.offsets[1:], strict=True):
         offsets = np.array([0, end - begin])
-        alone = run(qkv[begin:end], Heads(heads.count, heads.hash_code_len, offsets, offsets))
+        alone = run(qkv[begin:end], Layout(layout.heads, layout.hash_code_len, offsets, offsets))
         np.testing.assert_array_equal(alone, first[begin:end])
 
 
@@ -229,14 +232,16 @@ def test_dlpack_and_errors() -> None:
 def test_long_texts_stay_linear_in_memory() -> None:
     """16,384 tokens, 12 heads: no array of n x n, which would be 12.9 GB."""
     shape = (12, 64, 32, 9, [16384])
-    qkv, heads = case(shape)
+    qkv, layout = case(shape)
     pool, ops = cupy.get_default_memory_pool(), CudaOps(cupy)
     arrays = split(cupy.asarray(qkv))
     for form in ("sampled", "expectation"):
         pool.free_all_blocks()
         before = pool.total_bytes()
         if form == "sampled":
-            ops.sampled_attention(*arrays, heads, functions_of(shape, fast=True))
+            ops.sampled_attention(
+                *arrays, ops.layout(layout), ops.hash_functions(functions_of(shape, fast=True))
+            )
         else:
-            ops.expected_attention(*arrays, heads)
+            ops.expected_attention(*arrays, ops.layout(layout))
         assert pool.total_bytes() - before < 16 * qkv.nbytes / 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from yosort.activations import ACTIVATIONS
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import HashFunctions, Heads, LayerNorm, LayerTail
+from yosort.ops.interface import HashFunctions, LayerNorm, LayerTail, Layout
 from yosort.ops.plain import PlainOps
 
 VARIANTS = available_instruction_sets()
@@ -27,9 +28,9 @@ def draw(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
-def heads_of(lengths: list[int], count: int, hash_code_len: int) -> Heads:
+def layout_of(lengths: list[int], count: int, hash_code_len: int) -> Layout:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Heads(count, hash_code_len, offsets, offsets)
+    return Layout(count, hash_code_len, offsets, offsets)
 
 
 def test_some_variant_is_there_and_the_baseline_always() -> None:
@@ -171,7 +172,7 @@ def test_attention_over_ragged_texts(
     total = sum(lengths)
     qkv = draw(1, total, 3 * count * width)
     query, key, value = (qkv[:, i * count * width : (i + 1) * count * width] for i in range(3))
-    heads = heads_of(lengths, count, hash_code_len)
+    layout = layout_of(lengths, count, hash_code_len)
     functions = None
     if kind == "fast":
         signs = hash_signs(num_hash, hash_code_len, width, heads=count, seed=3)
@@ -180,29 +181,29 @@ def test_attention_over_ragged_texts(
         matrix = gaussian_projection(num_hash, hash_code_len, width, heads=count, seed=3)
         functions = HashFunctions(num_hash, projection=matrix)
 
-    def attend(ops: Any, q: np.ndarray, k: np.ndarray, v: np.ndarray, h: Heads) -> np.ndarray:
+    def attend(ops: Any, q: np.ndarray, k: np.ndarray, v: np.ndarray, layout: Layout) -> np.ndarray:
         if functions is None:
-            return ops.expected_attention(q, k, v, h)
-        return ops.sampled_attention(q, k, v, h, functions)
+            return ops.expected_attention(q, k, v, ops.layout(layout))
+        return ops.sampled_attention(q, k, v, ops.layout(layout), ops.hash_functions(functions))
 
-    got = attend(CpuOps(3, variant), query, key, value, heads)
+    got = attend(CpuOps(3, variant), query, key, value, layout)
     assert got.shape == (total, count * width)
     single = CpuOps(1, variant)
-    for begin, end in zip(heads.offsets[:-1], heads.offsets[1:], strict=True):
+    for begin, end in zip(layout.offsets[:-1], layout.offsets[1:], strict=True):
         text = slice(begin, end)
-        alone = heads_of([int(end - begin)], count, hash_code_len)
+        alone = layout_of([int(end - begin)], count, hash_code_len)
         np.testing.assert_array_equal(
             attend(single, query[text], key[text], value[text], alone), got[text]
         )
         # The last rows only, as the last layer asks for them.
         last = slice(max(begin, end - 2), end)
         rows = np.array([0, last.stop - last.start])
-        picked = Heads(count, hash_code_len, rows, alone.offsets)
+        picked = Layout(count, hash_code_len, rows, alone.offsets)
         np.testing.assert_array_equal(
             attend(single, query[last], key[text], value[text], picked), got[last]
         )
     if kind != "gaussian" and width > 3:
-        wanted = attend(PLAIN, query, key, value, heads)
+        wanted = attend(PLAIN, query, key, value, layout)
         # Normalised sums: values that cancel, or a bucket nobody is in, leave no direction.
         lengths_of = np.linalg.norm(wanted.reshape(total, count, width), axis=2)
         sums = np.abs(got - wanted).reshape(total, count, width)[lengths_of > 0.5]
@@ -220,7 +221,8 @@ def test_codes_are_the_same_on_every_instruction_set(variant: str) -> None:
         num_hash=37,
         hash_code_len=9,
     )
-    codes = CpuOps(2, variant)._codes(x, functions, slice(0, 2), 9)
+    ops = CpuOps(2, variant)
+    codes = ops.codes(x, ops.hash_functions(functions), 9)
     np.testing.assert_array_equal(codes.transpose(0, 2, 1), wanted)
 
 
@@ -230,12 +232,12 @@ def test_nan_in_a_row_stays_in_its_text(variant: str) -> None:
     qkv = draw(1, 60, 3 * 32)
     clean = qkv.copy()
     qkv[3] = np.nan
-    heads = heads_of([20, 40], 2, 5)
+    layout = layout_of([20, 40], 2, 5)
     parts = [slice(0, 32), slice(32, 64), slice(64, 96)]
-    functions = HashFunctions(8, signs=hash_signs(8, 5, 16, heads=2, seed=0))
+    functions = ops.hash_functions(HashFunctions(8, signs=hash_signs(8, 5, 16, heads=2, seed=0)))
     for attend in (ops.expected_attention, lambda *a: ops.sampled_attention(*a, functions)):
-        got = attend(*(qkv[:, p] for p in parts), heads)
-        wanted = attend(*(clean[:, p] for p in parts), heads)
+        got = attend(*(qkv[:, p] for p in parts), layout)
+        wanted = attend(*(clean[:, p] for p in parts), layout)
         np.testing.assert_array_equal(got[20:], wanted[20:])
 
 
@@ -254,14 +256,18 @@ def test_convolution_is_its_definition(
     total = sum(lengths)
     rng = np.random.default_rng(total)
     steps = rng.integers(1, 4 if gaps else 2, total)
-    heads = heads_of(lengths, count, 4)
+    layout = layout_of(lengths, count, 4)
     slots = np.concatenate(
-        [np.cumsum(steps[a:b]) for a, b in zip(heads.offsets[:-1], heads.offsets[1:], strict=True)]
+        [
+            np.cumsum(steps[a:b])
+            for a, b in zip(layout.offsets[:-1], layout.offsets[1:], strict=True)
+        ]
     ).astype(np.int32)
     context, value = draw(1, total, count * width), draw(2, total, 2 * count * width)[:, ::1]
     value = value[:, : count * width]
     weight = draw(3, count, window)
     kept = rng.integers(0, 2, total).astype(np.float32) if keep else None
-    got = ops.add_convolution(context, value, weight, heads, slots, slots, kept)
-    wanted = PLAIN.add_convolution(context, value, weight, heads, slots, slots, kept)
+    layout = replace(layout, query_slots=slots, slots=slots, keep=kept)
+    got = ops.add_convolution(context, value, weight, layout)
+    wanted = PLAIN.add_convolution(context, value, weight, layout)
     assert relative_error(got, wanted) < OP

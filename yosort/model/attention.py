@@ -14,7 +14,7 @@ from yosort.config import YosoConfig
 from yosort.errors import ConfigError, InputError, show
 from yosort.model.batch import PackedBatch
 from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import Array, HashFunctions, Heads, Ops
+from yosort.ops.interface import Array, HashFunctions, Layout, Ops
 from yosort.tuning.costs import DEFAULT_COSTS
 
 MODES = ("expectation", "sampled", "auto")
@@ -23,36 +23,85 @@ NEVER = 2**62
 
 
 @dataclass(frozen=True)
+class Part:
+    """Texts of one call that share a form of attention.
+
+    Attributes:
+        sampled: which form.
+        layout: of these texts by themselves, as the backend prepared it.
+        query_rows: int64 [k], which of the call's query rows are theirs; None for all.
+        rows: int64 [k], which of its keys and values; None for all.
+    """
+
+    sampled: bool
+    layout: Any
+    query_rows: Array | None = None
+    rows: Array | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of one call, prepared for every layer that answers the same of them.
+
+    Attributes:
+        wanted: int64 [k], the packed rows to answer; None for all.
+        layout: of all texts, as the backend prepared it.
+        parts: the texts by the form of their attention.
+    """
+
+    wanted: Array | None
+    layout: Any
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class Attention:
     """One way to attend, for all layers of one call.
 
     Attributes:
-        functions: the hash functions of each layer; none are needed for the expectation, which is
-            what the sampled form gives on average (paper, section 3.1).
+        config: the architecture.
+        functions: the hash functions of each layer, as the backend prepared them; none are needed
+            for the expectation, which is what the sampled form gives on average (paper, section
+            3.1).
         sampled_from: texts of at least so many tokens are sampled, shorter ones are exact.
     """
 
     config: YosoConfig
-    functions: tuple[HashFunctions, ...] = ()
+    functions: tuple[Any, ...] = ()
     sampled_from: int = NEVER
 
+    def plan(self, ops: Ops, batch: PackedBatch, rows: npt.NDArray[np.int64] | None) -> Plan:
+        """Prepare a batch, whose `rows` (int64 [k] ascending; None for all) are to be answered."""
+        query_offsets, query_slots = batch.offsets, batch.slots
+        if rows is not None:
+            query_offsets, query_slots = batch.offsets_of(rows), batch.slots[rows]
+        whole = Layout(
+            self.config.num_attention_heads,
+            self.config.hash_code_len,
+            query_offsets,
+            batch.offsets,
+            query_slots,
+            batch.slots,
+            batch.keep,
+        )
+        layout = ops.layout(whole)
+        sampled = np.diff(batch.offsets) >= self.sampled_from
+        if sampled.all() or not sampled.any():
+            parts: tuple[Part, ...] = (Part(bool(sampled.any()), layout),)
+        else:
+            parts = (_part(ops, whole, sampled, True), _part(ops, whole, ~sampled, False))
+        return Plan(None if rows is None else ops.from_host(rows), layout, parts)
+
     def context(
-        self,
-        ops: Ops,
-        qkv: Array,
-        layer: int,
-        batch: PackedBatch,
-        rows: npt.NDArray[np.int64] | None,
-        conv_weight: Array | None,
+        self, ops: Ops, qkv: Array, layer: int, plan: Plan, conv_weight: Array | None
     ) -> Array:
-        """Attend within each text of the batch.
+        """Attend within each text of a batch.
 
         Args:
             ops: the backend.
             qkv: [total, 3 * hidden], queries, keys and values side by side.
             layer: which layer's hash functions to use.
-            batch: where the texts begin and end.
-            rows: int64 [k] ascending, the packed rows to answer; None for all.
+            plan: of the batch, with the rows to answer.
             conv_weight: [heads, window], or None for a model without convolution.
 
         Returns:
@@ -60,58 +109,59 @@ class Attention:
         """
         hidden = self.config.hidden_size
         query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
-        query_offsets, query_slots = batch.offsets, batch.slots
-        if rows is not None:
-            query = ops.take(query, rows)
-            query_offsets, query_slots = batch.offsets_of(rows), batch.slots[rows]
-        heads = Heads(
-            self.config.num_attention_heads, self.config.hash_code_len, query_offsets, batch.offsets
-        )
-        context = self._sums(ops, query, key, value, heads, layer)
+        if plan.wanted is not None:
+            query = ops.take(query, plan.wanted)
+        context = self._sums(ops, query, key, value, layer, plan.parts)
         if conv_weight is None:
             return context
-        return ops.add_convolution(
-            context, value, conv_weight, heads, query_slots, batch.slots, batch.keep
-        )
+        return ops.add_convolution(context, value, conv_weight, plan.layout)
 
     def _sums(
-        self, ops: Ops, query: Array, key: Array, value: Array, heads: Heads, layer: int
+        self,
+        ops: Ops,
+        query: Array,
+        key: Array,
+        value: Array,
+        layer: int,
+        parts: tuple[Part, ...],
     ) -> Array:
         """Return each head's sums [query rows, hidden], every text in the form of its length."""
-        sampled = np.diff(heads.offsets) >= self.sampled_from
-        if not sampled.any():
-            return ops.expected_attention(query, key, value, heads)
-        if sampled.all():
-            return ops.sampled_attention(query, key, value, heads, self.functions[layer])
-        halves = []
-        for texts in (sampled, ~sampled):
-            part, query_rows, rows = _part(heads, texts)
-            q, k, v = ops.take(query, query_rows), ops.take(key, rows), ops.take(value, rows)
-            sums = self._sums(ops, q, k, v, part, layer)
-            halves.append(ops.put(sums, query_rows, len(query)))
-        # Each row is zero in the other half: adding rounds nothing.
-        return halves[0] + halves[1]
+        sums = []
+        for part in parts:
+            q, k, v = query, key, value
+            if part.rows is not None:
+                q = ops.take(query, part.query_rows)
+                k, v = ops.take(key, part.rows), ops.take(value, part.rows)
+            if part.sampled:
+                context = ops.sampled_attention(q, k, v, part.layout, self.functions[layer])
+            else:
+                context = ops.expected_attention(q, k, v, part.layout)
+            if part.rows is not None:
+                context = ops.put(context, part.query_rows, len(query))
+            sums.append(context)
+        # Each row is zero in the other part: adding rounds nothing.
+        return sums[0] if len(sums) == 1 else sums[0] + sums[1]
 
 
-def _part(
-    heads: Heads, texts: npt.NDArray[np.bool_]
-) -> tuple[Heads, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return some of the texts (a mask [texts]) by themselves: offsets, query rows, key rows."""
-    query_lengths, lengths = np.diff(heads.query_offsets), np.diff(heads.offsets)
-    part = Heads(
-        heads.count,
-        heads.hash_code_len,
+def _part(ops: Ops, whole: Layout, texts: npt.NDArray[np.bool_], sampled: bool) -> Part:
+    """Prepare some of the texts (a mask [texts]) by themselves."""
+    query_lengths, lengths = np.diff(whole.query_offsets), np.diff(whole.offsets)
+    layout = Layout(
+        whole.heads,
+        whole.hash_code_len,
         np.append(0, np.cumsum(query_lengths[texts])),
         np.append(0, np.cumsum(lengths[texts])),
     )
     query_rows = np.flatnonzero(np.repeat(texts, query_lengths))
-    return part, query_rows, np.flatnonzero(np.repeat(texts, lengths))
+    rows = np.flatnonzero(np.repeat(texts, lengths))
+    return Part(sampled, ops.layout(layout), ops.from_host(query_rows), ops.from_host(rows))
 
 
-def draw_attention(config: YosoConfig, mode: str, num_hash: int, seed: int) -> Attention:
+def draw_attention(ops: Ops, config: YosoConfig, mode: str, num_hash: int, seed: int) -> Attention:
     """Choose the form, and draw the hash functions of every layer from (seed, layer).
 
     Args:
+        ops: the backend to prepare them for.
         config: the architecture.
         mode: as `check_mode` returned it.
         num_hash: hash functions a layer.
@@ -121,7 +171,8 @@ def draw_attention(config: YosoConfig, mode: str, num_hash: int, seed: int) -> A
     if form == "expectation":
         return Attention(config)
     functions = tuple(
-        _draw(config, num_hash, (seed, layer)) for layer in range(config.num_hidden_layers)
+        ops.hash_functions(draw_hash_functions(config, num_hash, (seed, layer)))
+        for layer in range(config.num_hidden_layers)
     )
     if form == "sampled":
         return Attention(config, functions, sampled_from=0)
@@ -129,7 +180,8 @@ def draw_attention(config: YosoConfig, mode: str, num_hash: int, seed: int) -> A
     return Attention(config, functions, sampled_from=threshold)
 
 
-def _draw(config: YosoConfig, num_hash: int, seed: tuple[int, int]) -> HashFunctions:
+def draw_hash_functions(config: YosoConfig, num_hash: int, seed: tuple[int, int]) -> HashFunctions:
+    """Draw the functions of one layer; `seed` is (seed, layer)."""
     heads, head_dim, length = config.num_attention_heads, config.head_dim, config.hash_code_len
     if config.use_fast_hash:
         signs = hash_signs(num_hash, length, head_dim, heads=heads, seed=seed)

@@ -141,12 +141,15 @@ class PretrainedModel(TorchHabits):
         self._folder = folder
         self._tokenizer: Tokenizer | None = None
         with ops.running():
-            self._attention = draw_attention(self.config, self._mode, self.num_hash, self._seed)
+            self._attention = draw_attention(
+                ops, self.config, self._mode, self.num_hash, self._seed
+            )
             if isinstance(ops, Int8Ops):
                 self._encoder, self.int8_errors = prepare_int8(self.config, parameters, ops)
             else:
                 self._encoder = prepare_encoder(self.config, parameters, ops)
             self._prepare_head(parameters)
+            ops.synchronize()
         release_pages(parameters.values())
 
     def __init_subclass__(cls) -> None:
@@ -319,7 +322,11 @@ class PretrainedModel(TorchHabits):
         other = copy(self)
         other._mode = check_mode(attention) or mode_of(self.config)
         other.config = LoadOptions(attention=other._mode).apply(self.config)
-        other._attention = draw_attention(other.config, other._mode, self.num_hash, self._seed)
+        with self._ops.running():
+            other._attention = draw_attention(
+                self._ops, other.config, other._mode, self.num_hash, self._seed
+            )
+            self._ops.synchronize()
         return other
 
     def __repr__(self) -> str:
@@ -459,7 +466,11 @@ class PretrainedModel(TorchHabits):
         num_hash = self.num_hash if call.num_hash is None else check_num_hash(call.num_hash)
         return [
             draw_attention(
-                self.config, self._mode, num_hash, self._seed if seed is None else check_seed(seed)
+                self._ops,
+                self.config,
+                self._mode,
+                num_hash,
+                self._seed if seed is None else check_seed(seed),
             )
             for seed in seeds
         ]

@@ -111,7 +111,10 @@ class Encoder:
             keep_hidden_states: return every layer's output.
             keep_contexts: return every layer's attention context.
         """
-        ops, batch, last_layer = self.ops, inputs.batch, len(self.layers) - 1
+        ops, last_layer = self.ops, len(self.layers) - 1
+        # Attentions of one call differ in their hash functions alone.
+        every = attentions[0].plan(ops, inputs.batch, None)
+        last = every if rows is None else attentions[0].plan(ops, inputs.batch, rows)
         x = ops.embed(self.tables, inputs.words, inputs.positions, inputs.token_types)
         shared = (x, ops.linear(x, self.layers[0].qkv))
         for number, attention in enumerate(attentions, 1):
@@ -122,14 +125,14 @@ class Encoder:
             for i, layer in enumerate(self.layers):
                 if keep_hidden_states:
                     hidden_states.append(x)
-                wanted = rows if i == last_layer else None
-                context = attention.context(ops, qkv, i, batch, wanted, layer.conv_weight)
+                plan = last if i == last_layer else every
+                context = attention.context(ops, qkv, i, plan, layer.conv_weight)
                 if head_mask is not None:
                     context = context * head_mask[i].repeat(self.config.head_dim)
                 if keep_contexts:
                     contexts.append(context)
-                if wanted is not None:
-                    x = ops.take(x, wanted)
+                if plan.wanted is not None:
+                    x = ops.take(x, plan.wanted)
                 x, qkv = self._finish(i, context, x)
             if keep_hidden_states:
                 hidden_states.append(x)

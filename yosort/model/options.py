@@ -11,7 +11,7 @@ from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
-from yosort.ops import check_device, check_dtype
+from yosort.ops.choice import check_device, check_dtype
 
 PADDING = ("masked", "attended")
 

@@ -51,20 +51,26 @@ class LayerTail:
 
 
 @dataclass(frozen=True)
-class Heads:
-    """How queries meet keys in one attention call.
+class Layout:
+    """Where the rows of a call's attention stand: the same for all of its layers.
 
     Attributes:
-        count: number of heads; q, k and v are [rows, count * head_dim], heads side by side.
+        heads: number of heads; q, k and v are [rows, heads * head_dim], heads side by side.
         hash_code_len: bits per hash code, the exponent of the expectation.
         query_offsets: int64 [texts + 1], the query rows of each text.
         offsets: int64 [texts + 1], its key and value rows.
+        query_slots: int32 [query rows], where in its text each stands; the convolution's alone.
+        slots: int32 [rows], likewise.
+        keep: float32 [rows], 0 where the convolution must not see a value; None for nowhere.
     """
 
-    count: int
+    heads: int
     hash_code_len: int
     query_offsets: Offsets
     offsets: Offsets
+    query_slots: npt.NDArray[np.int32] | None = None
+    slots: npt.NDArray[np.int32] | None = None
+    keep: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,10 @@ class Ops(Protocol):
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """Return a host array as one of this backend, dtype unchanged."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until what was prepared is there for every thread and stream: the end of loading."""
         ...
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
@@ -176,7 +186,15 @@ class Ops(Protocol):
         """Prepare a layer's tail and the next layer's map as one, where the backend can."""
         ...
 
-    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+    def layout(self, layout: Layout) -> Any:
+        """Prepare a layout for the attention of all layers of a call."""
+        ...
+
+    def hash_functions(self, functions: HashFunctions) -> Any:
+        """Prepare a layer's hash functions, once a draw."""
+        ...
+
+    def expected_attention(self, query: Array, key: Array, value: Array, layout: Any) -> Array:
         """Return YOSO-E's context [query rows, hidden]: q, k L2-normalised, then each head's rows.
 
         query, key and value may be column slices of one array.
@@ -184,28 +202,19 @@ class Ops(Protocol):
         ...
 
     def sampled_attention(
-        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+        self, query: Array, key: Array, value: Array, layout: Any, functions: Any
     ) -> Array:
         """Return sampled attention's context [query rows, hidden], each head's rows normalised."""
         ...
 
-    def add_convolution(
-        self,
-        context: Array,
-        value: Array,
-        weight: Array,
-        heads: Heads,
-        query_slots: npt.NDArray[np.int32],
-        slots: npt.NDArray[np.int32],
-        keep: npt.NDArray[np.float32] | None,
-    ) -> Array:
+    def add_convolution(self, context: Array, value: Array, weight: Array, layout: Any) -> Array:
         """Return context plus the depthwise convolution [heads, window] of value * keep."""
         ...
 
-    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
-        """Return the rows x[rows]."""
+    def take(self, x: Array, rows: Array) -> Array:
+        """Return the rows x[rows]; `rows` int64 [k], of this backend or of the host."""
         ...
 
-    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
-        """Return [total, ...] with x at `rows` and zeros elsewhere."""
+    def put(self, x: Array, rows: Array, total: int) -> Array:
+        """Return [total, ...] with x at `rows` (as of `take`) and zeros elsewhere."""
         ...

@@ -15,9 +15,9 @@ from yosort.ops.interface import (
     EmbeddingTables,
     FusedTail,
     HashFunctions,
-    Heads,
     LayerNorm,
     LayerTail,
+    Layout,
 )
 from yosort.quantized import Weight
 
@@ -45,6 +45,9 @@ class PlainOps:
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
         return np.asarray(array)
+
+    def synchronize(self) -> None:
+        """See `Ops.synchronize`."""
 
     def linear_map(
         self,
@@ -98,31 +101,39 @@ class PlainOps:
         """See `Ops.fuse`: nothing is."""
         return None
 
-    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+    def layout(self, layout: Layout) -> Layout:
+        """See `Ops.layout`: there is nothing to prepare."""
+        return layout
+
+    def hash_functions(self, functions: HashFunctions) -> HashFunctions:
+        """See `Ops.hash_functions`: there is nothing to prepare."""
+        return functions
+
+    def expected_attention(self, query: Array, key: Array, value: Array, layout: Layout) -> Array:
         """See `Ops.expected_attention`."""
         context = np.zeros(query.shape)
-        for q, k, v, out in _units(query, key, value, context, heads):
+        for q, k, v, out in _units(query, key, value, context, layout):
             sums = definitions.expected_attention(
                 definitions.l2_normalize(q)[None],
                 definitions.l2_normalize(k)[None],
                 v[None],
-                hash_code_len=heads.hash_code_len,
+                hash_code_len=layout.hash_code_len,
             )
             out[:] = definitions.l2_normalize(sums[0])
         return context
 
     def sampled_attention(
-        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+        self, query: Array, key: Array, value: Array, layout: Layout, functions: HashFunctions
     ) -> Array:
         """See `Ops.sampled_attention`."""
         context = np.zeros(query.shape)
-        for index, (q, k, v, out) in enumerate(_units(query, key, value, context, heads)):
-            head = index % heads.count
+        for index, (q, k, v, out) in enumerate(_units(query, key, value, context, layout)):
+            head = index % layout.heads
             sums = definitions.lsh_cumulation(
-                self._codes(q, heads.hash_code_len, functions, head),
-                self._codes(k, heads.hash_code_len, functions, head),
+                self._codes(q, layout.hash_code_len, functions, head),
+                self._codes(k, layout.hash_code_len, functions, head),
                 v[None],
-                hash_code_len=heads.hash_code_len,
+                hash_code_len=layout.hash_code_len,
             )
             out[:] = definitions.l2_normalize(sums[0])
         return context
@@ -145,53 +156,47 @@ class PlainOps:
             hash_code_len=hash_code_len,
         )
 
-    def add_convolution(
-        self,
-        context: Array,
-        value: Array,
-        weight: Array,
-        heads: Heads,
-        query_slots: npt.NDArray[np.int32],
-        slots: npt.NDArray[np.int32],
-        keep: npt.NDArray[np.float32] | None,
-    ) -> Array:
+    def add_convolution(self, context: Array, value: Array, weight: Array, layout: Layout) -> Array:
         """See `Ops.add_convolution`."""
+        slots, query_slots = layout.slots, layout.query_slots
+        assert slots is not None
+        assert query_slots is not None
         out = context.copy()
-        if keep is not None:
-            value = value * keep[:, None]
-        for begin, end, q_begin, q_end in _bounds(heads):
-            width = value.shape[1] // heads.count
-            rows = value[begin:end].reshape(end - begin, heads.count, width)
+        if layout.keep is not None:
+            value = value * layout.keep[:, None]
+        for begin, end, q_begin, q_end in _bounds(layout):
+            width = value.shape[1] // layout.heads
+            rows = value[begin:end].reshape(end - begin, layout.heads, width)
             convolved = definitions.depthwise_convolution(rows, weight, slots[begin:end])
             wanted = np.isin(slots[begin:end], query_slots[q_begin:q_end])
             out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, value.shape[1])
         return out
 
-    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+    def take(self, x: Array, rows: Array) -> Array:
         """See `Ops.take`."""
         return x[rows]
 
-    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+    def put(self, x: Array, rows: Array, total: int) -> Array:
         """See `Ops.put`."""
         out = np.zeros((total, *x.shape[1:]), x.dtype)
         out[rows] = x
         return out
 
 
-def _bounds(heads: Heads) -> list[tuple[int, int, int, int]]:
+def _bounds(layout: Layout) -> list[tuple[int, int, int, int]]:
     """Return (key begin, key end, query begin, query end) of each text."""
-    keys, queries = heads.offsets.tolist(), heads.query_offsets.tolist()
+    keys, queries = layout.offsets.tolist(), layout.query_offsets.tolist()
     return list(zip(keys[:-1], keys[1:], queries[:-1], queries[1:], strict=True))
 
 
 def _units(
-    query: Array, key: Array, value: Array, context: Array, heads: Heads
+    query: Array, key: Array, value: Array, context: Array, layout: Layout
 ) -> list[tuple[Array, Array, Array, Array]]:
     """Return the q, k, v and output views of each text and head, heads fastest."""
-    width = query.shape[1] // heads.count
+    width = query.shape[1] // layout.heads
     units = []
-    for begin, end, q_begin, q_end in _bounds(heads):
-        for head in range(heads.count):
+    for begin, end, q_begin, q_end in _bounds(layout):
+        for head in range(layout.heads):
             columns = slice(head * width, (head + 1) * width)
             units.append(
                 (

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from yosort.arguments import check_choice, check_count, check_path, check_several
 from yosort.errors import InputError, show
 from yosort.model import heads
-from yosort.model.attention import draw_attention
+from yosort.model.attention import draw_hash_functions
 from yosort.model.base import PretrainedModel
 from yosort.model.loading import load
 from yosort.tasks import pipeline
@@ -215,7 +215,7 @@ def calibrate(
         settings.append(Setting(count, agreement, error, seconds))
     fitting = [s.num_hash for s in settings[1:] if 1 - s.agreement <= within + 1e-12]
     least = fitting[0] if fitting else None
-    functions = draw_attention(loaded.config, "sampled", loaded.num_hash, 0).functions[0]
+    functions = draw_hash_functions(loaded.config, loaded.num_hash, (0, 0))
     costs = measure_costs(loaded.ops, loaded.config, functions)
     return Calibration(
         settings=tuple(settings),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from yosort.config import YosoConfig
-from yosort.ops.interface import HashFunctions, Heads, Ops
+from yosort.ops.interface import HashFunctions, Layout, Ops
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,16 @@ def measure_costs(
     """
     exact, sampled = [], []
     with ops.running():
+        prepared = ops.hash_functions(functions)
         for n in lengths:
             draw = np.random.default_rng(n).standard_normal((3, n, config.hidden_size), np.float32)
             qkv = [ops.parameter(rows) for rows in draw]
             offsets = np.array([0, n], np.int64)
-            heads = Heads(config.num_attention_heads, config.hash_code_len, offsets, offsets)
-            exact.append(_seconds(ops, ops.expected_attention, (*qkv, heads), rounds))
-            sampled.append(_seconds(ops, ops.sampled_attention, (*qkv, heads, functions), rounds))
+            layout = ops.layout(
+                Layout(config.num_attention_heads, config.hash_code_len, offsets, offsets)
+            )
+            exact.append(_seconds(ops, ops.expected_attention, (*qkv, layout), rounds))
+            sampled.append(_seconds(ops, ops.sampled_attention, (*qkv, layout, prepared), rounds))
     tokens = np.asarray(lengths, float)
     buckets = np.full_like(tokens, 2.0**config.hash_code_len)
     pair = _fit([tokens**2], exact)

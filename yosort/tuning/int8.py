@@ -126,12 +126,13 @@ def prepare_int8(
     scope = Scope(config, parameters, comparing)
     tables, layers = scope.tables(), []
     inputs = probe_inputs(config)
-    attention = draw_attention(config, "expectation", 1, 0)
+    attention = draw_attention(ops, config, "expectation", 1, 0)
+    plan = attention.plan(ops, inputs.batch, None)
     x = ops.embed(tables, inputs.words, inputs.positions, inputs.token_types)
     for i in range(config.num_hidden_layers):
         layer = scope.layer(i)
         qkv = comparing.linear(x, layer.qkv)
-        context = attention.context(ops, qkv, i, inputs.batch, None, layer.conv_weight)
+        context = attention.context(ops, qkv, i, plan, layer.conv_weight)
         x = layer.finish(comparing, context, x)
         layers.append(layer.map(comparing.chosen))
     _report(comparing.errors)

@@ -20,9 +20,9 @@ from yosort.ops.interface import (
     Array,
     EmbeddingTables,
     HashFunctions,
-    Heads,
     LayerNorm,
     LayerTail,
+    Layout,
 )
 from yosort.quantized import Weight
 
@@ -72,6 +72,9 @@ class CpuOps:
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
         return np.asarray(array)
+
+    def synchronize(self) -> None:
+        """See `Ops.synchronize`."""
 
     def linear_map(
         self,
@@ -139,101 +142,173 @@ class CpuOps:
         """See `Ops.fuse`."""
         return CpuFusedTail(self, tail, following)
 
-    def expected_attention(self, query: Floats, key: Floats, value: Floats, heads: Heads) -> Floats:
+    def layout(self, layout: Layout) -> Layout:
+        """See `Ops.layout`: there is nothing to prepare."""
+        return layout
+
+    def hash_functions(self, functions: HashFunctions) -> CpuHashFunctions:
+        """See `Ops.hash_functions`."""
+        if functions.signs is not None:
+            return CpuHashFunctions(functions.num_hash, sign_bits(functions.signs))
+        assert functions.projection is not None
+        panels = [
+            _dense.PackedLinear(self.kernels, [matrix.T], [None]) for matrix in functions.projection
+        ]
+        return CpuHashFunctions(functions.num_hash, None, tuple(panels))
+
+    def expected_attention(
+        self, query: Floats, key: Floats, value: Floats, layout: Layout
+    ) -> Floats:
         """See `Ops.expected_attention`."""
         context = self.workspace.empty((len(query), value.shape[1]))
+        self._expect(query, key, value, layout, True, context)
+        return context
+
+    def expectation(self, query: Floats, key: Floats, value: Floats, layout: Layout) -> Floats:
+        """See `Primitives.expectation`."""
+        sums = np.zeros((len(query), value.shape[1]), np.float32)
+        self._expect(query, key, value, layout, False, sums)
+        return sums
+
+    def _expect(
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        layout: Layout,
+        normalize: bool,
+        out: Floats,
+    ) -> None:
         _cpu.expected_attention(
             self.kernels,
             self.pool,
             query,
             key,
             value,
-            heads.query_offsets,
-            heads.offsets,
-            heads.count,
-            heads.hash_code_len,
-            True,
-            context,
+            layout.query_offsets,
+            layout.offsets,
+            layout.heads,
+            layout.hash_code_len,
+            normalize,
+            out,
         )
-        return context
 
     def sampled_attention(
-        self, query: Floats, key: Floats, value: Floats, heads: Heads, functions: HashFunctions
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        layout: Layout,
+        functions: CpuHashFunctions,
     ) -> Floats:
         """See `Ops.sampled_attention`."""
         context = self.workspace.empty((len(query), value.shape[1]))
-        width = query.shape[1] // heads.count
+        width = query.shape[1] // layout.heads
         per_head = 2 * functions.num_hash * (len(query) + len(key))
-        group = max(1, min(heads.count, CODE_BYTES // max(per_head, 1)))
-        for first in range(0, heads.count, group):
-            chosen = slice(first, min(first + group, heads.count))
-            columns = slice(chosen.start * width, chosen.stop * width)
-            _cpu.cumulate(
-                self.kernels,
-                self.pool,
-                self._codes(query[:, columns], functions, chosen, heads.hash_code_len),
-                self._codes(key[:, columns], functions, chosen, heads.hash_code_len),
-                value[:, columns],
-                heads.query_offsets,
-                heads.offsets,
-                heads.hash_code_len,
-                context[:, columns],
-            )
-        _cpu.normalize_heads(self.kernels, self.pool, context, heads.count)
+        group = max(1, min(layout.heads, CODE_BYTES // max(per_head, 1)))
+        for first in range(0, layout.heads, group):
+            heads = slice(first, min(first + group, layout.heads))
+            columns = slice(heads.start * width, heads.stop * width)
+            part = functions.of(heads)
+            query_codes = self.codes(query[:, columns], part, layout.hash_code_len)
+            key_codes = self.codes(key[:, columns], part, layout.hash_code_len)
+            self._cumulate(query_codes, key_codes, value[:, columns], layout, context[:, columns])
+        _cpu.normalize_heads(self.kernels, self.pool, context, layout.heads)
         return context
 
-    def _codes(
-        self, rows: Floats, functions: HashFunctions, heads: slice, hash_code_len: int
+    def codes(
+        self, x: Floats, functions: CpuHashFunctions, hash_code_len: int
     ) -> npt.NDArray[np.uint16]:
-        """Return the codes of some heads' rows [rows, heads * dim]: [heads, num_hash, rows]."""
-        count = heads.stop - heads.start
-        codes = self.workspace.empty((count, functions.num_hash, len(rows)), np.uint16)
-        if functions.signs is not None:
-            bits = sign_bits(functions.signs[heads])
-            _cpu.hash_tokens(self.kernels, self.pool, rows, bits, hash_code_len, codes)
+        """See `Primitives.codes`."""
+        if functions.bits is not None:
+            codes = self.workspace.empty(
+                (len(functions.bits), functions.num_hash, len(x)), np.uint16
+            )
+            _cpu.hash_tokens(self.kernels, self.pool, x, functions.bits, hash_code_len, codes)
             return codes
-        assert functions.projection is not None
-        width = rows.shape[1] // count
-        for i, matrix in enumerate(functions.projection[heads]):
-            packed = _dense.PackedLinear(self.kernels, [matrix.T], [None])
-            columns = rows[:, i * width : (i + 1) * width]
+        heads = len(functions.panels)
+        codes = self.workspace.empty((heads, functions.num_hash, len(x)), np.uint16)
+        width = x.shape[1] // heads
+        for i, packed in enumerate(functions.panels):
+            columns = x[:, i * width : (i + 1) * width]
             _cpu.project_tokens(self.kernels, self.pool, columns, packed, hash_code_len, codes[i])
         return codes
 
-    def add_convolution(
+    def cumulate(
         self,
-        context: Floats,
+        query_codes: npt.NDArray[np.uint16],
+        key_codes: npt.NDArray[np.uint16],
         value: Floats,
-        weight: Floats,
-        heads: Heads,
-        query_slots: npt.NDArray[np.int32],
-        slots: npt.NDArray[np.int32],
-        keep: npt.NDArray[np.float32] | None,
+        layout: Layout,
+    ) -> Floats:
+        """See `Primitives.cumulate`."""
+        out = np.zeros((query_codes.shape[2], value.shape[1]), np.float32)
+        self._cumulate(query_codes, key_codes, value, layout, out)
+        return out
+
+    def _cumulate(
+        self,
+        query_codes: npt.NDArray[np.uint16],
+        key_codes: npt.NDArray[np.uint16],
+        value: Floats,
+        layout: Layout,
+        out: Floats,
+    ) -> None:
+        _cpu.cumulate(
+            self.kernels,
+            self.pool,
+            query_codes,
+            key_codes,
+            value,
+            layout.query_offsets,
+            layout.offsets,
+            layout.hash_code_len,
+            out,
+        )
+
+    def add_convolution(
+        self, context: Floats, value: Floats, weight: Floats, layout: Layout
     ) -> Floats:
         """See `Ops.add_convolution`."""
+        assert layout.query_slots is not None
+        assert layout.slots is not None
         out: Floats = context.copy()
         _cpu.add_convolution(
             self.pool,
             value,
             weight,
-            heads.query_offsets,
-            heads.offsets,
-            query_slots,
-            slots,
-            keep,
+            layout.query_offsets,
+            layout.offsets,
+            layout.query_slots,
+            layout.slots,
+            layout.keep,
             out,
         )
         return out
 
-    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+    def take(self, x: Array, rows: Array) -> Array:
         """See `Ops.take`."""
         return np.take(x, rows, axis=0)
 
-    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+    def put(self, x: Array, rows: Array, total: int) -> Array:
         """See `Ops.put`."""
         out = np.zeros((total, *x.shape[1:]), x.dtype)
         out[rows] = x
         return out
+
+
+@dataclass(frozen=True)
+class CpuHashFunctions:
+    """A layer's hash functions: sign bits int32 [heads, 3, parts, hash_dim], or panels a head."""
+
+    num_hash: int
+    bits: npt.NDArray[np.int32] | None
+    panels: tuple[_dense.PackedLinear, ...] = ()
+
+    def of(self, heads: slice) -> CpuHashFunctions:
+        """Return the functions of some heads."""
+        bits = None if self.bits is None else self.bits[heads]
+        return CpuHashFunctions(self.num_hash, bits, self.panels[heads])
 
 
 @dataclass(frozen=True)
@@ -283,109 +358,3 @@ def _code(activation: str) -> int:
 def sign_bits(signs: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
     """Return signs as what flips a float32 by exclusive or: the sign bit for -1, else nothing."""
     return np.ascontiguousarray((signs < 0).astype(np.uint32) << np.uint32(31)).view(np.int32)
-
-
-class Functional:
-    """The functional ops of yosort.ops over padded numpy arrays; arguments are checked above.
-
-    Each batch row is a text of its own and, where the op has parameters a row, a head of its own.
-    """
-
-    def __init__(self) -> None:
-        self.ops = CpuOps()
-
-    def fast_hash(
-        self, x: npt.NDArray[Any], signs: npt.NDArray[Any], num_hash: int, hash_code_len: int
-    ) -> npt.NDArray[np.int32]:
-        """Return int32 [batch, n, num_hash]."""
-        functions = HashFunctions(num_hash, signs=signs)
-        return self._codes(x, functions, hash_code_len)
-
-    def gaussian_hash(
-        self, x: npt.NDArray[Any], projection: npt.NDArray[Any], num_hash: int, hash_code_len: int
-    ) -> npt.NDArray[np.int32]:
-        """Return int32 [batch, n, num_hash]."""
-        functions = HashFunctions(num_hash, projection=projection)
-        return self._codes(x, functions, hash_code_len)
-
-    def _codes(
-        self, x: npt.NDArray[Any], functions: HashFunctions, hash_code_len: int
-    ) -> npt.NDArray[np.int32]:
-        batch, n, dim = x.shape
-        if not batch or not n:
-            return np.zeros((batch, n, functions.num_hash), np.int32)
-        with np.errstate(over="ignore"):  # what a mask leaves out may be beyond float32
-            rows = np.ascontiguousarray(x.transpose(1, 0, 2), np.float32).reshape(n, batch * dim)
-        codes = self.ops._codes(rows, functions, slice(0, batch), hash_code_len)
-        return np.ascontiguousarray(codes.transpose(0, 2, 1), np.int32)
-
-    def lsh_cumulation(
-        self,
-        query_codes: npt.NDArray[Any],
-        key_codes: npt.NDArray[Any],
-        value: npt.NDArray[Any],
-        hash_code_len: int,
-        query_mask: npt.NDArray[Any] | None,
-        key_mask: npt.NDArray[Any] | None,
-    ) -> Floats:
-        """Return float32 [batch, n_query, dim]."""
-        queries, query_offsets = _live(query_mask, *query_codes.shape[:2])
-        keys, offsets = _live(key_mask, *key_codes.shape[:2])
-        packed = np.zeros((int(query_offsets[-1]), value.shape[2]), np.float32)
-        _cpu.cumulate(
-            self.ops.kernels,
-            self.ops.pool,
-            np.ascontiguousarray(query_codes[queries].T, np.uint16)[None],
-            np.ascontiguousarray(key_codes[keys].T, np.uint16)[None],
-            np.ascontiguousarray(value[keys], np.float32),
-            query_offsets,
-            offsets,
-            hash_code_len,
-            packed,
-        )
-        return _spread(packed, queries)
-
-    def expected_attention(
-        self,
-        query: npt.NDArray[Any],
-        key: npt.NDArray[Any],
-        value: npt.NDArray[Any],
-        hash_code_len: int,
-        query_mask: npt.NDArray[Any] | None,
-        key_mask: npt.NDArray[Any] | None,
-    ) -> Floats:
-        """Return float32 [batch, n_query, value_dim]."""
-        queries, query_offsets = _live(query_mask, *query.shape[:2])
-        keys, offsets = _live(key_mask, *key.shape[:2])
-        packed = np.zeros((int(query_offsets[-1]), value.shape[2]), np.float32)
-        _cpu.expected_attention(
-            self.ops.kernels,
-            self.ops.pool,
-            np.ascontiguousarray(query[queries], np.float32),
-            np.ascontiguousarray(key[keys], np.float32),
-            np.ascontiguousarray(value[keys], np.float32),
-            query_offsets,
-            offsets,
-            1,
-            hash_code_len,
-            False,
-            packed,
-        )
-        return _spread(packed, queries)
-
-
-def _live(
-    mask: npt.NDArray[Any] | None, batch: int, n: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return which rows [batch, n] count, and the offsets int64 [batch + 1] once packed."""
-    live = np.ones((batch, n), bool) if mask is None else np.asarray(mask != 0)
-    offsets = np.zeros(batch + 1, np.int64)
-    np.cumsum(live.sum(axis=1), out=offsets[1:])
-    return live, offsets
-
-
-def _spread(packed: Floats, live: npt.NDArray[np.bool_]) -> Floats:
-    """Return packed rows in their places [batch, n, dim], zeros elsewhere."""
-    out = np.zeros((*live.shape, packed.shape[1]), np.float32)
-    out[live] = packed
-    return out

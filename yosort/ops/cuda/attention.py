@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yosort.ops.cuda.launcher import Launcher
-from yosort.ops.cuda.resident import Resident
-from yosort.ops.interface import Array, HashFunctions, Heads
+from yosort.ops.interface import Array, HashFunctions, Layout
 
 #: Value dims that a block of lsh_cumulation owns, and how many hash functions' tables it holds.
 SLICE, TABLES = 8, 4
@@ -24,6 +23,88 @@ PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
 
 
+@dataclass(frozen=True)
+class CudaLayout:
+    """A `Layout` with what kernels read of it on the device, int32 but for `keep`.
+
+    Attributes:
+        layout: as it came.
+        query_offsets: [texts + 1].
+        offsets: [texts + 1].
+        block_texts: [blocks of query rows], whose text each is.
+        block_rows: [blocks], its first query row.
+        query_text: [query rows], or None where no slots came, like the next two.
+        query_slots: [query rows].
+        slots: [rows].
+        keep: float32 [rows] or None.
+    """
+
+    layout: Layout
+    query_offsets: Array
+    offsets: Array
+    block_texts: Array
+    block_rows: Array
+    query_text: Array | None
+    query_slots: Array | None
+    slots: Array | None
+    keep: Array | None
+
+    @classmethod
+    def of(cls, cupy: Any, layout: Layout) -> CudaLayout:
+        """Copy a layout to the current device, in the order of the current stream."""
+
+        def upload(values: npt.NDArray[Any], dtype: Any = np.int32) -> Array:
+            return cupy.asarray(np.ascontiguousarray(values, dtype))
+
+        queries = np.diff(layout.query_offsets)
+        texts = np.arange(len(queries))
+        blocks = -(-queries // QUERY_ROWS)
+        block_texts = np.repeat(texts, blocks)
+        within = np.arange(len(block_texts)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
+        block_rows = layout.query_offsets[:-1][block_texts] + QUERY_ROWS * within
+        convolved = layout.slots is not None and layout.query_slots is not None
+        return cls(
+            layout,
+            upload(layout.query_offsets),
+            upload(layout.offsets),
+            upload(block_texts),
+            upload(block_rows),
+            upload(np.repeat(texts, queries)) if convolved else None,
+            None if layout.query_slots is None else upload(layout.query_slots),
+            None if layout.slots is None else upload(layout.slots),
+            None if layout.keep is None else upload(layout.keep, np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class CudaHashFunctions:
+    """A layer's hash functions on the device.
+
+    Attributes:
+        num_hash: how many.
+        parts: rotations of the fast hash.
+        width: of one rotation.
+        bits: uint32 [heads, 3, parts, words], a bit for each sign; None for the slow hash.
+        projection: float32 [heads, head_dim, num_hash * hash_code_len]; None for the fast hash.
+    """
+
+    num_hash: int
+    parts: int = 0
+    width: int = 0
+    bits: Array | None = None
+    projection: Array | None = None
+
+    @classmethod
+    def of(cls, cupy: Any, functions: HashFunctions) -> CudaHashFunctions:
+        """Copy hash functions to the current device, in the order of the current stream."""
+        if functions.signs is not None:
+            parts, width = functions.signs.shape[2:]
+            bits = cupy.asarray(pack_signs(functions.signs))
+            return cls(functions.num_hash, parts, width, bits=bits)
+        projection = cupy.asarray(np.ascontiguousarray(functions.projection, np.float32))
+        return cls(functions.num_hash, projection=projection)
+
+
 class AttentionKernels:
     """Hashing, cumulation, the expectation and what follows them, on the current device.
 
@@ -31,7 +112,6 @@ class AttentionKernels:
         cupy: the module.
         device: of cupy, what to fit the tables to.
         launch: compiles and launches kernels.
-        resident: places small host arrays.
         dtype: of activations; codes, norms and sums do not depend on it.
     """
 
@@ -40,26 +120,30 @@ class AttentionKernels:
         cupy: Any,
         device: Any,
         launch: Launcher,
-        resident: Resident,
         dtype: np.dtype[Any],
     ) -> None:
         self.xp = cupy
         self.device = device
         self.dtype = dtype
         self._launch = launch
-        self._resident = resident
 
-    def hadamard_hash(
-        self,
-        query: Array,
-        key: Array,
-        signs: npt.NDArray[np.int8],
-        num_hash: int,
-        hash_code_len: int,
+    def codes(
+        self, query: Array, key: Array, functions: CudaHashFunctions, hash_code_len: int
     ) -> tuple[Array, Array]:
-        """Hash queries and keys in one launch: codes uint16 [heads, num_hash, rows] of each."""
-        heads, _, parts, width = signs.shape
-        bits = self._resident(signs, pack_signs)
+        """Hash queries and keys [rows, heads * dim]: uint16 [heads, num_hash, rows] of each."""
+        if functions.bits is not None:
+            return self._hadamard_hash(query, key, functions, hash_code_len)
+        return (
+            self._gaussian_codes(query, functions, hash_code_len),
+            self._gaussian_codes(key, functions, hash_code_len),
+        )
+
+    def _hadamard_hash(
+        self, query: Array, key: Array, functions: CudaHashFunctions, hash_code_len: int
+    ) -> tuple[Array, Array]:
+        bits, num_hash = functions.bits, functions.num_hash
+        assert bits is not None
+        heads, parts, width = len(bits), functions.parts, functions.width
         query_codes = self.xp.empty((heads, num_hash, len(query)), np.uint16)
         key_codes = self.xp.empty((heads, num_hash, len(key)), np.uint16)
         tokens, threads = hash_shape(width)
@@ -86,45 +170,47 @@ class AttentionKernels:
         )
         return query_codes, key_codes
 
-    def gaussian_codes(self, x: Array, functions: HashFunctions, hash_code_len: int) -> Array:
-        """Hash rows by hyperplanes: codes uint16 [heads, num_hash, rows]."""
-        assert functions.projection is not None
-        heads, dim, columns = functions.projection.shape
-        matrix = self._resident(functions.projection, np.ascontiguousarray)
+    def _gaussian_codes(self, x: Array, functions: CudaHashFunctions, hash_code_len: int) -> Array:
+        matrix = functions.projection
+        assert matrix is not None
+        heads, dim, columns = matrix.shape
         rows = x.astype(np.float32, copy=False).reshape(len(x), heads, dim).transpose(1, 0, 2)
         codes = self.xp.empty((heads, functions.num_hash, len(x)), np.uint16)
         at_once = max(1, PROJECTED_BYTES // max(4 * len(x) * columns, 1))
         for first in range(0, heads, at_once):
-            some = slice(first, first + at_once)
+            part = slice(first, first + at_once)
             self._launch(
                 "sign_codes",
-                (-(-codes[some].size // 256),),
+                (-(-codes[part].size // 256),),
                 256,
-                self.xp.matmul(rows[some], matrix[some]),
+                self.xp.matmul(rows[part], matrix[part]),
                 len(x),
-                len(codes[some]),
+                len(codes[part]),
                 functions.num_hash,
                 hash_code_len,
-                codes[some],
+                codes[part],
             )
         return codes
 
-    def cumulate(self, query_codes: Array, key_codes: Array, value: Array, heads: Heads) -> Array:
+    def cumulate(
+        self, query_codes: Array, key_codes: Array, value: Array, where: CudaLayout
+    ) -> Array:
         """Return partial sums of groups of hashes, float32 [groups, queries, heads * value_dim]."""
         num_hash, queries = query_codes.shape[1:]
-        dim = value.shape[1] // heads.count
-        slices, texts = -(-dim // SLICE), len(heads.offsets) - 1
+        heads, hash_code_len = where.layout.heads, where.layout.hash_code_len
+        dim = value.shape[1] // heads
+        slices, texts = -(-dim // SLICE), len(where.layout.offsets) - 1
         # More groups only where one text's blocks would not fill the device, for each is one more
         # array of sums. Never by how many texts there are: a text's sums must not depend on others.
-        groups = min(-(-FULL // (slices * heads.count)), -(-num_hash // TABLES), MAX_GROUPS)
+        groups = min(-(-FULL // (slices * heads)), -(-num_hash // TABLES), MAX_GROUPS)
         per_group = -(-num_hash // groups)
         groups = -(-num_hash // per_group)
         limit = TURING_BUCKETS if int(self.device.compute_capability) < 80 else BUCKETS
-        buckets = min(limit, 1 << heads.hash_code_len)
+        buckets = min(limit, 1 << hash_code_len)
         partial = self.xp.empty((groups, queries, value.shape[1]), np.float32)
         self._launch(
             "lsh_cumulation",
-            (slices * texts, heads.count, groups),
+            (slices * texts, heads, groups),
             256,
             query_codes,
             queries,
@@ -132,13 +218,13 @@ class AttentionKernels:
             key_codes.shape[2],
             value,
             stride_of(value),
-            self._resident.indices(heads.query_offsets),
-            self._resident.indices(heads.offsets),
+            where.query_offsets,
+            where.offsets,
             slices,
             dim,
             num_hash,
             per_group,
-            heads.hash_code_len,
+            hash_code_len,
             partial,
             shared_bytes=4 * TABLES * buckets * SLICE,
             TABLES=TABLES,
@@ -154,23 +240,18 @@ class AttentionKernels:
         key: Array,
         key_scale: Array,
         value: Array,
-        heads: Heads,
+        where: CudaLayout,
     ) -> Array:
         """Return YOSO-E's sums, float32 [1, queries, heads * value_dim].
 
         query_scale and key_scale, float32 [rows, heads], are what normalises a row.
         """
-        dim, value_dim = query.shape[1] // heads.count, value.shape[1] // heads.count
-        texts, rows = [], []
-        offsets = heads.query_offsets.tolist()
-        for text, (begin, end) in enumerate(pairwise(offsets)):
-            for row in range(begin, end, QUERY_ROWS):
-                texts.append(text)
-                rows.append(row)
+        heads = where.layout.heads
+        dim, value_dim = query.shape[1] // heads, value.shape[1] // heads
         sums = self.xp.empty((1, len(query), value.shape[1]), np.float32)
         self._launch(
             "expected_attention",
-            (len(rows), heads.count, -(-value_dim // COLUMNS)),
+            (len(where.block_rows), heads, -(-value_dim // COLUMNS)),
             256,
             query,
             stride_of(query),
@@ -180,14 +261,14 @@ class AttentionKernels:
             key_scale,
             value,
             stride_of(value),
-            self._resident.indices(np.array(texts, np.int32)),
-            self._resident.indices(np.array(rows, np.int32)),
-            self._resident.indices(heads.query_offsets),
-            self._resident.indices(heads.offsets),
+            where.block_texts,
+            where.block_rows,
+            where.query_offsets,
+            where.offsets,
             dim,
             value_dim,
             sums,
-            CODE_LEN=heads.hash_code_len,
+            CODE_LEN=where.layout.hash_code_len,
             CHUNK=min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length()),
         )
         return sums

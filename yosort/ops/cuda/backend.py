@@ -13,18 +13,17 @@ import numpy.typing as npt
 
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
-from yosort.ops.cuda.attention import AttentionKernels, stride_of
+from yosort.ops.cuda.attention import AttentionKernels, CudaHashFunctions, CudaLayout, stride_of
 from yosort.ops.cuda.finding import LESS, check_process, is_full, remedy
 from yosort.ops.cuda.launcher import ACTIVATION_NUMBERS, Launcher
-from yosort.ops.cuda.resident import Resident, place
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
     FusedTail,
     HashFunctions,
-    Heads,
     LayerNorm,
     LayerTail,
+    Layout,
 )
 from yosort.quantized import Weight
 
@@ -47,10 +46,7 @@ class CudaOps:
         self._device = cupy.cuda.Device(index)
         self._process = os.getpid()
         self._launch = Launcher(cupy, self.dtype)
-        self._resident = Resident(cupy)
-        self.kernels = AttentionKernels(
-            cupy, self._device, self._launch, self._resident, self.dtype
-        )
+        self._kernels = AttentionKernels(cupy, self._device, self._launch, self.dtype)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -79,7 +75,11 @@ class CudaOps:
 
     def from_host(self, array: npt.NDArray[Any]) -> Array:
         """See `Ops.from_host`."""
-        return place(self.xp, array)
+        return self.xp.asarray(np.ascontiguousarray(array))
+
+    def synchronize(self) -> None:
+        """See `Ops.synchronize`."""
+        self.xp.cuda.get_current_stream().synchronize()
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
@@ -176,50 +176,69 @@ class CudaOps:
         """See `Ops.fuse`: products are cuBLAS's own launches."""
         return None
 
-    def expected_attention(self, query: Array, key: Array, value: Array, heads: Heads) -> Array:
+    def layout(self, layout: Layout) -> CudaLayout:
+        """See `Ops.layout`."""
+        return CudaLayout.of(self.xp, layout)
+
+    def hash_functions(self, functions: HashFunctions) -> CudaHashFunctions:
+        """See `Ops.hash_functions`."""
+        return CudaHashFunctions.of(self.xp, functions)
+
+    def expected_attention(
+        self, query: Array, key: Array, value: Array, layout: CudaLayout
+    ) -> Array:
         """See `Ops.expected_attention`."""
-        kernels = self.kernels
-        sums = kernels.expectation(
-            query,
-            kernels.inverse_norms(query, heads.count),
-            key,
-            kernels.inverse_norms(key, heads.count),
-            value,
-            heads,
-        )
-        return kernels.finish(sums, heads.count, 1.0, normalize=True)
+        heads = layout.layout.heads
+        scales = [self._kernels.inverse_norms(rows, heads) for rows in (query, key)]
+        sums = self._kernels.expectation(query, scales[0], key, scales[1], value, layout)
+        return self._kernels.finish(sums, heads, 1.0, normalize=True)
+
+    def expectation(self, query: Array, key: Array, value: Array, layout: CudaLayout) -> Array:
+        """See `Primitives.expectation`."""
+        heads = layout.layout.heads
+        ones = [self.xp.ones((len(rows), heads), np.float32) for rows in (query, key)]
+        return self._kernels.expectation(query, ones[0], key, ones[1], value, layout)[0]
 
     def sampled_attention(
-        self, query: Array, key: Array, value: Array, heads: Heads, functions: HashFunctions
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        layout: CudaLayout,
+        functions: CudaHashFunctions,
     ) -> Array:
         """See `Ops.sampled_attention`."""
-        kernels = self.kernels
-        if functions.signs is not None:
-            codes = kernels.hadamard_hash(
-                query, key, functions.signs, functions.num_hash, heads.hash_code_len
-            )
-        else:
-            codes = (
-                kernels.gaussian_codes(query, functions, heads.hash_code_len),
-                kernels.gaussian_codes(key, functions, heads.hash_code_len),
-            )
-        partial = kernels.cumulate(*codes, value, heads)
-        return kernels.finish(partial, heads.count, 1.0 / functions.num_hash, normalize=True)
+        codes = self._kernels.codes(query, key, functions, layout.layout.hash_code_len)
+        return self._mean(*codes, value, layout, normalize=True)
+
+    def codes(self, x: Array, functions: CudaHashFunctions, hash_code_len: int) -> Array:
+        """See `Primitives.codes`."""
+        return self._kernels.codes(x, x[:0], functions, hash_code_len)[0]
+
+    def cumulate(
+        self, query_codes: Array, key_codes: Array, value: Array, layout: CudaLayout
+    ) -> Array:
+        """See `Primitives.cumulate`."""
+        return self._mean(query_codes, key_codes, value, layout, normalize=False)
+
+    def _mean(
+        self,
+        query_codes: Array,
+        key_codes: Array,
+        value: Array,
+        layout: CudaLayout,
+        *,
+        normalize: bool,
+    ) -> Array:
+        partial = self._kernels.cumulate(query_codes, key_codes, value, layout)
+        scale = 1.0 / query_codes.shape[1]
+        return self._kernels.finish(partial, layout.layout.heads, scale, normalize=normalize)
 
     def add_convolution(
-        self,
-        context: Array,
-        value: Array,
-        weight: Array,
-        heads: Heads,
-        query_slots: npt.NDArray[np.int32],
-        slots: npt.NDArray[np.int32],
-        keep: npt.NDArray[np.float32] | None,
+        self, context: Array, value: Array, weight: Array, layout: CudaLayout
     ) -> Array:
         """See `Ops.add_convolution`."""
-        out = self.xp.array(context, self.dtype)
-        queries = np.diff(heads.query_offsets)
-        query_text = np.repeat(np.arange(len(queries), dtype=np.int32), queries)
+        out, heads = self.xp.array(context, self.dtype), layout.layout.heads
         self._launch(
             "add_convolution",
             (-(-out.size // 256),),
@@ -229,22 +248,22 @@ class CudaOps:
             stride_of(value),
             weight,
             weight.shape[1],
-            self._resident.indices(query_text),
-            self._resident.indices(query_slots),
-            self._resident.indices(heads.offsets),
-            self._resident.indices(slots),
-            None if keep is None else self.from_host(np.asarray(keep, np.float32)),
+            layout.query_text,
+            layout.query_slots,
+            layout.offsets,
+            layout.slots,
+            layout.keep,
             len(out),
-            heads.count,
-            out.shape[1] // heads.count,
+            heads,
+            out.shape[1] // heads,
         )
         return out
 
-    def take(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
+    def take(self, x: Array, rows: Array) -> Array:
         """See `Ops.take`."""
         return self.xp.take(x, self.xp.asarray(rows), axis=0)
 
-    def put(self, x: Array, rows: npt.NDArray[np.int64], total: int) -> Array:
+    def put(self, x: Array, rows: Array, total: int) -> Array:
         """See `Ops.put`."""
         out = self.xp.zeros((total, *x.shape[1:]), x.dtype)
         out[self.xp.asarray(rows)] = x
