@@ -52,8 +52,16 @@ def check_choice(
     # An enumeration's member that is text, as transformers has them, counts by its value.
     lower = str.lower(value) if isinstance(value, str) else None
     if lower is None or lower not in known:
-        raise error(f"{name}: wanted one of {', '.join(known)}, got {show(value)}")
+        hint = _nearest(lower or "", known)
+        got = show(value) + (f"; {hint}" if hint else "")
+        raise error(f"{name}: wanted one of {', '.join(known)}, got {got}")
     return lower
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Ask for the known name that is nearest to one that is none; None: none is near."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else None
 
 
 def no_such_option(
@@ -62,38 +70,95 @@ def no_such_option(
     """Return the error of a keyword that means nothing here: what to write instead, if known."""
     names = sorted(set(known))
     if hint is None:
-        nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)}"
+        hint = _nearest(name, names) or f"there are {', '.join(names) or 'none'}"
     return error(f"{name}: no such option; {hint}")
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
 
 
-def with_names(error: type[YosortError], **renamed: str) -> Callable[[Call], Call]:
-    """Wrap a call: keywords by transformers' names too, and what is none is named in `error`.
+def with_names(
+    error: type[YosortError], instead: Mapping[str, str] | None = None, **renamed: str
+) -> Callable[[Call], Call]:
+    """Wrap a call: keywords by transformers' names too, and what does not fit raises `error`.
 
     Args:
-        error: what a keyword that the call does not take raises, with the nearest name.
+        error: what is raised of a keyword that the call does not take, with the nearest name; of
+            too many arguments, and of too few.
+        instead: keywords of transformers' that it does not take, and what to write.
         renamed: our names of parameters, by transformers'.
     """
 
     def wrap(call: Call) -> Call:
-        parameters = inspect.signature(call).parameters.values()
-        names = [p.name for p in parameters if p.name != "self"]
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        signature = inspect.signature(call)
+        names = [name for name in signature.parameters if name not in _BOUND]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
         @functools.wraps(call)
         def checked(*arguments: Any, **options: Any) -> Any:
-            for name, own in renamed.items():
-                if name in options:
-                    options.setdefault(own, options.pop(name))
+            for name in renamed.keys() & options.keys():
+                own = renamed[name]
+                if own in options:
+                    raise error(f"{name}: wanted {own} or {name}, got both")
+                options[own] = options.pop(name)
             for name in options if not takes_any else ():
                 if name not in names:
-                    raise no_such_option(name, names, error)
+                    raise no_such_option(name, names, error, (instead or {}).get(name))
+            try:
+                signature.bind(*arguments, **options)
+            except TypeError as failure:
+                raise error(_misfit(call, signature, arguments, options, failure)) from None
             return call(*arguments, **options)
 
         return cast(Call, checked)
+
+    return wrap
+
+
+#: What a method is given of itself.
+_BOUND = ("self", "cls")
+
+
+def _misfit(
+    call: Callable[..., Any],
+    signature: inspect.Signature,
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+    failure: TypeError,
+) -> str:
+    """Say why arguments do not fit a call: too many, one twice, or too few."""
+    who = "" if call.__name__.startswith("__") else f"{call.__name__}: "
+    parameters = signature.parameters.values()
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    own = [name for name in by_place if name not in _BOUND]
+    if len(arguments) > len(by_place):
+        listed = f" ({', '.join(own)})" if own else ""
+        got = len(arguments) - len(by_place) + len(own)
+        plural = "" if len(own) == 1 else "s"
+        return f"{who}wanted at most {len(own)} argument{plural} without a name{listed}, got {got}"
+    placed = by_place[: len(arguments)]
+    for name in placed:
+        if name in options:
+            return f"{who}{name}: wanted once, got twice"
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in _COLLECTING]
+    missing = [name for name in needed if name not in (*placed, *options)]
+    return f"{who}wanted {' and '.join(missing)}, got nothing" if missing else f"{who}{failure}"
+
+
+#: Parameters that take any number of arguments, none too.
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def checks_calls(error: type[YosortError]) -> Callable[[Class], Class]:
+    """Wrap a class: of its public methods, what does not fit a call raises `error`."""
+
+    def wrap(cls: Class) -> Class:
+        for name, member in list(vars(cls).items()):
+            public = name == "__call__" or not name.startswith("_")
+            if public and inspect.isfunction(member) and not hasattr(member, "__wrapped__"):
+                setattr(cls, name, with_names(error)(member))
+        return cls
 
     return wrap
 

@@ -126,3 +126,71 @@ def test_an_encoding_makes_its_lists_once(piece: yosort.Tokenizer) -> None:
     encoding = piece.encoding("the fox", "dog")
     for name in ("ids", "tokens", "offsets", "word_ids", "sequence_ids", "special_tokens_mask"):
         assert getattr(encoding, name) is getattr(encoding, name)
+
+
+def test_settings_are_checked_when_they_are_set(piece: yosort.Tokenizer) -> None:
+    piece.padding_side = "LEFT"
+    assert piece(["a", "the fox"], padding=True).input_ids[0][0] == piece.pad_token_id
+    for name, value in (
+        ("padding_side", "up"), ("truncation_side", None), ("model_max_length", "long"),
+        ("model_input_names", "input_ids"), ("split_special_tokens", 1),
+    ):  # fmt: skip
+        with pytest.raises(yosort.InputError, match=f"{name}: wanted"):
+            setattr(piece, name, value)
+    assert pickle.loads(pickle.dumps(piece)).padding_side == "left"
+    piece.model_max_length = None
+    assert piece.model_max_length == int(1e30)
+    assert piece.init_kwargs["padding_side"] == "left"
+    assert piece.init_kwargs["mask_token"] == "[MASK]"
+
+
+def test_special_tokens_by_their_ids(piece: yosort.Tokenizer) -> None:
+    piece.pad_token_id = 3
+    assert (piece.pad_token, piece.pad_token_id) == ("[SEP]", 3)
+    assert piece(["a", "the fox"], padding=True).input_ids[0][-1] == 3
+    piece.pad_token_id = None
+    assert piece.pad_token is None
+    for wrong in (10**6, "[PAD]", -1):
+        with pytest.raises(yosort.InputError, match="pad_token_id: wanted the id of a token, got"):
+            piece.pad_token_id = wrong
+    assert piece.get_special_tokens_mask([2, 7, 3], already_has_special_tokens=True) == [1, 0, 1]
+    with pytest.raises(yosort.InputError, match="return_special_tokens_mask=True"):
+        piece.get_special_tokens_mask([7])
+
+
+def test_a_text_that_is_not_there_is_no_other_one(piece: yosort.Tokenizer) -> None:
+    batch = piece(["the fox", "the dog"])
+    assert batch.word_to_tokens(0, 1) == (2, 3)
+    assert batch.word_to_tokens(0, 99) is None
+    assert batch.char_to_token(0, 99) is None
+    assert batch.token_to_chars(0, 99) is None
+    for name in ("word_to_tokens", "word_to_chars", "char_to_token", "char_to_word"):
+        with pytest.raises(
+            yosort.InputError, match=r"sequence_index: wanted .* from 0 to 0, got 1"
+        ):
+            getattr(batch, name)(0, 0, 1)
+        with pytest.raises(yosort.InputError, match=r"batch_index: wanted .* from 0 to 1, got 2"):
+            getattr(batch, name)(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("add_prefix_space", "save the tokenizer so with transformers"),
+        ("do_lower_case", "save the tokenizer so with transformers"),
+        ("additional_special_tokens", "save the tokenizer so with transformers"),
+        ("from_slow", "wanted False, for there is no slow tokenizer here"),
+        ("use_slow", r"no such option; did you mean use_fast\?"),
+    ],
+)
+def test_what_loading_does_not_take(tmp_path: Path, field: str, message: str) -> None:
+    save_word_piece(tmp_path)
+    with pytest.raises(yosort.ConfigError, match=f"^{field}: .*{message}"):
+        yosort.AutoTokenizer.from_pretrained(tmp_path, **{field: True})
+    usual = {"from_slow": False, "legacy": False, "trust_remote_code": True, "use_fast": True}
+    assert yosort.AutoTokenizer.from_pretrained(tmp_path, **usual).vocab_size
+
+
+def test_what_decode_does_not_take(piece: yosort.Tokenizer) -> None:
+    with pytest.raises(yosort.InputError, match="the tokenizer's decoder says where spaces stand"):
+        piece.decode([7], spaces_between_special_tokens=True)  # type: ignore[call-arg]

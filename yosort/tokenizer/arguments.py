@@ -19,7 +19,15 @@ UNLIMITED, LARGE = int(1e30), int(1e20)
 LONGEST = 1 << 22
 
 _TARGETS = "yosort's models are encoders, which have no target texts: tokenize them as texts"
-_REFUSED = {"text_target": _TARGETS, "text_pair_target": _TARGETS, "max_target_length": _TARGETS}
+_SAVED = "it is part of the folder: save the tokenizer so with transformers, and load that"
+#: What transformers' tokenizers take besides, and what to do instead.
+REFUSED = {
+    **dict.fromkeys(("text_target", "text_pair_target", "max_target_length"), _TARGETS),
+    **dict.fromkeys(("add_prefix_space", "do_lower_case", "tokenizer_file", "vocab_file"), _SAVED),
+    **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), _SAVED),
+    "subfolder": "name the folder itself",
+    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
+}
 _TENSORS = {
     "pt": "yosort needs no torch: 'np' gives arrays, of which torch.from_numpy makes tensors",
     "tf": "'np' gives arrays, which TensorFlow takes as they are",
@@ -153,7 +161,7 @@ def refuse_unknown(
     """Raise `error` if there is a name, with the known one that is nearest."""
     for name in names:
         if name not in known:
-            raise no_such_option(name, known, error, _REFUSED.get(name))
+            raise no_such_option(name, known, error, REFUSED.get(name))
 
 
 def read_samples(text: Any, text_pair: Any, *, words: bool) -> tuple[list[Sample], bool]:

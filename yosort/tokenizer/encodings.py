@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 
-from yosort.arguments import is_integer
+from yosort.arguments import checks_calls, is_integer
 from yosort.errors import InputError, show
 
 
@@ -97,6 +98,7 @@ class Encoding:
         return [Encoding(backend) for backend in self._backend.overflowing]
 
 
+@checks_calls(InputError)
 class BatchEncoding(UserDict[str, Any]):
     """The arrays or lists of one or several encoded texts, by key and by attribute.
 
@@ -202,10 +204,10 @@ class BatchEncoding(UserDict[str, Any]):
         """Return the tokens of a word; None for a word without any.
 
         Raises:
-            InputError: no such text, an index below 0, or no encodings.
+            InputError: no such text or sequence, an index below 0, or no encodings.
         """
         encoding, word = self._place(batch_or_word_index, word_index)
-        found = encoding.word_to_tokens(_count(word), _count(sequence_index))
+        found = encoding.word_to_tokens(_count(word), _sequence(sequence_index, encoding))
         return None if found is None else TokenSpan(*found)
 
     def word_to_chars(
@@ -217,7 +219,7 @@ class BatchEncoding(UserDict[str, Any]):
             InputError: no such text or word, or no encodings.
         """
         encoding, word = self._place(batch_or_word_index, word_index)
-        found = encoding.word_to_chars(_count(word), _count(sequence_index))
+        found = encoding.word_to_chars(_count(word), _sequence(sequence_index, encoding))
         if found is None:
             raise InputError(f"no word {word} in text {sequence_index} of this encoding")
         return CharSpan(*found)
@@ -228,10 +230,10 @@ class BatchEncoding(UserDict[str, Any]):
         """Return the token of a character; None for one of no token, such as a trimmed space.
 
         Raises:
-            InputError: no such text, an index below 0, or no encodings.
+            InputError: no such text or sequence, an index below 0, or no encodings.
         """
         encoding, char = self._place(batch_or_char_index, char_index)
-        return encoding.char_to_token(_count(char), _count(sequence_index))
+        return encoding.char_to_token(_count(char), _sequence(sequence_index, encoding))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
@@ -239,10 +241,10 @@ class BatchEncoding(UserDict[str, Any]):
         """Return the word of a character; None for one of no word.
 
         Raises:
-            InputError: no such text, an index below 0, or no encodings.
+            InputError: no such text or sequence, an index below 0, or no encodings.
         """
         encoding, char = self._place(batch_or_char_index, char_index)
-        return encoding.char_to_word(_count(char), _count(sequence_index))
+        return encoding.char_to_word(_count(char), _sequence(sequence_index, encoding))
 
     def _place(self, first: int, second: int | None) -> tuple[Encoding, int]:
         """Return what (index) or (batch_index, index) means."""
@@ -266,6 +268,16 @@ def _count(value: Any) -> int:
     return int(value)
 
 
+def _sequence(index: Any, encoding: Encoding) -> int:
+    """Return which text of a pair is meant; the library takes any other number for the first."""
+    if not is_integer(index) or not 0 <= index < encoding.n_sequences:
+        raise InputError(
+            f"sequence_index: wanted an integer from 0 to {encoding.n_sequences - 1}, "
+            f"got {show(index)}"
+        )
+    return int(index)
+
+
 def _from_end(token: Any, encoding: Encoding) -> int:
     """Return a token's index, which may count from the end."""
     if is_integer(token) and token < 0:
@@ -277,7 +289,7 @@ def as_arrays(data: dict[str, list[Any]], kind: str) -> dict[str, Any]:
     """Return lists as arrays of NumPy ("np") or, on the current GPU, CuPy ("cp"): int64 [texts, n].
 
     Raises:
-        InputError: texts that differ in length.
+        InputError: texts that differ in length; what are no numbers.
         DeviceError: no GPU for CuPy's.
     """
     xp: Any = np
@@ -292,4 +304,15 @@ def as_arrays(data: dict[str, list[Any]], kind: str) -> dict[str, Any]:
             f"{max(lengths)} tokens; padding=True fills the short ones up, truncation=True cuts "
             "the long ones"
         )
-    return {name: xp.asarray(np.asarray(rows, np.int64)) for name, rows in data.items()}
+    return {name: xp.asarray(_as_array(name, rows)) for name, rows in data.items()}
+
+
+def _as_array(name: str, rows: list[Any]) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(rows)
+    except ValueError:  # of several lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name}: wanted numbers of one length a text, got {show(rows)}")
+    # Of nothing at all NumPy makes floats.
+    return array.astype(np.int64) if array.dtype.kind in "iu" or not array.size else array

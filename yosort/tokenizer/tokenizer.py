@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
@@ -18,11 +18,13 @@ from yosort.arguments import (
     check_count,
     check_flag,
     check_path,
+    checks_calls,
     with_names,
 )
 from yosort.checkpoint.hub import resolve
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import replace_files
+from yosort.saving import check_saving
 from yosort.tokenizer.arguments import (
     SIDES,
     STRATEGIES,
@@ -37,6 +39,7 @@ from yosort.tokenizer.arguments import (
 from yosort.tokenizer.backend import encode, enough, pad, refusals, settled
 from yosort.tokenizer.encodings import BatchEncoding, Encoding, as_arrays
 from yosort.tokenizer.files import read_tokenizer
+from yosort.tokenizer.padding import pad_rows
 from yosort.tokenizer.vocabulary import ROLES, Vocabulary
 
 _log = logging.getLogger("yosort")
@@ -49,8 +52,38 @@ _FIELDS = (
     "split_special_tokens",
     "truncation_side",
 )
+#: What transformers' from_pretrained takes and nothing here depends on: a checkpoint's code is
+#: never run, and `legacy` is of tokenizers that SentencePiece computes.
+_WITHOUT_EFFECT = ("trust_remote_code", "legacy")
 
 
+def _setting(name: str, check: Callable[[str, Any], Any], doc: str) -> Any:
+    """Return an attribute whose value is checked wherever it is set."""
+
+    def get(self: Tokenizer) -> Any:
+        return vars(self)[name]
+
+    def put(self: Tokenizer, value: Any) -> None:
+        vars(self)[name] = check(name, value)
+
+    return property(get, put, doc=doc)
+
+
+def _check_side(name: str, value: Any) -> str:
+    return check_choice(name, value, SIDES)
+
+
+def _check_names(name: str, value: Any) -> list[str]:
+    if not are_texts(value):
+        raise InputError(f"{name}: wanted a list of texts, got {show(value)}")
+    return list(value)
+
+
+def _check_most(name: str, value: Any) -> int:
+    return check_count(name, UNLIMITED if value is None else value)
+
+
+@checks_calls(InputError)
 class Tokenizer(Vocabulary):
     """A model's tokenizer, with the special tokens that its files name.
 
@@ -77,6 +110,22 @@ class Tokenizer(Vocabulary):
         InputError: no backend of `tokenizers`, or an argument of another type.
     """
 
+    model_input_names = _setting("model_input_names", _check_names, "What a call returns unasked.")
+    padding_side = _setting("padding_side", _check_side, 'Where padding stands: "right" or "left".')
+    truncation_side = _setting(
+        "truncation_side", _check_side, 'Where tokens are dropped: "right" or "left".'
+    )
+    model_max_length = _setting(
+        "model_max_length", _check_most, "The limit of truncation=True; int(1e30) for none."
+    )
+    clean_up_tokenization_spaces = _setting(
+        "clean_up_tokenization_spaces", check_flag, "Whether `decode` drops spaces."
+    )
+    split_special_tokens = _setting(
+        "split_special_tokens", check_flag, "Whether `<s>` in a text is text."
+    )
+
+    @with_names(InputError)
     def __init__(
         self,
         backend: tokenizers.Tokenizer,
@@ -100,30 +149,27 @@ class Tokenizer(Vocabulary):
         names = model_input_names
         if names is None:
             names = ["input_ids", *types, "attention_mask"]
-        for name, value in (
-            ("model_input_names", names),
-            ("extra_special_tokens", extra_special_tokens),
-        ):
-            if not are_texts(value):
-                raise InputError(f"{name}: wanted a list of texts, got {show(value)}")
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
         self.special_tokens = special_tokens
-        self.model_input_names = list(names)
-        self.padding_side = check_choice("padding_side", padding_side, SIDES)
-        self.truncation_side = check_choice("truncation_side", truncation_side, SIDES)
-        most = UNLIMITED if model_max_length is None else model_max_length
-        self.model_max_length = check_count("model_max_length", most)
-        self.clean_up_tokenization_spaces = check_flag(
-            "clean_up_tokenization_spaces", clean_up_tokenization_spaces
-        )
-        self.split_special_tokens = check_flag("split_special_tokens", split_special_tokens)
-        self.extra_special_tokens = list(extra_special_tokens)
+        self.model_input_names = names
+        self.padding_side = padding_side
+        self.truncation_side = truncation_side
+        self.model_max_length = model_max_length
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        self.split_special_tokens = split_special_tokens
+        self.extra_special_tokens = _check_names("extra_special_tokens", extra_special_tokens)
         if not isinstance(name_or_path, str):
             raise InputError(f"name_or_path: wanted a text, got {show(name_or_path)}")
         self.name_or_path = name_or_path
         self._warned = False
+
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """What the tokenizer was made with: special tokens by role, settings and `name_or_path`."""
+        settings = {name: getattr(self, name) for name in (*_FIELDS, "name_or_path")}
+        return {**self.special_tokens_map, **settings}
 
     @property
     def token_types(self) -> bool:
@@ -164,9 +210,11 @@ class Tokenizer(Vocabulary):
         """
         if not check_flag("use_fast", use_fast, ConfigError):
             raise ConfigError("use_fast: wanted True, for there is no slow tokenizer here")
-        # A checkpoint's code is never run, whatever this says.
-        fields.pop("trust_remote_code", None)
-        refuse_unknown(fields, (*_FIELDS, *ROLES), ConfigError)
+        if check_flag("from_slow", fields.pop("from_slow", None), ConfigError, unset=False):
+            raise ConfigError("from_slow: wanted False, for there is no slow tokenizer here")
+        for name in _WITHOUT_EFFECT:
+            fields.pop(name, None)
+        refuse_unknown(fields, (*_FIELDS, *ROLES, "use_fast"), ConfigError)
         where = resolve(
             source,
             revision=revision,
@@ -309,6 +357,56 @@ class Tokenizer(Vocabulary):
             return BatchEncoding(as_arrays(data, kind), windows)
         return BatchEncoding(data, windows)
 
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Fill encoded texts up to one length, as a data collator does.
+
+        Args:
+            encoded_inputs: what calls returned: a list of them, or one of a text or of several;
+                anything by key will do that has lists or arrays of ids, [n] or [texts, n], under
+                "input_ids". What is no property of tokens, such as labels, stays as it is.
+            padding: as in a call, like max_length, pad_to_multiple_of and padding_side.
+            max_length: see above.
+            pad_to_multiple_of: see above.
+            padding_side: see above.
+            return_attention_mask: None: where `model_input_names` has it.
+            return_tensors: "np" or "cp"; None: lists, or NumPy's arrays if such came.
+            verbose: taken, and without effect.
+
+        Raises:
+            InputError: no ids, texts that differ in their keys, or options that cannot be; with
+                return_tensors, other things than numbers or of several lengths.
+            DeviceError: return_tensors="cp" where there is no GPU.
+        """
+        check_flag("verbose", verbose)
+        mask = check_flag(
+            "return_attention_mask",
+            return_attention_mask,
+            unset="attention_mask" in self.model_input_names,
+        )
+        how, _, _ = read_lengths(
+            padding=padding,
+            truncation=False,
+            max_length=max_length,
+            stride=0,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=self.padding_side if padding_side is None else padding_side,
+            truncation_side=self.truncation_side,
+            model_max_length=self.model_max_length,
+        )
+        kind = check_tensors(return_tensors)
+        pad_id = 0 if how is None else self.id_of("pad_token")
+        return BatchEncoding(pad_rows(encoded_inputs, how, pad_id, mask=mask, kind=kind))
+
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """Return the `input_ids` of a call with these options.
 
@@ -429,22 +527,29 @@ class Tokenizer(Vocabulary):
     @property
     def max_len_single_sentence(self) -> int:
         """How many tokens of a text `model_max_length` leaves room for."""
-        return self.model_max_length - self.num_special_tokens_to_add()
+        return int(self.model_max_length) - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self) -> int:
         """How many tokens of a pair `model_max_length` leaves room for."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+        return int(self.model_max_length) - self.num_special_tokens_to_add(pair=True)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    @with_names(ConfigError, save_directory="folder")
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> tuple[str, ...]:
         """Write tokenizer.json and tokenizer_config.json, which transformers reads too.
+
+        Args:
+            folder: where to; it is made if need be.
+            options: of transformers' that ask for nothing else, such as `push_to_hub=False`.
 
         Returns:
             The paths of the files.
 
         Raises:
             CheckpointError: the folder cannot be made or written.
+            ConfigError: an option that asks for something else.
         """
+        check_saving(options, ("folder",), ConfigError)
         target = check_path("folder", folder)
         facts = {
             **self.special_tokens_map,

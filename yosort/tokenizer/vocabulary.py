@@ -7,7 +7,7 @@ from typing import Any
 
 import tokenizers
 
-from yosort.arguments import are_texts, check_flag, is_integer
+from yosort.arguments import are_texts, check_flag, checks_calls, is_integer, with_names
 from yosort.errors import InputError, show
 from yosort.tokenizer.backend import NO_UNICODE
 
@@ -24,15 +24,18 @@ ROLES = (
 _TRAINED = "a tokenizer is as its folder has it; change and save it with transformers"
 #: What transformers' tokenizers have besides, and what to do instead.
 _INSTEAD = {
-    "pad": "the call itself pads: tokenizer(texts, padding=True)",
     "add_tokens": _TRAINED,
     "add_special_tokens": _TRAINED,
     "train_new_from_iterator": _TRAINED,
     "save_vocabulary": "save_pretrained writes tokenizer.json, which holds the vocabulary",
-    "get_special_tokens_mask": "the call returns it: return_special_tokens_mask=True",
+    "prepare_for_model": "a call does it: tokenizer(text)",
+    "build_inputs_with_special_tokens": "a call adds them: tokenizer(text)",
+    "create_token_type_ids_from_sequences": "a call returns them: return_token_type_ids=True",
+    "set_truncation_and_padding": "a call's options say it: truncation=, padding=, max_length=",
     "apply_chat_template": "YOSO is an encoder, which is not chatted with",
     "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
 }
+_SPACES = {"spaces_between_special_tokens": "the tokenizer's decoder says where spaces stand"}
 # What clean_up_tokenization_spaces takes back: spaces before punctuation and contractions.
 _SPACED = {
     **{f" {mark}": mark for mark in ".?!,"},
@@ -65,9 +68,16 @@ def _token_id(role: str) -> Any:
         token = self.special_tokens.get(role)
         return None if token is None else self.token_id(token)
 
-    return property(get, doc=f"The id of the {role}; None where there is none.")
+    def put(self: Vocabulary, index: Any) -> None:
+        token = self.backend.id_to_token(int(index)) if _is_id(index) else None
+        if index is not None and token is None:
+            raise InputError(f"{role}_id: wanted the id of a token, got {show(index)}")
+        setattr(self, role, token)
+
+    return property(get, put, doc=f"The id of the {role}; None where there is none.")
 
 
+@checks_calls(InputError)
 class Vocabulary:
     """The tokens of a `tokenizers.Tokenizer`, with special ones by their role."""
 
@@ -83,6 +93,8 @@ class Vocabulary:
     pad_token, pad_token_id = _token("pad_token"), _token_id("pad_token")
     cls_token, cls_token_id = _token("cls_token"), _token_id("cls_token")
     mask_token, mask_token_id = _token("mask_token"), _token_id("mask_token")
+    #: The token type of padding.
+    pad_token_type_id = 0
 
     def __getattr__(self, name: str) -> Any:
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -173,6 +185,33 @@ class Vocabulary:
         ids = [self.unk_token_id if each is None else each for each in found]
         return ids[0] if isinstance(tokens, str) else ids
 
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Any,
+        token_ids_1: Any = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Return 1 for each id of a special token, 0 for the others.
+
+        Args:
+            token_ids_0: a list or array of ids, [n].
+            token_ids_1: None: ids that have their special tokens are of one list.
+            already_has_special_tokens: True; for other ids, whose special tokens are not there yet,
+                the call says it: `return_special_tokens_mask=True`.
+
+        Raises:
+            InputError: something that is no token id, or other options.
+        """
+        name = "already_has_special_tokens"
+        if not check_flag(name, already_has_special_tokens) or token_ids_1 is not None:
+            raise InputError(
+                f"{name}: wanted True and one list of ids; of a text, or a pair, "
+                "tokenizer(text, return_special_tokens_mask=True) returns the mask"
+            )
+        special = set(self.all_special_ids)
+        row = _check_row("token_ids_0", _as_lists(token_ids_0), token_ids_0)
+        return [int(token in special) for token in row]
+
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """Return the token of an id, or those of a list or array [n]; None for ids of no token.
 
@@ -187,6 +226,7 @@ class Vocabulary:
         skipped = set(self.all_special_ids) if skip else set()
         return [self.backend.id_to_token(token) for token in row if token not in skipped]
 
+    @with_names(InputError, _SPACES)
     def decode(
         self,
         token_ids: Any,
@@ -218,6 +258,7 @@ class Vocabulary:
             return [self._text(_as_lists(row), row, skip=skip, clean=clean) for row in ids]
         return self._text([ids] if _is_id(ids) else ids, token_ids, skip=skip, clean=clean)
 
+    @with_names(InputError, _SPACES)
     def batch_decode(
         self,
         sequences: Any,

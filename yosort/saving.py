@@ -1,0 +1,64 @@
+"""Options of transformers' `save_pretrained` that are not ours: true already, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from yosort.arguments import check_count, no_such_option
+from yosort.errors import ConfigError, YosortError, show
+
+_UPLOAD = "huggingface_hub.upload_folder uploads the folder that is written"
+_NAMES = "files have the names that from_pretrained looks for; rename them afterwards"
+#: By name: what is done here anyway, and what to do for anything else.
+_OPTIONS: dict[str, tuple[bool | None, str]] = {
+    "safe_serialization": (True, "weights are written as safetensors, which hold no code"),
+    "push_to_hub": (False, _UPLOAD),
+    "repo_id": (None, _UPLOAD),
+    "token": (None, _UPLOAD),
+    "is_main_process": (True, "call it in one process alone"),
+    "state_dict": (None, "a model writes its own weights; safetensors.numpy.save_file any"),
+    "variant": (None, _NAMES),
+    "filename_prefix": (None, _NAMES),
+    "legacy_format": (False, "tokenizer.json holds the whole tokenizer"),
+    "save_peft_format": (True, "there are no adapters here"),
+    "save_original_format": (True, "names of weights are those of transformers"),
+}
+
+
+def check_saving(
+    given: Mapping[str, Any], known: tuple[str, ...], error: type[YosortError]
+) -> None:
+    """Let pass what asks for what `save_pretrained` does anyway; None is transformers' "unset".
+
+    Args:
+        given: options by name.
+        known: the names that the call takes besides.
+        error: what to raise.
+
+    Raises:
+        error: an option that would write something else, or that does not exist.
+    """
+    for name, value in given.items():
+        if name not in _OPTIONS:
+            raise no_such_option(name, (*known, *_OPTIONS), error)
+        usual, hint = _OPTIONS[name]
+        if value is not None and value is not usual:
+            raise error(f"{name}: wanted {usual}, got {show(value)}; {hint}")
+
+
+def read_size(name: str, value: Any) -> int | None:
+    """Return bytes, given as a number or as transformers writes them: "5GB", "500MiB"; or None.
+
+    Raises:
+        ConfigError: something else, or less than one byte.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([KMGT])(I?))?B", value.strip().upper())
+        if found is None:
+            raise ConfigError(f'{name}: wanted bytes, such as 1000 or "5GB", got {show(value)}')
+        number, unit, binary = found.groups()
+        step = 1024 if binary else 1000
+        value = int(float(number) * step ** ("KMGT".index(unit) + 1 if unit else 0))
+    return None if value is None else check_count(name, value, error=ConfigError)
