@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +149,58 @@ def test_label_maps_of_numpy_and_of_json() -> None:
 def test_labels_that_are_no_names_are_refused(labels: object) -> None:
     with pytest.raises(ConfigError, match="id2label: wanted an object of names by label number"):
         YosoConfig(id2label=labels)  # type: ignore[arg-type]
+
+
+def test_a_whole_config_json_as_keywords(tmp_path: Path) -> None:
+    values = {
+        "model_type": "yoso", "hidden_size": 32, "num_attention_heads": 4, "dtype": "float16",
+        "transformers_version": "5.2.0", "sep_token_id": 2, "my_own": [1],
+    }  # fmt: skip
+    config = YosoConfig(**values)  # type: ignore[arg-type]
+    assert config == YosoConfig.from_dict(values)
+    assert (config.dtype, config.my_own, config.sep_token_id) == ("float16", [1], 2)
+    assert copy.deepcopy(pickle.loads(pickle.dumps(config))) == config
+    assert YosoConfig.from_dict({"torch_dtype": "float32"}).dtype == "float32"
+    assert YosoConfig().dtype is None
+    config.save_pretrained(save_directory=tmp_path, push_to_hub=False)
+    assert YosoConfig.from_pretrained(tmp_path) == config
+    assert YosoConfig.for_model("yoso", num_labels=3) == YosoConfig(num_labels=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hiden_size": 3}, r"hiden_size: no such option; did you mean hidden_size\?"),
+        ({"num_hashes": 3}, r"did you mean num_hash\?"),
+        ({"output_hidden_state": True}, r"did you mean output_hidden_states\?"),
+        ({"model_type": "bert"}, "model_type: wanted \"yoso\", got 'bert'"),
+        ({"extra": 3, "my_own": 4}, "extra: wanted an object of fields, got 3"),
+    ],
+)
+def test_keywords_that_are_nearly_fields(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        YosoConfig(**values)
+
+
+@pytest.mark.parity
+def test_no_field_of_transformers_counts_as_misspelt() -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.YosoConfig().to_dict()
+    config = YosoConfig(**theirs)
+    assert theirs.keys() <= config.to_dict().keys()
+    again = transformers.YosoConfig(**config.to_dict()).to_dict()
+    assert {name: again[name] for name in theirs} == theirs
+
+
+def test_what_transformers_configs_have_besides() -> None:
+    config = YosoConfig(num_hash=3, extra={"my_own": 1})
+    assert config.to_diff_dict() == {"num_hash": 3, "my_own": 1, "model_type": "yoso"}
+    assert config.use_return_dict is True
+    with pytest.raises(AttributeError, match=r"config\.override\(name=\.\.\.\) returns another"):
+        config.update({"num_hash": 4})
+    with pytest.raises(AttributeError, match=r"no attribute 'hiden_size'$"):
+        config.hiden_size  # noqa: B018
+    with pytest.raises(ConfigError, match=r"push_to_hub: wanted False, got True; .*upload_folder"):
+        config.save_pretrained("nowhere", push_to_hub=True)
+    with pytest.raises(ConfigError, match="model_type: wanted"):
+        YosoConfig.for_model("bert")

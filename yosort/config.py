@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 import os
 import sys
@@ -12,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from yosort.activations import ACTIVATIONS
-from yosort.arguments import check_path, no_such_option, with_names
+from yosort.arguments import check_path, checks_calls, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.files import read_json, replace_file
+from yosort.saving import check_saving
 
 MAX_LAYERS = 1024
 MAX_LABELS = 100_000
@@ -24,14 +27,26 @@ MAX_COUNT = 1 << 48
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
 HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+#: From how much likeness on a keyword that is no field counts as one misspelt; sep_token_id, which
+#: transformers has and yosort has not, is less like eos_token_id.
+_LIKENESS = 0.85
+_CHANGE = "a config is immutable; config.override(name=...) returns another"
+#: What transformers' configs have besides, and what to do instead.
+_INSTEAD = {
+    "update": _CHANGE,
+    "update_from_string": _CHANGE,
+    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
+}
 
 
+@checks_calls(ConfigError)
 @dataclass(frozen=True)
 class YosoConfig:
     """The architecture and the task of a YOSO checkpoint; immutable.
 
     Field names and defaults are those of transformers' `YosoConfig`, so that a config.json travels
-    both ways. Fields that yosort does not know are kept in `extra` and written back.
+    both ways. Fields that yosort does not know are kept in `extra`, read as attributes, and written
+    back; a keyword that is nearly the name of a known one is an error.
 
     Without effect here, because they only matter in training or exist for compatibility:
     `hidden_dropout_prob`, `attention_probs_dropout_prob`, `lsh_backward`; `initializer_range`
@@ -213,6 +228,13 @@ class YosoConfig:
         object.__setattr__(self, "label2id", label2id)
         object.__setattr__(self, "num_labels", len(id2label))
 
+    def __getattr__(self, name: str) -> Any:
+        extra = self.__dict__.get("extra", {})  # not there yet while a config is unpickled
+        if name in extra:
+            return extra[name]
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+
     @property
     def head_dim(self) -> int:
         """Width of one attention head: hidden_size / num_attention_heads."""
@@ -228,6 +250,31 @@ class YosoConfig:
     def model_type(self) -> str:
         """The name of the architecture in config.json: always "yoso"."""
         return "yoso"
+
+    @property
+    def dtype(self) -> str | None:
+        """The type that config.json says its weights are stored in, such as "float16", or None."""
+        found: str | None = self.extra.get("dtype", self.extra.get("torch_dtype"))
+        return found
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether calls return named outputs: transformers' other name of `return_dict`."""
+        return self.return_dict
+
+    @classmethod
+    @with_names(ConfigError)
+    def for_model(cls, model_type: str, **fields: Any) -> YosoConfig:
+        """Build a config with these fields: `AutoConfig.for_model("yoso", num_labels=3)`.
+
+        Args:
+            model_type: "yoso", of which alone there is a config here.
+            fields: by name.
+
+        Raises:
+            ConfigError: another model type, or a field that no YOSO model can have.
+        """
+        return cls(**{"model_type": model_type, **fields})
 
     def override(self, **changed: Any) -> YosoConfig:
         """Return this config with other values of some fields, as transformers takes them.
@@ -258,6 +305,7 @@ class YosoConfig:
         return replace(self, **changed)
 
     @classmethod
+    @with_names(ConfigError, config_dict="values")
     def from_dict(cls, values: Mapping[str, Any]) -> YosoConfig:
         """Build a config from the contents of a config.json; unknown fields go to `extra`.
 
@@ -266,9 +314,7 @@ class YosoConfig:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
-        model_type = values.get("model_type", "yoso")
-        if not isinstance(model_type, str) or model_type != "yoso":
-            raise ConfigError(f'model_type: wanted "yoso", got {show(model_type)}')
+        _check_model_type(values)
         known = {f.name for f in fields(cls)} - {"extra"}
         extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
@@ -322,8 +368,20 @@ class YosoConfig:
         values["label2id"] = dict(self.label2id or {})
         return {**values, **self.extra, "model_type": "yoso"}
 
-    def to_json_string(self) -> str:
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what of `to_dict` is not a field's default, and model_type."""
+        usual = type(self)().to_dict()
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name not in usual or value != usual[name] or name == "model_type"
+        }
+
+    def to_json_string(self, use_diff: bool = True) -> str:
         """Return the text of config.json: transformers' name of `to_json`.
+
+        Args:
+            use_diff: taken, and without effect: all fields are written.
 
         Raises:
             ConfigError: as `to_json`.
@@ -341,12 +399,18 @@ class YosoConfig:
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"extra: wanted what JSON can hold: {error}") from error
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    @with_names(ConfigError, save_directory="folder")
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write config.json into `folder`, which is made if need be: transformers' name of it.
 
+        Args:
+            folder: where to.
+            options: of transformers' that ask for nothing else, such as `push_to_hub=False`.
+
         Raises:
-            ConfigError: as `save`.
+            ConfigError: as `save`, and an option that asks for something else.
         """
+        check_saving(options, ("folder",), ConfigError)
         path = check_path("folder", folder, ConfigError)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -375,9 +439,33 @@ def _refuse_change(self: YosoConfig, name: str, value: Any) -> None:
     )
 
 
+def _check_model_type(values: Mapping[str, Any]) -> None:
+    model_type = values.get("model_type", "yoso")
+    if not isinstance(model_type, str) or model_type != "yoso":
+        raise ConfigError(f'model_type: wanted "yoso", got {show(model_type)}')
+
+
+def _with_extra(init: Any) -> Any:
+    """Wrap the constructor: a whole config.json may come as keywords, as transformers takes it."""
+
+    @functools.wraps(init)
+    def checked(self: YosoConfig, *arguments: Any, **given: Any) -> None:
+        _check_model_type(given)
+        others = {k: given.pop(k) for k in list(given) if k not in (*FIELDS, "extra")}
+        others.pop("model_type", None)
+        for name in others:
+            if difflib.get_close_matches(name, FIELDS, n=1, cutoff=_LIKENESS):
+                raise no_such_option(name, FIELDS, ConfigError)
+        extra = given.get("extra", {})
+        if others and isinstance(extra, Mapping):
+            given["extra"] = {**extra, **others}
+        init(self, *arguments, **given)
+
+    return checked
+
+
 YosoConfig.__setattr__ = _refuse_change  # type: ignore[method-assign, assignment]
-# Keywords that are no fields: `from_dict` takes a whole config.json, and carries them along.
-YosoConfig.__init__ = with_names(ConfigError)(YosoConfig.__init__)  # type: ignore[method-assign]
+YosoConfig.__init__ = _with_extra(with_names(ConfigError)(YosoConfig.__init__))  # type: ignore[method-assign]
 #: The names of the fields of config.json that yosort knows.
 FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name != "extra")
 _COUNTS = (
