@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yosort.arguments import check_flag
+from yosort.arguments import check_flag, checks_calls
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.ops.choice import check_device, check_dtype
 
@@ -38,6 +38,7 @@ _INSTEAD = {
 }
 
 
+@checks_calls(InputError)
 class TorchHabits:
     """Methods of torch's modules that ask for what a model is already, and words for the others."""
 

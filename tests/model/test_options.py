@@ -14,6 +14,7 @@ import yosort
 from yosort import CheckpointError, ConfigError, DeviceError, InputError
 from yosort.model.base import PretrainedModel
 from yosort.model.options import LoadOptions, read_loading
+from yosort.saving import read_size
 
 TEXT = [[0, 713, 16, 10, 1296, 2]]
 
@@ -277,3 +278,82 @@ def test_an_empty_second_text_is_none(classifier: Path) -> None:
     assert classify({"text": "a", "text_pair": "b"}) != classify(["a"])[0]
     with pytest.raises(InputError, match=r"text_pair\[0\]: wanted a text, got None"):
         classify.tokenizer(["a"], [None])
+
+
+def test_saving_takes_what_it_does_anyway_and_refuses_the_rest(
+    classifier: Path, tmp_path: Path
+) -> None:
+    model = yosort.load(classifier, device="cpu")
+    model.save_pretrained(
+        save_directory=tmp_path / "a", safe_serialization=True, push_to_hub=False, variant=None
+    )
+    assert yosort.load(tmp_path / "a", device="cpu").num_parameters() == model.num_parameters()
+    for options, message in (
+        ({"safe_serialization": False}, "safe_serialization: wanted True, got False; weights are"),
+        ({"push_to_hub": True}, "push_to_hub: wanted False, got True; .*upload_folder"),
+        ({"variant": "fp16"}, "variant: wanted None, got 'fp16'; .*rename"),
+        ({"state_dict": {}}, "state_dict: wanted None, .*safetensors.numpy.save_file"),
+        ({"max_shard_sise": 3}, r"max_shard_sise: no such option; did you mean max_shard_size\?"),
+        ({"max_shard_size": "5 parsecs"}, 'max_shard_size: wanted bytes, such as 1000 or "5GB"'),
+        ({"max_shard_size": 0}, "max_shard_size: wanted an integer of at least 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            model.save_pretrained(tmp_path / "b", **options)
+    assert not (tmp_path / "b").exists()
+
+
+def test_saving_in_shards(classifier: Path, tmp_path: Path) -> None:
+    model = yosort.load(classifier, device="cpu")
+    model.save_pretrained(tmp_path, max_shard_size="100kB")
+    shards = list(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) == 2
+    text: Any = TEXT
+    assert (yosort.load(tmp_path, device="cpu")(text).logits == model(text).logits).all()
+    model.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("5GB", 5 * 10**9), ("1.5 kib", 1536), ("7B", 7), (9, 9), (None, None)]
+)
+def test_sizes(text: Any, size: int | None) -> None:
+    assert read_size("max_shard_size", text) == size
+
+
+def test_device_map_and_use_safetensors(classifier: Path, tmp_path: Path) -> None:
+    assert yosort.load(classifier, device_map={"": "cpu"}).device == "cpu"
+    assert yosort.load(classifier, device_map={"": -1}, use_safetensors=True).device == "cpu"
+    with pytest.raises(ConfigError, match="device_map: wanted one device for the whole model"):
+        yosort.load(classifier, device_map={"yoso": "cpu"})
+    with pytest.raises(CheckpointError, match=r"use_safetensors: wanted True or None, .*got False"):
+        yosort.load(classifier, use_safetensors=False)
+    with pytest.raises(ConfigError, match="use_safetensors: wanted True or False, got 'no'"):
+        yosort.load(classifier, use_safetensors="no")
+    (tmp_path / "config.json").write_bytes((classifier / "config.json").read_bytes())
+    with pytest.raises(CheckpointError, match=r"use_safetensors: wanted False or None, .*got True"):
+        yosort.load(tmp_path, use_safetensors=True)
+
+
+def test_a_model_of_a_config(classifier: Path) -> None:
+    config = yosort.AutoConfig.from_pretrained(classifier)
+    model: Any = yosort.AutoModelForSequenceClassification.from_config(
+        config, torch_dtype="float32"
+    )
+    other: Any = yosort.YosoForSequenceClassification(config)
+    assert (model(TEXT).logits == other(TEXT).logits).all()
+
+
+def test_outputs_copy_and_name_what_they_lack(classifier: Path) -> None:
+    model: Any = yosort.load(classifier, device="cpu")
+    output = model(TEXT)
+    assert output.copy() is not output
+    assert output.copy().logits is output.logits
+    assert output.attentions is None
+    for name, message in (
+        ("pooler_output", r"last_hidden_state\[:, 0\]"),
+        ("last_hidden_state", "there are loss, logits, hidden_states, attentions"),
+        ("update", "dict\\(output\\) may be changed"),
+    ):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{message}"):
+            getattr(output, name)
+    assert not hasattr(output, "pooler_output")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_path, is_row, with_names
+from yosort.arguments import check_flag, check_path, checks_calls, is_row, with_names
 from yosort.checkpoint import resolve
 from yosort.checkpoint.names import WORD_EMBEDDINGS
 from yosort.config import YosoConfig
@@ -45,6 +45,7 @@ from yosort.ops import get_ops
 from yosort.ops.cpu.int8 import Int8Ops
 from yosort.ops.interface import Array, Ops
 from yosort.quantized import Weight
+from yosort.saving import check_saving, read_size
 from yosort.tokenizer import Tokenizer
 from yosort.tuning.int8 import prepare_int8
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("yosort")
 
 
+@checks_calls(InputError)
 class PretrainedModel(TorchHabits):
     """A YOSO encoder with a head, on one backend.
 
@@ -86,6 +88,7 @@ class PretrainedModel(TorchHabits):
     #: The error of each product that int8 was measured for, by name; see docs/int8.md.
     int8_errors: Mapping[str, float] = {}
 
+    @with_names(ConfigError)
     def __init__(
         self,
         config: YosoConfig,
@@ -228,6 +231,7 @@ class PretrainedModel(TorchHabits):
         )
         ops = _backend(given.options)
         folder = resolve(source, **given.hub)
+        given.check_files(folder)
         if not isinstance(config, YosoConfig):
             config = YosoConfig.from_pretrained(folder if config is None else config)
         config = config.override(**given.fields)
@@ -252,16 +256,48 @@ class PretrainedModel(TorchHabits):
         model._origin = None if random else origin
         return model
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    @classmethod
+    @with_names(ConfigError, torch_dtype="dtype")
+    def from_config(cls, config: YosoConfig, **options: Any) -> Self:
+        """Build a model with random weights, as the class itself does: `AutoModel.from_config`.
+
+        Args:
+            config: the architecture.
+            options: of the constructor.
+
+        Raises:
+            ConfigError: as the constructor, like DeviceError and InputError.
+        """
+        return cls(config, **options)
+
+    @with_names(ConfigError, save_directory="folder")
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        max_shard_size: int | str | None = None,
+        **options: Any,
+    ) -> None:
         """Write config.json, model.safetensors and the tokenizer; transformers loads the folder.
+
+        Args:
+            folder: where to; it is made if need be.
+            max_shard_size: bytes of weights a file, or a text such as "5GB"; None: one file.
+            options: of transformers' that ask for nothing else, such as `push_to_hub=False`.
 
         Raises:
             CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
+            ConfigError: an option that asks for something else.
         """
-        architecture = type(self).__name__
-        target = check_path("folder", folder)
+        check_saving(options, ("folder", "max_shard_size"), ConfigError)
         write_model(
-            target, self.config, architecture, self._parameters, self._folder, self._stored_types
+            check_path("folder", folder),
+            self.config,
+            type(self).__name__,
+            self._parameters,
+            self._folder,
+            self._stored_types,
+            max_shard_size=read_size("max_shard_size", max_shard_size),
         )
 
     @property

@@ -61,6 +61,8 @@ def write_model(
     parameters: Mapping[str, Weight],
     source: Path | None,
     types: Mapping[str, str],
+    *,
+    max_shard_size: int | None = None,
 ) -> None:
     """Write config.json, the weights and the tokenizer, as one.
 
@@ -71,6 +73,7 @@ def write_model(
         parameters: its weights, ties filled in.
         source: the folder whose tokenizer goes along; None for none.
         types: of `read_weights`; what was read as bfloat16 is written as bfloat16, without loss.
+        max_shard_size: bytes of weights a file; None: one file.
 
     Raises:
         CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
@@ -83,7 +86,7 @@ def write_model(
         # All is written before anything is replaced: a process that dies leaves the old model.
         with replace_files(target) as new:
             described.save(new)
-            write_state(new, weights)
+            write_state(new, weights, max_shard_size=max_shard_size)
             if source is not None and source.resolve() != target.resolve():
                 for name in TOKENIZER_FILES:
                     if (source / name).is_file():

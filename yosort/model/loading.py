@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from yosort.arguments import with_names
 from yosort.checkpoint import resolve
 from yosort.config import HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
@@ -25,6 +26,7 @@ CLASSES: dict[str, type[PretrainedModel]] = {
 }
 
 
+@with_names(ConfigError, pretrained_model_name_or_path="source")
 def load(
     source: str | os.PathLike[str],
     *,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_choice, check_flag, no_such_option
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
-from yosort.errors import ConfigError
+from yosort.errors import CheckpointError, ConfigError, show
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
 from yosort.ops.choice import check_device, check_dtype
@@ -25,7 +26,7 @@ _RENAMED = {
 #: Options of transformers' that change no answer here: weights are always mapped into memory, and a
 #: checkpoint's code is never run.
 _WITHOUT_EFFECT = {
-    "low_cpu_mem_usage", "trust_remote_code", "use_fast", "use_safetensors", "weights_only",
+    "low_cpu_mem_usage", "trust_remote_code", "use_fast", "weights_only",
 }  # fmt: skip
 #: Values of ours that do not contradict transformers' word.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
@@ -95,7 +96,7 @@ class LoadOptions:
         return self.attention or mode_of(config)
 
 
-_OTHERS = ("allow_random_head", "config")
+_OTHERS = ("allow_random_head", "config", "use_safetensors")
 LOAD_OPTIONS = (*(f.name for f in fields(LoadOptions)), *HUB_OPTIONS, *_OTHERS)
 
 
@@ -108,12 +109,24 @@ class Loading:
         hub: where it comes from, as `yosort.checkpoint.resolve` takes it.
         allow_random_head: whether what the checkpoint lacks of the head is drawn at random.
         fields: of the config, in place of config.json's.
+        use_safetensors: whether weights have to be in safetensors, or must not; None: whichever.
     """
 
     options: LoadOptions
     hub: dict[str, Any]
     allow_random_head: bool
     fields: dict[str, Any]
+    use_safetensors: bool | None = None
+
+    def check_files(self, folder: Path) -> None:
+        """Raise CheckpointError where weights are wanted in a form that is not what is read."""
+        found = any(folder.glob("*.safetensors"))
+        if self.use_safetensors not in (None, found):
+            there = "some, which go before other weights" if found else "none"
+            raise CheckpointError(
+                f"use_safetensors: wanted {found} or None, for of *.safetensors {folder} holds "
+                f"{there}, got {self.use_safetensors}"
+            )
 
 
 def is_load_option(name: str) -> bool:
@@ -136,10 +149,13 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
     hub = {name: named.pop(name) for name in HUB_OPTIONS if name in named}
     random_head = named.pop("allow_random_head", False)
     named.pop("config", None)  # the loader's own argument
+    safe = named.pop("use_safetensors", None)
+    safe = None if safe is None else check_flag("use_safetensors", safe, ConfigError)
     for name in named:
         if name not in FIELDS:
             raise no_such_option(name, (*LOAD_OPTIONS, *_RENAMED, *FIELDS), ConfigError)
-    return Loading(checked, hub, check_flag("allow_random_head", random_head, ConfigError), named)
+    random_head = check_flag("allow_random_head", random_head, ConfigError)
+    return Loading(checked, hub, random_head, named, safe)
 
 
 def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +169,12 @@ def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
         value = given.get(word)
         if value is None:  # transformers' "not given"
             continue
+        if word == "device_map" and isinstance(value, Mapping):
+            if list(value) != [""]:  # the whole model, by its name among modules
+                raise ConfigError(
+                    f"device_map: wanted one device for the whole model, got {show(value)}"
+                )
+            value = value[""]
         if found.get(name) not in (None, value, *_DEFAULTS.get(name, ())):
             raise ConfigError(f"{word}: wanted {name} or {word}, got both")
         found[name] = value

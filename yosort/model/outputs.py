@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from yosort.arguments import checks_calls
+from yosort.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = Any
+_FIXED = "an output is immutable; dict(output) may be changed"
+#: What other models' outputs have, and what to do instead.
+_INSTEAD = {
+    "pooler_output": "YOSO has no pooler; last_hidden_state[:, 0] is the first token's state",
+    "cross_attentions": "YOSO is an encoder",
+    "past_key_values": "YOSO is an encoder",
+    **dict.fromkeys(("update", "pop", "popitem", "setdefault", "clear"), _FIXED),
+}
 
 
+@checks_calls(InputError)
 class ModelOutput:
     """Base of the output dataclasses. Fields that are None do not count as present.
 
     Arrays are of the model's device, in its compute type (float32 for int8): NumPy's on a CPU,
     CuPy's on a GPU. By key, a name that is not present raises KeyError.
     """
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(f.name for f in fields(self))  # type: ignore[arg-type]
+        hint = _INSTEAD.get(name, f"there are {known}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {hint}")
+
+    def copy(self) -> Self:
+        """Return an output of the same arrays."""
+        return replace(self)  # type: ignore[type-var]
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the present fields in order."""
