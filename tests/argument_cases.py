@@ -115,7 +115,10 @@ def _models(folder: Path) -> dict[str, Case]:
         cases[f"{name}.from_pretrained"] = Case(
             cls.from_pretrained, [{"source": str(saved), **LOADING, "config": None}], check_model
         )
-        cases[f"{name}.save_pretrained"] = Case(model.save_pretrained, [{"folder": "saved"}])
+        cases[f"{name}.from_config"] = Case(cls.from_config, [{"config": config}], check_model)
+        cases[f"{name}.save_pretrained"] = Case(
+            model.save_pretrained, [{"folder": "saved", "max_shard_size": "1MB"}]
+        )
         cases[f"{name}.with_attention"] = Case(
             model.with_attention, [{"attention": "sampled"}], check_model
         )
@@ -225,6 +228,8 @@ def _configs(folder: Path) -> dict[str, Case]:
         "YosoConfig.from_pretrained": Case(
             YosoConfig.from_pretrained, [{"folder": str(folder / "YosoModel")}], check
         ),
+        "YosoConfig.for_model": Case(YosoConfig.for_model, [{"model_type": "yoso"}], check),
+        "YosoConfig.to_json_string": Case(config.to_json_string, [{"use_diff": True}]),
         "YosoConfig.save": Case(config.save, [{"folder": "."}]),
         "YosoConfig.save_pretrained": Case(config.save_pretrained, [{"folder": "made"}]),
     }
@@ -287,6 +292,14 @@ def _tokenizer(folder: Path) -> dict[str, Case]:
             "return_attention_mask": True, "return_overflowing_tokens": True,
             "return_special_tokens_mask": True, "return_offsets_mapping": True,
             "return_length": True, "split_special_tokens": False, "verbose": True,
+        },
+        "pad": {
+            "encoded_inputs": {"input_ids": [[5, 6], [7]]}, "padding": "max_length",
+            "max_length": 4, "pad_to_multiple_of": 2, "padding_side": "left",
+            "return_attention_mask": True, "return_tensors": "np", "verbose": True,
+        },
+        "get_special_tokens_mask": {
+            "token_ids_0": [0, 5], "token_ids_1": None, "already_has_special_tokens": True,
         },
         "encode": {"text": "a dog", "text_pair": "barks"},
         "tokenize": {"text": "a dog", "pair": "barks", "add_special_tokens": True},

@@ -158,3 +158,24 @@ def test_odd_arguments(name: str, cases: dict[str, Case], data: st.DataObject) -
         except YosortError:
             return
     case.check(result, arguments)
+
+
+# ops: functions of arrays alone, whose signatures are Python's own to check.
+@pytest.mark.parametrize("name", [name for name in public_calls() if not name.startswith("ops.")])
+def test_what_does_not_fit_is_named(name: str, cases: dict[str, Case]) -> None:
+    if name == "Calibration.plot":
+        pytest.importorskip("matplotlib")
+    call = cases[name].call
+    taken = inspect.signature(call).parameters.values()
+    if any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in taken):
+        with pytest.raises(YosortError, match=r"wanted .*, got (nothing|neither|NoneType)"):
+            call()
+    if name not in (
+        "YosoConfig",
+        "YosoConfig.for_model",
+    ):  # which carries fields that yosort does not know
+        with pytest.raises(YosortError, match=r"^zzzz: no such option; "):
+            call(**cases[name].good[0], zzzz=3)
+    if not any(p.kind is p.VAR_POSITIONAL for p in taken):
+        with pytest.raises(YosortError, match=r"wanted .*, got 50( arguments)?$"):
+            call(*[None] * 50)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from yosort.arguments import check_choice, check_count, check_flag, check_path
+from yosort.arguments import check_choice, check_count, check_flag, check_path, with_names
 from yosort.checkpoint import original
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.integers import is_integers
@@ -71,6 +71,7 @@ _OURS = re.compile(
 )
 
 
+@with_names(CheckpointError)
 def convert(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],

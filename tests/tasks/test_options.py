@@ -227,3 +227,23 @@ def test_what_is_not_here_says_what_is(folders: dict[str, Path]) -> None:
         embed.model.num_labels  # noqa: B018
     with pytest.raises(AttributeError, match=r"cannot set num_hash: .* config\.override\(num_hash"):
         embed.model.config.num_hash = 3
+    with pytest.raises(
+        AttributeError, match=r"model\(\*\*tokenizer\(text, return_tensors='np'\)\)"
+    ):
+        embed.preprocess("a")
+    with pytest.raises(ConfigError, match=r"sentiment-anlysis'; did you mean sentiment-analysis\?"):
+        yosort.pipeline("sentiment-anlysis")
+
+
+def test_a_pipeline_predicts_and_saves(folders: dict[str, Path], tmp_path: Path) -> None:
+    other = yosort.Tokenizer.from_pretrained(folders["fill-mask"], padding_side="left")
+    classify: Any = yosort.pipeline(
+        "text-classification", folders["text-classification"], tokenizer=other
+    )
+    assert classify.predict(TEXTS) == classify.transform(TEXTS) == classify(TEXTS)
+    classify.save_pretrained(tmp_path, push_to_hub=False)
+    again: Any = yosort.pipeline("text-classification", tmp_path)
+    assert again(TEXTS) == classify(TEXTS)
+    assert again.tokenizer.padding_side == "left"
+    with pytest.raises(ConfigError, match="safe_serialization: wanted True, got False"):
+        classify.save_pretrained(tmp_path, safe_serialization=False)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from yosort.arguments import check_flag, check_path
+from yosort.arguments import check_flag, check_path, with_names
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.errors import CheckpointError, install_hint, quote
 from yosort.files import finish_files, read_json
@@ -35,6 +35,7 @@ _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_-])?"
 _HUB_ID = re.compile(rf"{_NAME}/{_NAME}")
 
 
+@with_names(CheckpointError)
 def resolve(
     source: str | os.PathLike[str],
     *,

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from yosort.arguments import check_path
+from yosort.arguments import check_path, with_names
 from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.names import TIES
 from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
@@ -34,6 +34,7 @@ _NOT_HELD = (*(name for name, _ in TIES), ".position_ids", ".token_type_ids")
 _SHARD = re.compile(r"model-(?:[0-9a-f]{8}-)?\d{5}-of-\d{5}\.safetensors")
 
 
+@with_names(CheckpointError)
 def read_state(source: str | os.PathLike[str]) -> State:
     """Read the weights of a model folder, or of one file.
 

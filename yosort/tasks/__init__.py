@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from yosort.arguments import check_choice, check_flag, no_such_option
+from yosort.arguments import check_choice, check_flag, no_such_option, with_names
 from yosort.checkpoint import resolve
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
@@ -123,6 +123,7 @@ def pipeline(
 ) -> Pipeline: ...
 
 
+@with_names(ConfigError)
 def pipeline(
     task: str | None = None,
     model: Model | None = None,

@@ -91,8 +91,8 @@ class QuestionAnsweringPipeline(Pipeline):
             doc_stride: tokens by which windows of a long context overlap; None: 128, or half a
                 window.
             max_answer_len: tokens of an answer, at most.
-            max_seq_len: tokens of a window, question included; None: what the model takes (where
-                transformers says 384).
+            max_seq_len: tokens of a window, question included, of which the model takes at most
+                max_position_embeddings; None: so many (where transformers says 384).
             max_question_len: tokens of a question; a longer one is an error. None: no limit.
             handle_impossible_answer: allow the empty answer.
             align_to_words: widen an answer to whole words.
@@ -112,8 +112,7 @@ class QuestionAnsweringPipeline(Pipeline):
         elif question is not None or context is not None:
             raise InputError("wanted inputs, or question and context, got both")
         window = self.max_tokens if max_seq_len is None else check_count("max_seq_len", max_seq_len)
-        if window > self.max_tokens:
-            raise InputError(f"max_seq_len: wanted at most {self.max_tokens}, got {window}")
+        window = min(window, self.max_tokens)
         stride = min(window // 2, 128) if doc_stride is None else doc_stride
         if not is_integer(stride) or not 0 <= stride <= window:
             raise InputError(

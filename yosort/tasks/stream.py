@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
@@ -22,9 +23,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_inputs
+from yosort.arguments import check_flag, check_inputs, checks_calls, with_names
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.model.base import PretrainedModel
+from yosort.saving import check_saving
 from yosort.tasks.options import Stream, option_names, read_stream, translate
 from yosort.tasks.uncertainty import draw_seeds, without_zero_errors
 from yosort.tokenizer import Tokenizer
@@ -32,6 +34,17 @@ from yosort.tokenizer import Tokenizer
 _log = logging.getLogger("yosort")
 #: The tokens of a text that is too long are counted for the message up to so many characters.
 COUNTED = 1 << 20
+_STEPS = "the pipeline itself does it all; model(**tokenizer(text, return_tensors='np')) the parts"
+#: What transformers' pipelines have besides, and what to do instead.
+_INSTEAD = {
+    **dict.fromkeys(("preprocess", "forward", "postprocess", "run_single", "run_multi"), _STEPS),
+    "ensure_tensor_on_device": "a model moves what it is given to its own device",
+    "device_placement": "a model is on the device that it was loaded with",
+    "feature_extractor": "texts are all that it reads: `tokenizer`",
+    "image_processor": "texts are all that it reads: `tokenizer`",
+    "framework": "yosort is its own",
+    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
+}
 #: Options that say one thing in several ways: a call's replaces the pipeline's.
 _ALTERNATIVES = (("overflow", "truncation", "stride"),)
 NO_TOKENS = "wanted a text with something to read, but the tokenizer keeps nothing of"
@@ -84,6 +97,7 @@ class Item:
     error: YosortError | None = None
 
 
+@checks_calls(InputError)
 class Pipeline(ABC):
     """A task over a model and its tokenizer.
 
@@ -118,6 +132,7 @@ class Pipeline(ABC):
     #: Whether results hold scores, of which several draws give standard errors.
     has_scores: ClassVar[bool] = True
 
+    @with_names(ConfigError)
     def __init__(
         self,
         model: PretrainedModel,
@@ -147,6 +162,49 @@ class Pipeline(ABC):
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Answer for one input, a list, or any iterable; see each task."""
         raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+
+    def predict(self, inputs: Any) -> Any:
+        """Return what a call returns: the name that scikit-learn and transformers have for it.
+
+        Args:
+            inputs: as in a call.
+
+        Raises:
+            InputError: as a call.
+        """
+        return self(inputs)
+
+    def transform(self, inputs: Any) -> Any:
+        """Return what a call returns, as `predict`.
+
+        Args:
+            inputs: as in a call.
+
+        Raises:
+            InputError: as a call.
+        """
+        return self(inputs)
+
+    @with_names(ConfigError, save_directory="folder")
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
+        """Write the model and the tokenizer that it runs with into a folder.
+
+        Args:
+            folder: where to; it is made if need be.
+            options: of transformers' that ask for nothing else, such as `push_to_hub=False`.
+
+        Raises:
+            CheckpointError: the folder cannot be made or written.
+            ConfigError: an option that asks for something else.
+        """
+        check_saving(options, ("folder",), ConfigError)
+        self.model.save_pretrained(folder)
+        if self.tokenizer is not self.model.tokenizer:
+            self.tokenizer.save_pretrained(folder)
 
     def _read_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """Check the defaults of calls: a call of nothing reads them all."""

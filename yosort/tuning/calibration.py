@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_choice, check_count, check_path, check_several
+from yosort.arguments import (
+    check_choice,
+    check_count,
+    check_path,
+    check_several,
+    checks_calls,
+    with_names,
+)
 from yosort.errors import InputError, show
 from yosort.model import heads
 from yosort.model.attention import draw_hash_functions
 from yosort.model.base import PretrainedModel
 from yosort.model.loading import load
+from yosort.model.options import read_loading
 from yosort.tasks import pipeline
 from yosort.tasks.stream import Batch, Item, Pipeline, Row
 from yosort.tuning.costs import Costs, measure_costs
@@ -50,6 +58,7 @@ class Setting:
     seconds: float
 
 
+@checks_calls(InputError)
 @dataclass(frozen=True)
 class Calibration:
     """What `calibrate` found.
@@ -143,6 +152,7 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+@with_names(InputError)
 def calibrate(
     model: str | os.PathLike[str] | PretrainedModel,
     inputs: Iterable[Any],
@@ -184,6 +194,7 @@ def calibrate(
     number = isinstance(within, (int, float, np.floating)) and not isinstance(within, bool)
     if not number or not 0 <= within < 1:
         raise InputError(f"within: wanted a number from 0 to below 1, got {show(within)}")
+    read_loading(options)  # before any file is read
     values = check_several("inputs", inputs)
     if isinstance(model, PretrainedModel):
         if options:
