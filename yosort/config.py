@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -228,12 +228,14 @@ class YosoConfig:
         object.__setattr__(self, "label2id", label2id)
         object.__setattr__(self, "num_labels", len(id2label))
 
-    def __getattr__(self, name: str) -> Any:
-        extra = self.__dict__.get("extra", {})  # not there yet while a config is unpickled
-        if name in extra:
-            return extra[name]
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+    if not TYPE_CHECKING:  # a checker would take every name for one
+
+        def __getattr__(self, name: str) -> Any:
+            extra = self.__dict__.get("extra", {})  # not there yet while a config is unpickled
+            if name in extra:
+                return extra[name]
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
 
     @property
     def head_dim(self) -> int:

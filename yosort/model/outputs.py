@@ -31,10 +31,14 @@ class ModelOutput:
     CuPy's on a GPU. By key, a name that is not present raises KeyError.
     """
 
-    def __getattr__(self, name: str) -> Any:
-        known = ", ".join(f.name for f in fields(self))  # type: ignore[arg-type]
-        hint = _INSTEAD.get(name, f"there are {known}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {hint}")
+    if not TYPE_CHECKING:  # a checker would take every name for one
+
+        def __getattr__(self, name: str) -> Any:
+            known = ", ".join(f.name for f in fields(self))  # type: ignore[arg-type]
+            hint = _INSTEAD.get(name, f"there are {known}")
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}: {hint}"
+            )
 
     def copy(self) -> Self:
         """Return an output of the same arrays."""

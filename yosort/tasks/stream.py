@@ -18,7 +18,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -163,9 +163,11 @@ class Pipeline(ABC):
         """Answer for one input, a list, or any iterable; see each task."""
         raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Any:
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+    if not TYPE_CHECKING:  # a checker would take every name for one
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
 
     def predict(self, inputs: Any) -> Any:
         """Return what a call returns: the name that scikit-learn and transformers have for it.
