@@ -53,6 +53,35 @@ def test_every_public_name_resolves() -> None:
         yosort.no_such_name  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Trainer", "train with transformers, whose folders load here"),
+        ("Seq2SeqTrainingArguments", "train with transformers"),
+        ("get_linear_schedule_with_warmup", "train with transformers"),
+        ("AlbertTokenizerFast", "AutoTokenizer.from_pretrained reads whichever"),
+        ("AutoModelForCausalLM", "YOSO is an encoder"),
+        ("DataCollatorWithPadding", "Tokenizer.pad makes a batch"),
+        ("FillMaskPipeline", r"pipeline\(task\) makes one"),
+        ("BitsAndBytesConfig", 'dtype="int8" at load'),
+        ("set_seed", "seed= of load"),
+    ],
+)
+def test_names_of_transformers_that_are_not_here_say_what_is(name: str, hint: str) -> None:
+    with pytest.raises(ImportError, match=f"yosort has no {name}: {hint}"):
+        exec(f"from yosort import {name}")
+    with pytest.raises(AttributeError, match=f"yosort has no {name}: {hint}"):
+        getattr(yosort, name)
+    assert not hasattr(yosort, name)
+    assert getattr(yosort, name, 3) == 3
+
+
+def test_modules_and_unknown_names_are_imported_as_ever() -> None:
+    exec("from yosort import config, elsewhere")
+    with pytest.raises(ImportError, match="cannot import name 'Treiner'"):
+        exec("from yosort import Treiner")
+
+
 def test_versions_agree() -> None:
     assert importlib.metadata.version("yosort") == yosort.__version__
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from yosort._version import __version__
+from yosort.elsewhere import instead_of
 
 if TYPE_CHECKING:
     from yosort.config import YosoConfig
@@ -79,7 +81,6 @@ _ALIASES = {
     "AutoTokenizer": "Tokenizer",
 }
 _MODULES = ("ops", "tasks")
-_TRAINING = ("Trainer", "TrainingArguments")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
@@ -88,8 +89,13 @@ def __getattr__(name: str) -> Any:
         return import_module(f"yosort.{name}")
     own = _ALIASES.get(name, name)
     if own not in _HOME_OF:
-        hint = "; train with transformers, whose folders load here" if name in _TRAINING else ""
-        raise AttributeError(f"module 'yosort' has no attribute {name!r}{hint}")
+        hint = instead_of(name)
+        if hint is None:
+            raise AttributeError(f"module 'yosort' has no attribute {name!r}")
+        # `from yosort import x` looks first whether there is an x, and would not show why not.
+        importing = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        error = ImportError if importing else AttributeError
+        raise error(f"yosort has no {name}: {hint}")
     value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
     globals()[name] = value
     return value
