@@ -379,3 +379,37 @@ def test_words_without_their_option(tagger: Path, capsys: pytest.CaptureFixture[
     assert main(["ner", "--model", str(tagger), "--input", "w.jsonl"]) == 1
     assert "got words; --is-split-into-words reads them" in capsys.readouterr().err
     assert main(["ner", "--model", str(tagger), "--input", "w.jsonl", "--is-split-into-words"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("e.txt", ""), ("e.csv", "text\n"), ("e.jsonl", ""), ("e.json", "[]"), ("e.txt", "\n \n")],
+)
+def test_of_nothing_to_read_there_is_a_word(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    Path(name).write_text(content, encoding="utf-8")
+    assert classify(folder, "--input", name) == 0
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert f"yosort: nothing to answer: there are no texts in {name}\n" in error
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "message"),
+    [
+        ("classify", '{"text": null}', "element 1: text: wanted a text, got null"),
+        (
+            "qa", '{"data": [{"paragraphs": [{"context": "a", "qas": []}]}], "version": "1.1"}',
+            "element 1: wanted question and context, got data, version; data holds objects of its "
+            "own: wanted is a list, or JSON lines, of objects that have question and context "
+            "themselves",
+        ),
+    ],
+)  # fmt: skip
+def test_objects_without_a_text_in_its_place(
+    capsys: pytest.CaptureFixture[str], command: str, content: str, message: str
+) -> None:
+    Path("x.json").write_text(content, encoding="utf-8")
+    assert main([command, "--allow-random-head", "--input", "x.json"]) == 1
+    assert f"yosort: error: x.json, {message}\n" in capsys.readouterr().err

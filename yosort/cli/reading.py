@@ -327,12 +327,26 @@ def _pick(row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, .
         row = {key: row[name] for key, name in zip(keys, names, strict=False)}
     found = {key: row[key] for key in keys if row.get(key) is not None}
     if not found:
-        raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + "; --field names another")
+        empty = next((key for key in keys if key in row), None)
+        if empty is not None:
+            raise InputError(f"{empty}: wanted a text, got null")
+        raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + _nested(row, keys))
     first, *others = found
     # Of a pair the second text may be missing.
     texts = {first: _filled(first, found[first])}
     texts |= {key: found[key] for key in others if found[key] != ""}
     return texts["text"] if texts.keys() == {"text"} else texts
+
+
+def _nested(row: dict[str, Any], keys: tuple[str, ...]) -> str:
+    """Return what to do about an object without the texts, which may lie deeper in it."""
+    for name, value in row.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return (
+                f"; {name} holds objects of its own: wanted is a list, or JSON lines, of objects "
+                f"that have {' and '.join(keys)} themselves"
+            )
+    return "; --field names another"
 
 
 def _filled(name: str, value: Any) -> Any:

@@ -88,6 +88,9 @@ def run(
         raise
     finally:
         writer.close(complete=complete)
+    if not written:
+        names = ", ".join(arguments.input or ["standard input"])
+        print(f"yosort: nothing to answer: there are no texts in {names}", file=sys.stderr)
     if failures:
         print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
     return 1 if failures else 0
