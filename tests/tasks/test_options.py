@@ -208,6 +208,18 @@ def test_rows_of_a_data_set_bring_other_columns(folders: dict[str, Path]) -> Non
     assert classify({"text": "Paris", "label": 1, "id": 7}) == classify(["Paris"])[0]
     with pytest.raises(InputError, match="wanted the keys text and text_pair"):
         classify({"text": "Paris", "textpair": "a"})
+    for wrong, message in (
+        ({"text": None}, "^text: wanted a text, got None"),
+        ({"text": "a", "text_pair": 3}, "^text_pair: wanted a text, got 3"),
+        (
+            [("a", "b")],
+            r'inputs\[0\]: .*got tuple; a pair is {"text": \.\.\., "text_pair": \.\.\.}',
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            classify(wrong)
+    # Several texts, in whichever collection.
+    assert classify(("Paris", "a")) == classify(["Paris", "a"])
     answer: Any = yosort.pipeline("question-answering", folders["question-answering"])
     asked = {"question": "Who?", "context": TEXTS[0]}
     assert answer([{"id": 1, **asked, "answers": []}]) == answer(asked)

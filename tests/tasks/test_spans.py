@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import yosort
-from tasks.models import ENTITIES, TEXTS, make
+from tasks.models import ENTITIES, TEXTS, make, save_unigram
 from yosort.tasks.spans import trimmed
+from yosort.tasks.token_classification import _span
 
 
 @pytest.fixture(params=[True, False, None], ids=["trims", "does not", "template"])
@@ -74,3 +75,32 @@ def test_of_spaces_alone_nothing_remains() -> None:
     assert trimmed("a   b", 1, 4) == (4, 4)
     assert trimmed(" ab ", 0, 4) == (1, 3)
     assert trimmed("ab", 0, 2) == (0, 2)
+
+
+@pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
+def test_a_token_of_a_space_alone_is_in_no_entity(tmp_path: Path, strategy: str) -> None:
+    names = ("B-X", "B-Y")  # each token an entity of its own
+    folder = make(
+        tmp_path, "YosoForTokenClassification", id2label=dict(enumerate(names)), vocab_size=100
+    )
+    save_unigram(folder)
+    tag: Any = yosort.pipeline("ner", folder, ignore_labels=[])
+    # No vocabulary has these signs: before them stands "▁" alone.
+    text = "Paris 京 東 dog 京"
+    alone = [token for token in tag(text) if token["word"] == "▁"]
+    # The first was put before the text, and has its first letter.
+    assert [(token["start"], token["end"]) for token in alone] == [
+        (0, 1), (6, 6), (8, 8), (10, 10), (14, 14),
+    ]  # fmt: skip
+    spans = [text[e["start"] : e["end"]] for e in tag(text, aggregation_strategy=strategy)]
+    if strategy == "simple":
+        assert spans == ["P", "P", "ar", "i", "s", "京", "東", "d", "o", "g", "京"]
+    else:
+        assert spans == ["Paris", "京", "東", "dog", "京"]
+
+
+def test_spaces_at_the_ends_of_a_group_do_not_widen_it() -> None:
+    spans = [(3, 3), (4, 7), (8, 8), (9, 10), (11, 11)]
+    parts = [{"start": start, "end": end} for start, end in spans]
+    assert _span(parts) == {"start": 4, "end": 10}
+    assert _span(parts[:1]) == {"start": 3, "end": 3}

@@ -123,10 +123,17 @@ class TextClassificationPipeline(Pipeline):
             if fields is None:
                 raise InputError(f"wanted the keys text and text_pair, got {show(list(value))}")
             text, pair = fields["text"], fields.get("text_pair")
-        for part in (text, pair):
-            if not isinstance(part, str) and (part is not None or part is text):
-                got = type(part).__name__
-                raise InputError(f"wanted a text, or a dictionary of text and text_pair, got {got}")
+            for name, part in fields.items():
+                if not isinstance(part, str) and (part is not None or name == "text"):
+                    raise InputError(f"{name}: wanted a text, got {show(part)}")
+        elif not isinstance(text, str):
+            got = type(text).__name__
+            # Two texts side by side may be a pair or two texts: neither is guessed.
+            pairs = '; a pair is {"text": ..., "text_pair": ...}'
+            hint = pairs if isinstance(text, (list, tuple)) else ""
+            raise InputError(
+                f"wanted a text, or a dictionary of text and text_pair, got {got}{hint}"
+            )
         # An empty second text is none, as transformers' tokenizers have it.
         self.encode(item, text, pair or None, options)
 

@@ -92,7 +92,9 @@ class TokenClassificationPipeline(Pipeline):
 
         Returns:
             Per text a list of dictionaries: `entity`, `score`, `index`, `word`, `start`, `end` for
-            tokens; `entity_group`, `score`, `word`, `start`, `end` for groups.
+            tokens; `entity_group`, `score`, `word`, `start`, `end` for groups. text[start:end] is
+            the entity, without spaces around it: of a token that is a space alone, nothing, and a
+            group of such tokens is none.
 
         Raises:
             InputError: an input or option that does not fit.
@@ -173,7 +175,7 @@ class TokenClassificationPipeline(Pipeline):
                 tokens = [self._word(word, options["strategy"]) for word in _words(tokens)]
             found = self._label(tokens)
             if options["strategy"] != "none":
-                found = self._groups(found)
+                found = [group for group in self._groups(found) if group["start"] < group["end"]]
             name = "entity" if options["strategy"] == "none" else "entity_group"
             entities += [entity for entity in found if entity[name] not in options["ignore"]]
         for entity in entities:
@@ -234,7 +236,7 @@ class TokenClassificationPipeline(Pipeline):
         else:
             scores = np.mean([token["scores"] for token in tokens], axis=0)
         word = self.tokenizer.join([token["word"] for token in tokens])
-        return {**tokens[0], "scores": scores, "word": word, "end": tokens[-1]["end"]}
+        return {**tokens[0], "scores": scores, "word": word, **_span(tokens)}
 
     def _groups(self, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Join neighbours of one label; "B-" starts a new group."""
@@ -256,11 +258,20 @@ class TokenClassificationPipeline(Pipeline):
                 "entity_group": group[0]["entity"].split("-", 1)[-1],
                 **score,
                 "word": self.tokenizer.join([entity["word"] for entity in group]),
-                "start": group[0]["start"],
-                "end": group[-1]["end"],
+                **_span(group),
             }
             for group, score in zip(groups, describe_each(means.T), strict=True)
         ]
+
+
+def _span(parts: list[dict[str, Any]]) -> dict[str, int]:
+    """Return where tokens or words stand together.
+
+    Of a token that is a space alone nothing remains, as of Unigram's "▁" before what it does not
+    know: such ones begin and end nothing.
+    """
+    solid = [part for part in parts if part["start"] < part["end"]] or parts
+    return {"start": solid[0]["start"], "end": solid[-1]["end"]}
 
 
 def _surest(scores: npt.NDArray[np.float64]) -> float:
