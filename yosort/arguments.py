@@ -52,15 +52,15 @@ def check_choice(
     # An enumeration's member that is text, as transformers has them, counts by its value.
     lower = str.lower(value) if isinstance(value, str) else None
     if lower is None or lower not in known:
-        hint = _nearest(lower or "", known)
+        hint = _nearest(lower or "", known, 0.75)  # text-generation is no feature-extraction
         got = show(value) + (f"; {hint}" if hint else "")
         raise error(f"{name}: wanted one of {', '.join(known)}, got {got}")
     return lower
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def _nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """Ask for the known name that is nearest to one that is none; None: none is near."""
-    nearest = difflib.get_close_matches(name, known, n=1)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
     return f"did you mean {nearest[0]}?" if nearest else None
 
 
@@ -72,6 +72,26 @@ def no_such_option(
     if hint is None:
         hint = _nearest(name, names) or f"there are {', '.join(names) or 'none'}"
     return error(f"{name}: no such option; {hint}")
+
+
+def drop_unset(
+    given: Mapping[str, Any], instead: Mapping[str, str], error: type[YosortError]
+) -> dict[str, Any]:
+    """Return options without those of transformers' that have no counterpart and are not set.
+
+    Args:
+        given: by name.
+        instead: what to write in place of each that has none.
+        error: what to raise.
+
+    Raises:
+        error: one of them that is set: to more than None, False or "".
+    """
+    for name in given.keys() & instead.keys():
+        value = given[name]
+        if not (value is None or value is False or (isinstance(value, str) and not value)):
+            raise no_such_option(name, (), error, instead[name])
+    return {name: value for name, value in given.items() if name not in instead}
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yosort.activations import ACTIVATIONS
-from yosort.arguments import check_path, checks_calls, no_such_option, with_names
+from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.files import read_json, replace_file
@@ -26,6 +26,12 @@ MAX_LABELS = 100_000
 MAX_COUNT = 1 << 48
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
 HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
+#: Options of transformers' for fetching that have no counterpart, and what to do instead.
+HUB_INSTEAD = {
+    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
+    "subfolder": "name the folder itself",
+    "proxies": "the environment variable HTTPS_PROXY names one",
+}
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 #: From how much likeness on a keyword that is no field counts as one misspelt; sep_token_id, which
 #: transformers has and yosort has not, is less like eos_token_id.
@@ -35,6 +41,7 @@ _CHANGE = "a config is immutable; config.override(name=...) returns another"
 _INSTEAD = {
     "update": _CHANGE,
     "update_from_string": _CHANGE,
+    "to_json_file": "save_pretrained(folder) writes config.json; to_json() returns its text",
     "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
 }
 
@@ -260,6 +267,16 @@ class YosoConfig:
         return found
 
     @property
+    def torch_dtype(self) -> str | None:
+        """The same by its older name."""
+        return self.dtype
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """False: YOSO is an encoder."""
+        return False
+
+    @property
     def use_return_dict(self) -> bool:
         """Whether calls return named outputs: transformers' other name of `return_dict`."""
         return self.return_dict
@@ -337,6 +354,7 @@ class YosoConfig:
         """
         path = check_path("folder", folder, ConfigError)
         options.pop("trust_remote_code", None)  # a checkpoint's code is never run
+        options = drop_unset(options, HUB_INSTEAD, ConfigError)
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
             try:

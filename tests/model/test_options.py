@@ -357,3 +357,47 @@ def test_outputs_copy_and_name_what_they_lack(classifier: Path) -> None:
         with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{message}"):
             getattr(output, name)
     assert not hasattr(output, "pooler_output")
+
+
+#: What transformers' signatures set to nothing, as scripts pass it on.
+UNSET: dict[str, Any] = {"force_download": False, "proxies": None, "subfolder": ""}
+
+
+def test_what_is_not_set_asks_for_nothing(classifier: Path) -> None:
+    model = yosort.load(
+        classifier, **UNSET, resume_download=True, load_in_8bit=False, quantization_config=None,
+        output_loading_info=False, attn_implementation=None, state_dict=None,
+    )  # fmt: skip
+    assert model.config == yosort.AutoConfig.from_pretrained(classifier, **UNSET)
+    tokenizer = yosort.AutoTokenizer.from_pretrained(classifier, config=model.config, **UNSET)
+    assert tokenizer.vocab_size == model.config.vocab_size
+    run: Any = yosort.pipeline(
+        "text-classification", classifier, feature_extractor=None, framework=None, **UNSET
+    )
+    assert run(["a"], return_all_scores=None) == run(["a"])
+    readers: tuple[Any, ...] = (yosort.load, yosort.AutoConfig.from_pretrained)
+    for read in (*readers, yosort.AutoTokenizer.from_pretrained):
+        for name, value in (("force_download", True), ("subfolder", "x"), ("proxies", {"a": "b"})):
+            with pytest.raises(ConfigError, match=f"^{name}: no such option; "):
+                read(classifier, **{name: value})
+    with pytest.raises(ConfigError, match="state_dict: no such option; save the weights"):
+        yosort.load(classifier, state_dict=np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("model.lm_head", "a model is immutable"),
+        ("model.register_forward_hook(print)", "output_hidden_states=True"),
+        ("model.load_adapter('x')", "merge the adapter with PEFT first"),
+        ("model.config.to_json_file('x')", "save_pretrained"),
+        ("tokenizer.batch_encode_plus(['a'])", r"tokenizer\(texts\)"),
+        ("tokenizer.additional_special_tokens", "extra_special_tokens has them"),
+        ("tokenizer('a').convert_to_tensors('np')", 'return_tensors="np" of the call'),
+    ],
+)
+def test_attributes_that_are_not_here_say_what_is(classifier: Path, code: str, hint: str) -> None:
+    model = yosort.load(classifier)
+    with pytest.raises(AttributeError, match=f"no (attribute )?'\\w+': .*{hint}"):
+        eval(code, {"model": model, "tokenizer": model.tokenizer})
+    assert (model.config.torch_dtype, model.config.is_encoder_decoder) == (None, False)

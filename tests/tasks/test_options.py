@@ -245,6 +245,8 @@ def test_what_is_not_here_says_what_is(folders: dict[str, Path]) -> None:
         embed.preprocess("a")
     with pytest.raises(ConfigError, match=r"sentiment-anlysis'; did you mean sentiment-analysis\?"):
         yosort.pipeline("sentiment-anlysis")
+    with pytest.raises(ConfigError, match=r"got 'text-generation'$"):  # like none of ours
+        yosort.pipeline("text-generation")
 
 
 def test_a_pipeline_predicts_and_saves(folders: dict[str, Path], tmp_path: Path) -> None:

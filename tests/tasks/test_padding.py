@@ -84,7 +84,8 @@ def test_what_a_call_returns_may_be_padded(tokenizer: yosort.Tokenizer) -> None:
         ({"labels": [1]}, {}, r"encoded_inputs: wanted texts with input_ids, got \['labels'\]"),
         ([{"input_ids": [1]}, {"ids": [1]}], {}, r"encoded_inputs\[1\]: wanted input_ids, .* ids"),
         ([{"input_ids": ["a"]}], {}, r"input_ids\[0\]: wanted a list of token ids"),
-        ({"input_ids": [[1], [2]], "labels": [1]}, {}, "labels: wanted 2 of them, got 1"),
+        ({"input_ids": [[1], [2]], "labels": [1]}, {}, r"labels: wanted a list of 2, got \[1\]"),
+        ({"input_ids": [[1], [2]], "labels": 1}, {}, "labels: wanted a list of 2, got 1"),
         (
             {"input_ids": [[1, 2], [3]], "attention_mask": [[1], [1]]}, {},
             r"attention_mask\[0\]: wanted a list of 2, got \[1\]",

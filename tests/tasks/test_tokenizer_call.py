@@ -61,6 +61,10 @@ def test_padding_and_truncation(tokenizers: dict[str, Tokenizer]) -> None:
     assert padded.attention_mask == [[1, 1, 1, 1], [1, 1, 1, 0]]
     left = tokenizer(["the fox", "the"], padding=True, padding_side="left")
     assert left.attention_mask == [[1, 1, 1, 1], [0, 1, 1, 1]]
+    assert tokenizer(["the fox", "the"], padding=True, padding_side="LEFT") == left
+    cut = {"max_length": 4, "truncation": True}
+    sides = [tokenizer("the quick fox", **cut, truncation_side=side) for side in ("left", "LEFT")]
+    assert sides[0] == sides[1]
     assert tokenizer("the quick fox", max_length=4, truncation=True).input_ids == [
         2, *tokenizer.convert_tokens_to_ids(["the", "quick"]), 3,
     ]  # fmt: skip
@@ -96,6 +100,9 @@ def test_special_tokens_in_a_text() -> None:
     [
         ((b"bytes",), {}, "text: wanted a text or a list of texts, got b'bytes'.*decode it"),
         (([b"bytes"],), {}, r"text\[0\]: wanted a text, got b'bytes'"),
+        ((np.array(["a"]),), {}, r"text: wanted a text or a list of texts, .*list\(\.\.\.\) makes"),
+        ((), {}, "wanted text, got nothing"),
+        (("a", "b", "c"), {}, r"wanted at most 2 arguments without a name \(text, text_pair\)"),
         ((3,), {}, "text: wanted a text or a list of texts, got 3"),
         (([],), {}, "wanted at least one text"),
         ((["a", "b"], ["c"]), {}, "text_pair: wanted a list of 2 texts"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from yosort.arguments import check_choice, check_flag, no_such_option
-from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
+from yosort.arguments import check_choice, check_flag, drop_unset, no_such_option
+from yosort.config import FIELDS, HUB_INSTEAD, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
@@ -26,7 +26,7 @@ _RENAMED = {
 #: Options of transformers' that change no answer here: weights are always mapped into memory, and a
 #: checkpoint's code is never run.
 _WITHOUT_EFFECT = {
-    "low_cpu_mem_usage", "trust_remote_code", "use_fast", "weights_only",
+    "low_cpu_mem_usage", "resume_download", "trust_remote_code", "use_fast", "weights_only",
 }  # fmt: skip
 #: Values of ours that do not contradict transformers' word.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
@@ -35,13 +35,14 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "allow_random_head": (False,),
 }
 _INSTEAD = {
+    **HUB_INSTEAD,
     "attn_implementation": 'attention="expectation" or "sampled" chooses the form of attention',
     "framework": "yosort is its own; leave it out",
     "load_in_8bit": 'dtype="int8" quantises at load',
     "load_in_4bit": 'dtype="int8" quantises at load',
     "quantization_config": 'dtype="int8" quantises at load',
-    "subfolder": "name the folder itself as the model",
-    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
+    "max_memory": "a model is on one device; device= names it",
+    "offload_folder": "weights are mapped from their file already",
     "output_loading_info": "weights that are missing or left over are an error here",
     "state_dict": "save the weights into a folder, and load that",
     "from_tf": "convert the checkpoint with transformers first",
@@ -160,9 +161,8 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
 
 def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return options under our names, without those that have no effect here."""
-    found = {name: value for name, value in given.items() if name not in _RENAMED}
-    for name in found.keys() & _INSTEAD.keys():
-        raise no_such_option(name, (), ConfigError, _INSTEAD[name])
+    found = drop_unset(given, _INSTEAD, ConfigError)
+    found = {name: value for name, value in found.items() if name not in _RENAMED}
     for name in found.keys() & _WITHOUT_EFFECT:
         del found[name]
     for word, name in _RENAMED.items():

@@ -56,11 +56,13 @@ _WITHOUT_EFFECT = {"num_workers"}
 _PADDING = ("longest", "max_length", "do_not_pad")
 #: Dictionaries of keywords that transformers hands on to the tokenizer.
 _NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
+_TEXTS = "texts are all that is read: tokenizer="
 _INSTEAD = {
     "return_all_scores": "top_k=None gives the score of every label",
     "grouped_entities": 'aggregation_strategy="simple" joins neighbours of one label',
     "ignore_subwords": 'aggregation_strategy="first" labels words by their first token',
     "framework": "yosort is its own; leave it out",
+    **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
 }
 #: Every word of transformers' that `translate` knows, beside our own.
 WORDS = frozenset({*_WITHOUT_EFFECT, *_NESTED, *_INSTEAD})
@@ -165,7 +167,8 @@ def translate(
                 raise error(f"padding: wanted {wanted}, got {show(value)}")
         elif name not in _WITHOUT_EFFECT:
             hint = {**_INSTEAD, **instead}.get(name)
-            raise no_such_option(name, known, error, hint)
+            if hint is None or value is not None:  # None is transformers' "not given"
+                raise no_such_option(name, known, error, hint)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,8 +25,6 @@ REFUSED = {
     **dict.fromkeys(("text_target", "text_pair_target", "max_target_length"), _TARGETS),
     **dict.fromkeys(("add_prefix_space", "do_lower_case", "tokenizer_file", "vocab_file"), _SAVED),
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), _SAVED),
-    "subfolder": "name the folder itself",
-    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
 }
 _TENSORS = {
     "pt": "yosort needs no torch: 'np' gives arrays, of which torch.from_numpy makes tensors",
@@ -115,8 +113,8 @@ def read_lengths(
     stride = check_count("stride", stride, least=0)
     if pad_to_multiple_of is not None:
         pad_to_multiple_of = check_count("pad_to_multiple_of", pad_to_multiple_of)
-    check_choice("padding_side", padding_side, SIDES)
-    check_choice("truncation_side", truncation_side, SIDES)
+    padding_side = check_choice("padding_side", padding_side, SIDES)
+    truncation_side = check_choice("truncation_side", truncation_side, SIDES)
     if truncation is None:
         truncation = max_length is not None and padding is False
     pads = _choice("padding", padding, PADDINGS, "do_not_pad")
@@ -177,7 +175,11 @@ def read_samples(text: Any, text_pair: Any, *, words: bool) -> tuple[list[Sample
         InputError: anything else, or lists of different lengths.
     """
     if not isinstance(text, (str, list, tuple)):
-        hint = ": was it read as bytes? decode it" if isinstance(text, (bytes, bytearray)) else ""
+        hint = ""
+        if isinstance(text, (bytes, bytearray)):
+            hint = ": was it read as bytes? decode it"
+        elif isinstance(text, Iterable) and not isinstance(text, Mapping):
+            hint = "; list(...) makes a list"
         raise InputError(f"text: wanted a text or a list of texts, got {show(text)}{hint}")
     if isinstance(text, str) or (words and not (text and isinstance(text[0], (list, tuple)))):
         pair = None if isinstance(text_pair, (str, list, tuple)) and not text_pair else text_pair

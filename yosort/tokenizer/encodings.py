@@ -98,6 +98,13 @@ class Encoding:
         return [Encoding(backend) for backend in self._backend.overflowing]
 
 
+#: What transformers' batches have besides, and what to do instead.
+_INSTEAD = {
+    "convert_to_tensors": 'return_tensors="np" of the call, or of tokenizer.pad, makes arrays',
+    "words": "word_ids returns the word of each token",
+}
+
+
 @checks_calls(InputError)
 class BatchEncoding(UserDict[str, Any]):
     """The arrays or lists of one or several encoded texts, by key and by attribute.
@@ -128,7 +135,9 @@ class BatchEncoding(UserDict[str, Any]):
         # `data` itself is not there yet while a batch is unpickled.
         if name != "data" and name in self.data:
             return self.data[name]
-        raise AttributeError(f"a batch of {', '.join(self.__dict__.get('data', ()))}: no {name!r}")
+        hint = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
+        names = ", ".join(self.__dict__.get("data", ()))
+        raise AttributeError(f"a batch of {names}: no {name!r}{hint}")
 
     @property
     def n_sequences(self) -> int | None:

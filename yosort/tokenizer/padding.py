@@ -43,8 +43,8 @@ def pad_rows(
     if mask:
         data.setdefault("attention_mask", [[1] * len(row) for row in rows])
     for name, values in data.items():
-        if len(values) != len(rows):
-            raise InputError(f"{name}: wanted {len(rows)} of them, got {len(values)}")
+        if not isinstance(values, list) or len(values) != len(rows):
+            raise InputError(f"{name}: wanted a list of {len(rows)}, got {show(values)}")
     if how is not None and rows:
         target = how.target(max(map(len, rows)))
         for name, filling in {"input_ids": pad_id, **_FILLINGS}.items():
@@ -79,11 +79,13 @@ def _first(values: Any) -> Any:
     return values if isinstance(values, np.ndarray) else values[0]
 
 
-def _as_lists(values: Any) -> Any:
-    """Return arrays as lists, those within a list too."""
-    if hasattr(values, "tolist"):
+def _as_lists(values: Any, depth: int = 2) -> Any:
+    """Return [texts, n] as lists where it is arrays, or a list of arrays or NumPy's numbers."""
+    if hasattr(values, "tolist") and not isinstance(values, type):
         return values.tolist()
-    return [_as_lists(value) for value in values] if isinstance(values, (list, tuple)) else values
+    if not isinstance(values, (list, tuple)) or not depth:
+        return values
+    return [_as_lists(value, depth - 1) for value in values]
 
 
 def _check_rows(rows: Any) -> list[list[int]]:

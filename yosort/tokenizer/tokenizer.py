@@ -19,9 +19,11 @@ from yosort.arguments import (
     check_flag,
     check_path,
     checks_calls,
+    drop_unset,
     with_names,
 )
 from yosort.checkpoint.hub import resolve
+from yosort.config import HUB_INSTEAD
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import replace_files
 from yosort.saving import check_saving
@@ -53,8 +55,8 @@ _FIELDS = (
     "truncation_side",
 )
 #: What transformers' from_pretrained takes and nothing here depends on: a checkpoint's code is
-#: never run, and `legacy` is of tokenizers that SentencePiece computes.
-_WITHOUT_EFFECT = ("trust_remote_code", "legacy")
+#: never run, a folder's tokenizer needs no model's config, and `legacy` is SentencePiece's.
+_WITHOUT_EFFECT = ("config", "legacy", "resume_download", "trust_remote_code")
 
 
 def _setting(name: str, check: Callable[[str, Any], Any], doc: str) -> Any:
@@ -214,6 +216,7 @@ class Tokenizer(Vocabulary):
             raise ConfigError("from_slow: wanted False, for there is no slow tokenizer here")
         for name in _WITHOUT_EFFECT:
             fields.pop(name, None)
+        fields = drop_unset(fields, HUB_INSTEAD, ConfigError)
         refuse_unknown(fields, (*_FIELDS, *ROLES, "use_fast"), ConfigError)
         where = resolve(
             source,
