@@ -202,7 +202,7 @@ def test_what_fails_at_the_end_takes_no_other_along(
     assert next(results) == got[0]
     with pytest.raises(yosort.InputError, match=r"inputs\[1\]: nothing"):
         next(results)
-    with pytest.raises(yosort.InputError, match=r"^wanted a text"):
+    with pytest.raises(yosort.InputError, match=r"^text: wanted a text, got 3$"):
         classify({"text": 3})
 
 
