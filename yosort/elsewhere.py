@@ -16,7 +16,7 @@ _INSTEAD = {
     r"DataCollator\w+|default_data_collator": "Tokenizer.pad makes a batch of rows",
     r"\w*Pipeline": "pipeline(task) makes one",
     r"Auto(Processor|FeatureExtractor|ImageProcessor|VideoProcessor)": _TEXTS,
-    r"BatchEncoding": "a call of Tokenizer returns one; yosort.encodings has its class",
+    r"BatchEncoding": "a call of Tokenizer returns one; yosort.tokenizer.encodings has its class",
     r"BitsAndBytesConfig|\w+QuantizationConfig|QuantoConfig|GPTQConfig": 'dtype="int8" at load',
     r"set_seed": "seed= of load, or of a call, is that of the hash functions",
     r"logging": 'logging.getLogger("yosort") of the standard library',

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from yosort.arguments import is_integer
-from yosort.tokenizer.encodings import as_arrays
 from yosort.errors import InputError, show
 from yosort.tokenizer.arguments import Pad
+from yosort.tokenizer.encodings import as_arrays
 
 #: What stands for padding in lists that have a value a token; that of input_ids is the tokenizer's.
 _FILLINGS = {"attention_mask": 0, "token_type_ids": 0, "special_tokens_mask": 1}
