@@ -257,6 +257,10 @@ def test_words_of_transformers_in_every_place(classifier: Path) -> None:
         (lambda m: m(TEXT, atention_mask=[[1]]), InputError, "did you mean attention_mask"),
         (lambda m: m({"input_ids": TEXT}), InputError, r"write model\(\*\*inputs\)"),
         (lambda m: yosort.YosoConfig(hiden_size=5), ConfigError, "did you mean hidden_size"),
+        (
+            lambda m: yosort.load(m.name_or_path, config={"num_labels": 3}),
+            ConfigError, "config: wanted a YosoConfig, .*YosoConfig.from_dict makes one",
+        ),
         (lambda m: yosort.YosoModel(Device("x")), ConfigError, "got Device of torch"),
         (lambda m: yosort.load("x", force_download=True), ConfigError, "snapshot_download"),
         (

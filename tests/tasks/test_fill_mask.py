@@ -66,7 +66,8 @@ def test_targets_are_single_tokens_with_or_without_their_space(fill: Any) -> Non
         ("no mask", r"^no mask to fill; this model's mask token is <mask>"),
         ("a [MASK]", r"mask token is <mask>, not \[MASK\]"),
         ("<mask> a" * 5000, "at most 4096 tokens"),
-        ([3], r"inputs\[0\]: wanted text, got int"),
+        ([3], r"inputs\[0\]: wanted a text, got int$"),
+        ({"text": "a"}, r"wanted a text, got dict; of a row, give its text: row\['text'\]"),
     ],
 )
 def test_texts_that_cannot_be_filled(fill: Any, text: Any, message: str) -> None:

@@ -37,7 +37,7 @@ from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.folder import read_weights, write_model
 from yosort.model.inputs import Call, read_head_mask, read_inputs
 from yosort.model.memory import numbers_of_call
-from yosort.model.options import LoadOptions, read_loading
+from yosort.model.options import LoadOptions, read_config, read_loading
 from yosort.model.outputs import ModelOutput
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
 from yosort.model.pickling import Origin
@@ -232,9 +232,7 @@ class PretrainedModel(TorchHabits):
         ops = _backend(given.options)
         folder = resolve(source, **given.hub)
         given.check_files(folder)
-        if not isinstance(config, YosoConfig):
-            config = YosoConfig.from_pretrained(folder if config is None else config)
-        config = config.override(**given.fields)
+        config = read_config(config, folder).override(**given.fields)
         origin = Origin.of(folder)  # noted first: what changes while it is read shows
         weights = read_weights(folder)
         parameters, random = select(

@@ -11,7 +11,7 @@ from yosort.config import HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
 from yosort.model import heads
 from yosort.model.base import PretrainedModel
-from yosort.model.options import read_loading
+from yosort.model.options import read_config, read_loading
 
 CLASSES: dict[str, type[PretrainedModel]] = {
     cls.__name__: cls
@@ -46,8 +46,7 @@ def load(
     """
     given = read_loading(options)
     folder = resolve(source, **given.hub)
-    if not isinstance(config, YosoConfig):
-        config = YosoConfig.from_pretrained(folder if config is None else config)
+    config = read_config(config, folder)
     names = config.override(**given.fields).architectures or ()
     known = [name for name in names if name in CLASSES]
     if not known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,6 +158,22 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
             raise no_such_option(name, (*LOAD_OPTIONS, *_RENAMED, *FIELDS), ConfigError)
     random_head = check_flag("allow_random_head", random_head, ConfigError)
     return Loading(checked, hub, random_head, named, safe)
+
+
+def read_config(config: YosoConfig | str | os.PathLike[str] | None, folder: Path) -> YosoConfig:
+    """Return the `config` of a call, read from where it lies; None: the checkpoint's own.
+
+    Raises:
+        ConfigError: no config and no path; a config.json that is no YOSO model's.
+    """
+    if config is None or isinstance(config, (str, os.PathLike)):
+        return YosoConfig.from_pretrained(folder if config is None else config)
+    if not isinstance(config, YosoConfig):
+        raise ConfigError(
+            f"config: wanted a YosoConfig, or the folder of one, got {show(config)}; "
+            "YosoConfig.from_dict makes one of a dictionary"
+        )
+    return config
 
 
 def _translate(given: Mapping[str, Any]) -> dict[str, Any]:

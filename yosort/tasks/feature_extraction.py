@@ -11,7 +11,7 @@ from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoModel
 from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, no_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -88,7 +88,7 @@ class FeatureExtractionPipeline(Pipeline):
         """See `Pipeline.prepare`."""
         no_stride(options, "feature-extraction")
         if not isinstance(value, str):
-            raise InputError(f"wanted a text, got {type(value).__name__}")
+            raise no_text(value)
         self.encode(item, value, None, options)
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from yosort.errors import InputError, show
 from yosort.model.base import PretrainedModel
 from yosort.model.heads import YosoForMaskedLM
 from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, no_text, softmax
 from yosort.tasks.uncertainty import describe
 from yosort.tokenizer import Tokenizer
 
@@ -98,7 +98,7 @@ class FillMaskPipeline(Pipeline):
         """See `Pipeline.prepare`."""
         no_stride(options, "fill-mask")
         if not isinstance(value, str):
-            raise InputError(f"wanted text, got {type(value).__name__}")
+            raise no_text(value)
         self.encode(item, value, None, options)
         if self._mask_id not in item.rows[0].ids:
             own = self.tokenizer.special_tokens["mask_token"]

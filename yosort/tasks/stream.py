@@ -539,6 +539,12 @@ def mark_truncated(result: Any) -> Any:
     return result
 
 
+def no_text(value: Any) -> InputError:
+    """Return the error of an input that has to be a text and is none."""
+    hint = "; of a row, give its text: row['text']" if isinstance(value, dict) else ""
+    return InputError(f"wanted a text, got {type(value).__name__}{hint}")
+
+
 def no_stride(options: dict[str, Any], task: str) -> None:
     """Raise InputError if windows are asked of a task that gives one answer a text."""
     if options["overflow"] == "stride":

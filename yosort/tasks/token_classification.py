@@ -14,7 +14,7 @@ from yosort.model.heads import YosoForTokenClassification
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Entity
 from yosort.tasks.spans import trimmed
-from yosort.tasks.stream import Batch, Item, Pipeline, softmax
+from yosort.tasks.stream import Batch, Item, Pipeline, no_text, softmax
 from yosort.tasks.uncertainty import describe_each
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class TokenClassificationPipeline(Pipeline):
         if not options["split"] and isinstance(value, dict) and "words" in value:
             raise InputError("wanted a text, got words; is_split_into_words=True reads them")
         if not options["split"] and not isinstance(value, str):
-            raise InputError(f"wanted a text, got {type(value).__name__}")
+            raise no_text(value)
         starts, at = [], 0
         for word in words or []:
             starts.append(at)
