@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Backend
 
 import yosort
-from tasks.models import save_unigram, save_word_piece
+from tasks.models import TEXTS, save_unigram, save_word_piece
 from yosort.tasks import bundled_model
 from yosort.tokenizer import Tokenizer
 from yosort.tokenizer import leading as module
@@ -23,26 +27,84 @@ PARTS = st.sampled_from(
         *("fox", "a", "don't", "naïve", "x", "好", "的人", "🙂", "c\u0327", "42", "...", "B", "▁"),
         *("<mask>", "</s>", "[MASK]", "\n", "\t", "'s", "'", "\u3164", "\u0e01\u0e33", "ｶﾞ"),
         *("\u00a0", "  "),
+        *("foxes", "'ve", "'re", "fo", "xa", "XAX", "aaaa", "QmFzZTY0", "<mas", "k>", "K", "É"),
+        *("한국어", "カタカナ", "ไทย", "的人的人", "ﬁ", "Ŀ", "ǅ", "c\u0327"),
     ]
 )
 SPACES = st.sampled_from([" ", " ", " ", "", "  ", "\n"])
+KINDS = (
+    *("byte-bpe", "word-piece", "unigram", "repeats", "letters", "one-word", "added-tokens"),
+    *("added-words", "nfd"),
+)
 
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    parts = draw(st.lists(st.tuples(PARTS, SPACES), min_size=1, max_size=60))
+    spaces = draw(st.sampled_from([SPACES, st.just("")]))
+    parts = draw(st.lists(st.tuples(PARTS, spaces), min_size=1, max_size=60))
     return "".join(a + b for a, b in parts) * draw(st.integers(1, 3))
 
 
-@pytest.fixture(scope="module", params=["byte-bpe", "word-piece", "unigram"])
-def tokenizer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Tokenizer:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "byte-bpe":
-        return Tokenizer.from_pretrained(bundled_model())
-    {"word-piece": save_word_piece, "unigram": save_unigram}[request.param](folder)
-    return Tokenizer.from_pretrained(folder, truncation_side="right")
+def trained(kind: str) -> Backend:
+    """Return a tokenizer of a kind that few models have."""
+    lines = [*TEXTS, "aaaaaaaa" * 9, "的人的人的", "foxes fox'es カタ QmFzZTY0"] * 5
+    special = ["<s>", "</s>", "<unk>", "<mask>"]
+    if kind == "one-word":
+        pieces = [
+            *"abcdefghilnoprstuxAX5 ",
+            "aa",
+            "aaaa",
+            "and the earth ",
+            "fo",
+            "ox",
+            "的人",
+            "首都",
+        ]
+        vocabulary = [("<unk>", 0.0), *((piece, -1.0 - len(piece) // 2) for piece in pieces)]
+        made = Backend(models.Unigram(vocabulary, 0, False))
+        made.normalizer = normalizers.NFKC()
+        return made
+    if kind == "repeats":
+        made = Backend(models.BPE())
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        trainer = trainers.BpeTrainer(
+            vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
+    else:
+        made = Backend(models.BPE(unk_token="<unk>", fuse_unk=kind == "letters"))
+        form = normalizers.NFD() if kind == "nfd" else normalizers.NFKC()
+        made.normalizer = normalizers.Sequence([form, normalizers.Lowercase()])
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+        trainer = trainers.BpeTrainer(
+            vocab_size=120, special_tokens=special, limit_alphabet=30, show_progress=False
+        )
+    made.train_from_iterator(lines, trainer)
+    if kind == "added-words":
+        made.add_tokens(
+            [AddedToken("fox", single_word=True), "xax", AddedToken("的人", lstrip=True)]
+        )
+    return made
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp(kind)
+    if kind in ("byte-bpe", "added-tokens"):
+        made = Tokenizer.from_pretrained(bundled_model())
+        if kind == "added-tokens":
+            words = [AddedToken("fox", single_word=True), AddedToken("aXa"), "foxes", "oxa", "y0"]
+            made.backend.add_tokens(words)
+        return made
+    if kind in ("word-piece", "unigram"):
+        {"word-piece": save_word_piece, "unigram": save_unigram}[kind](folder)
+        return Tokenizer.from_pretrained(folder, truncation_side="right")
+    return Tokenizer(trained(kind), {})
 
 
 def cut_or_error(tokenizer: Tokenizer, text: Any, pair: Any, most: int, strategy: str) -> Any:
@@ -52,7 +114,7 @@ def cut_or_error(tokenizer: Tokenizer, text: Any, pair: Any, most: int, strategy
         return str(error)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     text=texts(),
     pair=st.one_of(st.none(), texts()),
@@ -68,6 +130,7 @@ def test_what_is_kept_is_that_of_the_whole(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_LETTERS", 1)
         patch.setattr(module, "_MORE", 1)
+        patch.setattr(module, "_WORTH", 0)
         short = tokenizer.leading(given_, second, max_tokens=most, strategy=strategy)
     whole, kept = (
         cut_or_error(tokenizer, *both, most, strategy) for both in ((given_, second), short)
@@ -94,6 +157,106 @@ def test_a_long_text_is_not_tokenized_to_its_end(tokenizer: Tokenizer) -> None:
     )
 
 
+class Counting:
+    """A tokenizer, or its model, that counts the letters it is handed."""
+
+    def __init__(self, of: Any, counts: list[int]) -> None:
+        self._of, self._counts = of, counts
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._of, name)
+        return Counting(value, self._counts) if name == "model" else value
+
+    @property
+    def __class__(self) -> Any:
+        return type(self._of)
+
+    def __getstate__(self) -> Any:
+        return self._of.__getstate__()
+
+    def encode(self, text: str, **how: Any) -> Any:
+        self._counts.append(len(text))
+        return self._of.encode(text, **how)
+
+    def tokenize(self, text: str) -> Any:
+        self._counts.append(len(text))
+        return self._of.tokenize(text)
+
+
+WORDS = {
+    "a letter": "a" * 200_000,
+    "base64": base64.b64encode(np.random.default_rng(0).bytes(150_000)).decode(),
+    "hexadecimal": np.random.default_rng(0).bytes(100_000).hex(),
+    "Chinese": "巴黎是法国的首都的人" * 20_000,
+    "no spaces": "".join(TEXTS).replace(" ", "") * 900,
+    "a bare list": "fox,dog,the\n" * 17_000,
+}
+#: Taken whole: see docs/tokenizer.md.
+WHOLE = {
+    *(("word-piece", word) for word in ("a letter", "hexadecimal", "no spaces")),  # one [UNK]
+    ("unigram", "Chinese"),  # one <unk>
+    ("one-word", "a letter"),  # its first token is by the length of the whole
+    ("added-tokens", "a letter"),  # with which an added token ends
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_without_end_is_read_as_far_as_the_limit_asks(
+    tokenizer: Tokenizer, kind: str, word: str
+) -> None:
+    """Twice the word costs no letter more, and what is kept is that of the whole."""
+    text, counts = WORDS[word], ([], [])
+    backend = tokenizer.backend
+    short = [str(leading(Counting(backend, c), text * n, 40)) for n, c in enumerate(counts, 1)]
+    if (kind, word) in WHOLE:
+        assert short[0] == text
+        return
+    assert short[0] == short[1]
+    assert counts[0] == counts[1]
+    assert sum(counts[0]) < len(text)
+    whole = tokenizer.encoding(text, max_tokens=40)
+    kept = tokenizer(text, max_length=40, return_offsets_mapping=True)
+    assert kept["input_ids"] == whole.ids
+    assert kept["offset_mapping"] == whole.offsets
+
+
+@pytest.mark.parametrize(
+    "name", ["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer", "Nmt"]
+)
+def test_plain_letters_are_normalized_one_by_one(name: str) -> None:
+    letters = re.findall(
+        module._PLAIN, "".join(map(chr, [*range(0xD800), *range(0xE000, 1 << 17)]))
+    )
+    assert len(letters) > 33_000
+    normalize = getattr(normalizers, name)().normalize_str
+    alone = [normalize(letter) for letter in letters]
+    assert all(alone)
+    assert normalize("".join(letters)) == "".join(alone)
+    assert normalize("".join(letters[::-1])) == "".join(alone[::-1])
+
+
+def test_a_vocabulary_is_looked_through_for_long_texts_only() -> None:
+    backend = Tokenizer.from_pretrained(bundled_model()).backend
+    counts: list[int] = []
+    text = "a" * 100_000
+    assert leading(Counting(backend, counts), text, 40) == text
+    assert len(counts) == 1
+    assert len(leading(backend, text * 2, 40)) < 1_000
+
+
+def test_places_within_words() -> None:
+    """Not where a contraction is read ahead, nor where an added token ends or reaches across."""
+    plain = module._Within(Tokenizer.from_pretrained(bundled_model()).backend, worth=True)
+    assert plain.place("you're,", 3, 6) is None
+    assert plain.place("you'rest", 3, 8) == 6
+    assert plain.place("you,rest", 3, 8) == 5
+    added = module._Within(trained("added-words"), worth=True)
+    assert added.place("eXAXe", 0, 5) == 1
+    assert added.place("XAXe", 0, 4) is None
+    assert added.place("foxes", 0, 3) is None
+
+
+@pytest.mark.parametrize("kind", ["byte-bpe", "word-piece", "unigram"], scope="module")
 def test_a_text_with_spaces_in_its_tokens_is_taken_whole(tokenizer: Tokenizer) -> None:
     """Where words may hold spaces, nothing says where one ends."""
     backend = tokenizer.backend
