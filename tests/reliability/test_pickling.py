@@ -16,6 +16,9 @@ from tasks.models import TEXTS, make
 
 import yosort
 from yosort import CheckpointError, DeviceError, YosoConfig
+from yosort.checkpoint import read_state, write_state
+from yosort.model import pickling
+from yosort.model.pickling import content_of
 from yosort.tasks.stream import Failure
 
 IDS = np.random.default_rng(0).integers(3, 50, (2, 40))
@@ -114,15 +117,109 @@ def test_a_folder_that_vanished_before_sending_is_replaced_by_the_weights(folder
     assert sent(fill.model).tokenizer.encoding("A dog").ids == fill.tokenizer.encoding("A dog").ids
 
 
-def test_a_folder_that_changes_on_the_way_is_an_error(folder: Path, tmp_path: Path) -> None:
+def replace_by_copies(folder: Path) -> None:
+    """Leave the same contents under the same names, with the times of now."""
+    for path in list(folder.iterdir()):
+        path.rename(path.with_suffix(".old"))
+        path.write_bytes(path.with_suffix(".old").read_bytes())
+        path.with_suffix(".old").unlink()
+
+
+def test_a_copy_of_the_folder_is_as_good(folder: Path) -> None:
+    """As a container's image has it, or rsync: the receiver finds the contents, not the times."""
+    model = yosort.load(folder, device="cpu")
+    (folder / "pytorch_model.bin").write_bytes(b"of no use beside model.safetensors")
+    data = pickle.dumps(model)
+    assert len(data) < 3000
+    replace_by_copies(folder)
+    (folder / "pytorch_model.bin").unlink()
+    os.utime(folder / "tokenizer.json", ns=(0, 0))
+    other = pickle.loads(data)
+    np.testing.assert_array_equal(logits(other), logits(model))
+    assert len(pickle.dumps(other)) < 3000  # by its name, from there on too
+    np.testing.assert_array_equal(logits(sent(other)), logits(model))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_folder_that_changes_on_the_way_is_an_error(folder: Path, name: str) -> None:
+    """Also by one bit of a file of the same size, whose times are set back."""
+    model = yosort.load(folder, device="cpu")
+    data = pickle.dumps(model)
+    path = folder / name
+    found = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    wanted = rf"model: wanted the folder .* it has changed since: {name} is another"
+    with pytest.raises(CheckpointError, match=wanted):
+        pickle.loads(data)
+    assert len(pickle.dumps(model)) > 3000  # its weights
+
+
+def test_a_folder_that_goes_or_gets_files_on_the_way_is_an_error(
+    folder: Path, tmp_path: Path
+) -> None:
     data = pickle.dumps(yosort.load(folder, device="cpu"))
-    weights = folder / "model.safetensors"
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
-    with pytest.raises(CheckpointError, match=r"model: wanted the folder .* it has changed since"):
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"changed since: added_tokens.json came or went"):
         pickle.loads(data)
     folder.rename(tmp_path / "moved")
     with pytest.raises(CheckpointError, match=r"model: wanted the folder .* it is not here"):
         pickle.loads(data)
+
+
+def test_shards_travel_by_name(folder: Path) -> None:
+    whole = yosort.load(folder, device="cpu")
+    state = read_state(folder)
+    write_state(folder, {name: state[name] for name in state}, max_shard_size=400_000)
+    model = yosort.load(folder, device="cpu")
+    assert model._origin is not None
+    assert len([name for name in model._origin.files if name.startswith("model-")]) > 1
+    data = pickle.dumps(model)
+    replace_by_copies(folder)
+    np.testing.assert_array_equal(logits(pickle.loads(data)), logits(whole))
+    index = folder / "model.safetensors.index.json"
+    text = index.read_text()
+    index.write_text(text.replace("{", "{ ", 1))
+    with pytest.raises(CheckpointError, match=r"index.json is another"):
+        pickle.loads(data)
+    index.write_text(text)
+    shard = max(folder.glob("model-*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=rf"{shard.name} is another"):
+        pickle.loads(data)
+
+
+def test_a_folder_that_changes_while_it_is_pickled_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = yosort.load(folder, device="cpu")
+
+    def late(path: Path, stamp: pickling.Stamp) -> bytes:
+        path.write_bytes(path.read_bytes())  # any writing counts
+        return content_of(path, stamp)
+
+    monkeypatch.setattr(pickling, "content_of", late)
+    with pytest.raises(CheckpointError, match="it has changed since"):
+        pickle.dumps(model)
+
+
+def test_contents_are_read_once_and_where_times_do_not_tell(folder: Path) -> None:
+    content_of.cache_clear()
+    model = yosort.load(folder, device="cpu")
+    assert content_of.cache_info().misses == 0
+    first, second = pickle.dumps(model), pickle.dumps(model)
+    assert first == second
+    assert model._origin is not None
+    assert content_of.cache_info().misses == len(model._origin.files)
+    content_of.cache_clear()
+    pickle.loads(first)
+    assert content_of.cache_info().misses == 0  # on this machine times do
+    os.utime(folder / "model.safetensors")
+    pickle.loads(first)
+    pickle.loads(first)
+    assert content_of.cache_info().misses == 1
 
 
 def test_a_copy_shares_the_weights(folder: Path) -> None:
