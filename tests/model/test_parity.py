@@ -110,6 +110,18 @@ def test_attended_padding(class_name: str, conv_window: int | None, tmp_path: Pa
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
+def test_attended_padding_at_the_left(class_name: str, tmp_path: Path) -> None:
+    """As a tokenizer of padding_side "left" fills up; classifiers read a padding token then."""
+    fields = {**random_fields(3), "conv_window": 5, "num_labels": 3, "problem_type": None}
+    theirs, ours = make_pair(class_name, tmp_path, 3, fields, padding="attended")
+    inputs = inputs_for(class_name, theirs.config, 4, 13, 13, padded=True)
+    for name in ("input_ids", "attention_mask", "token_type_ids"):
+        inputs[name] = inputs[name][..., ::-1].copy()
+    assert (inputs["attention_mask"][..., 0] == 0).any()
+    compare(theirs, ours, inputs)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
 def test_tuples(class_name: str, tmp_path: Path) -> None:
     """return_dict=False leaves out what is not there, as upstream does."""
     fields = {**random_fields(3), "num_labels": 3, "problem_type": None}

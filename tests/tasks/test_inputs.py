@@ -141,13 +141,18 @@ def test_an_empty_text_needs_special_tokens(task: str, tmp_path: Path) -> None:
     assert "keeps nothing of ''" in str(failure.error)
 
 
-@pytest.mark.parametrize(("pad", "used"), [(7, 7), (None, 0)])
+@pytest.mark.parametrize(
+    ("pad", "used", "side"), [(7, 7, "right"), (None, 0, "right"), (7, 7, "left")]
+)
 def test_attended_padding_is_the_models_own_token(
-    pad: int | None, used: int, tmp_path: Path
+    pad: int | None, used: int, side: str, tmp_path: Path
 ) -> None:
-    """padding="attended" reads what stands beside a shorter text."""
+    """padding="attended" reads what stands beside a shorter text: behind it, on any side."""
     folder = make(tmp_path, "YosoForSequenceClassification", num_labels=3, pad_token_id=pad)
-    classify = yosort.pipeline("text-classification", folder, padding="attended", top_k=None)
+    tokenizer = yosort.Tokenizer.from_pretrained(folder, padding_side=side)
+    classify = yosort.pipeline(
+        "text-classification", folder, tokenizer=tokenizer, padding="attended", top_k=None
+    )
     ids = [classify.tokenizer.encoding(text).ids for text in ("A dog barks loudly.", "A cat.")]
     short = len(ids[1])
     padded = np.array([ids[0], [*ids[1], *[used] * (len(ids[0]) - short)]])
