@@ -11,10 +11,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -144,49 +144,102 @@ def serve() -> Iterator[tuple[str, list[tuple[str, str, str | None]]]]:
         server.server_close()
 
 
-# huggingface_hub reads its environment when it is imported, so each case has its own process.
+# huggingface_hub reads its environment when it is imported, so each case has its own process: the
+# fork of one that has imported all the rest. Where nothing forks, each is a new interpreter.
 SCRIPT = """
-import json, sys, warnings
+import json, os, signal, sys, warnings
 warnings.simplefilter("ignore")
+import huggingface_hub
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from yosort.checkpoint import resolve
 from yosort.errors import CheckpointError
-source, options = json.loads(sys.argv[1])
-try:
-    folder = resolve(source, **options)
-    files = sorted(p.name for p in folder.iterdir())
-    print(json.dumps({"folder": str(folder), "files": files}))
-except CheckpointError as error:
-    print(json.dumps({"error": str(error)}))
+for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]
+for line in sys.stdin:
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if child:
+            if os.waitpid(child, 0)[1]:
+                break
+            continue
+        signal.alarm(120)
+    environment, source, options = json.loads(line)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        folder = resolve(source, **options)
+        files = sorted(p.name for p in folder.iterdir())
+        result = {"folder": str(folder), "files": files}
+    except CheckpointError as error:
+        result = {"error": str(error)}
+    print(json.dumps(result), flush=True)
+    break
 """
 
 
-def run(
-    source: str,
-    home: Path,
-    endpoint: str,
-    environment: dict[str, str] | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    clean |= {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        **(environment or {}),
-    }
-    command = [sys.executable, "-c", SCRIPT, json.dumps([source, options])]
-    done = subprocess.run(
-        command, env=clean, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert "\n" not in result.get("error", "")
-    return result
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start the process that forks, again where it has ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def running() -> subprocess.Popen[str]:
+        if not started or started[-1].poll() is not None:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            command = [sys.executable, "-c", SCRIPT]
+            started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
+        return started[-1]
+
+    yield running
+    for process in started:
+        process.communicate()
+
+
+class Run(Protocol):
+    def __call__(
+        self,
+        source: str,
+        home: Path,
+        endpoint: str,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]: ...
+
+
+@pytest.fixture
+def run(server: Callable[[], subprocess.Popen[str]]) -> Run:
+    """Resolve in a process of its own, and return the folder and its files, or the error."""
+
+    def run(
+        source: str,
+        home: Path,
+        endpoint: str,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+        clean |= {
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+            **(environment or {}),
+        }
+        process = server()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([clean, source, options]) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        assert line, "the process died; see its stderr above"
+        result: dict[str, Any] = json.loads(line)
+        assert "\n" not in result.get("error", "")
+        return result
+
+    return run
 
 
 WANTED = {
@@ -204,7 +257,7 @@ WANTED = {
 
 @needs_hub
 @pytest.mark.parametrize("name", WANTED)
-def test_fetches_what_is_needed_and_keeps_it(tmp_path: Path, name: str) -> None:
+def test_fetches_what_is_needed_and_keeps_it(run: Run, tmp_path: Path, name: str) -> None:
     with serve() as (endpoint, log):
         result = run(name, tmp_path, endpoint)
         assert result.get("files") == WANTED[name], result
@@ -222,7 +275,7 @@ def test_fetches_what_is_needed_and_keeps_it(tmp_path: Path, name: str) -> None:
 
 
 @needs_hub
-def test_revision_cache_dir_and_token(tmp_path: Path) -> None:
+def test_revision_cache_dir_and_token(run: Run, tmp_path: Path) -> None:
     with serve() as (endpoint, log):
         cache = tmp_path / "cache"
         result = run("owner/safe", tmp_path, endpoint, revision="v1", cache_dir=str(cache))
@@ -235,7 +288,7 @@ def test_revision_cache_dir_and_token(tmp_path: Path) -> None:
 
 
 @needs_hub
-def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
+def test_what_goes_wrong_is_named(run: Run, tmp_path: Path) -> None:
     with serve() as (endpoint, _):
         error = run("owner/none", tmp_path, endpoint)["error"]
         assert error.startswith("owner/none: cannot be fetched from the hub: ")
@@ -256,7 +309,7 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
 
 
 @needs_hub
-def test_a_cache_with_all_that_is_needed_serves(tmp_path: Path) -> None:
+def test_a_cache_with_all_that_is_needed_serves(run: Run, tmp_path: Path) -> None:
     with serve() as (endpoint, _):
         folder = Path(run("owner/rich", tmp_path, endpoint)["folder"])
         for name in ("vocab.json", "merges.txt", "model.fp16.safetensors"):
@@ -275,7 +328,7 @@ def test_a_cache_with_all_that_is_needed_serves(tmp_path: Path) -> None:
 
 
 @needs_hub
-def test_a_cache_without_a_shard_says_which(tmp_path: Path) -> None:
+def test_a_cache_without_a_shard_says_which(run: Run, tmp_path: Path) -> None:
     shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     with serve() as (endpoint, _):
         folder = Path(run("owner/sharded", tmp_path, endpoint)["folder"])
@@ -288,7 +341,7 @@ def test_a_cache_without_a_shard_says_which(tmp_path: Path) -> None:
 
 
 @needs_hub
-def test_config_and_tokenizer_without_weights(tmp_path: Path) -> None:
+def test_config_and_tokenizer_without_weights(run: Run, tmp_path: Path) -> None:
     with serve() as (endpoint, _):
         result = run("owner/torch", tmp_path, endpoint, weights=False)
         assert result["files"] == ["config.json", "tokenizer.json"]
