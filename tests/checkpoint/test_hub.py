@@ -21,6 +21,7 @@ import pytest
 
 import yosort
 from yosort.checkpoint import resolve
+from yosort.cli import main
 from yosort.cli.inspecting import collect
 from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError, YosortError
@@ -376,7 +377,9 @@ def test_options_reach_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert seen
 
 
-def test_a_missing_folder_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "models" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -386,6 +389,10 @@ def test_a_missing_folder_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.Monke
         resolve("models/nope")
     with pytest.raises(CheckpointError, match=r"no such folder.* current folder holds .*'models'"):
         resolve("./nope")
+    with pytest.raises(CheckpointError, match=r"say revision='main'$"):
+        resolve("models/nope")
+    assert main(["fill-mask", "--model", "models/nope", "a"]) == 1
+    assert capsys.readouterr().err.endswith(" here, say --revision main\n")
     assert not asked
     with pytest.raises(CheckpointError, match="nor is there a folder of this name"):
         resolve("models/nope", revision="main")  # an id, in so many words

@@ -107,7 +107,7 @@ def resolve(
     if revision is None and path.parent.is_dir() and not _cached_folder(source, None, cache_dir):
         raise CheckpointError(
             f"{source!r}: no such folder{_neighbours(path)}; to take it for a hub id, though there "
-            f"is a folder {str(path.parent)!r} here, say revision='main' (--revision main)"
+            f"is a folder {str(path.parent)!r} here, say revision='main'"
         )
     return _download(
         source,
