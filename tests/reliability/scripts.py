@@ -164,17 +164,17 @@ def peak(kind: str, mode: str, kept: str, layers: int) -> None:
     numbers: list[int] = []
     check = model._check_memory
 
-    def note(call: Any, packed: Any, *flags: bool) -> None:
+    def note(request: Any) -> None:
         numbers.append(
             numbers_of_call(
                 config,
-                packed,
-                answer=model._answer_size(call, packed),
-                keep_hidden_states=flags[0],
-                keep_contexts=flags[1],
+                request.inputs.batch,
+                answer=request.wanted.size,
+                keep_hidden_states=request.keep_hidden_states,
+                keep_contexts=request.keep_contexts,
             )
         )
-        check(call, packed, *flags)
+        check(request)
 
     model._check_memory = note
     before = resident()

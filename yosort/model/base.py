@@ -1,4 +1,4 @@
-"""What all models share: construction, loading, saving, and the course of a call."""
+"""What all models share: construction, loading and saving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_path, checks_calls, is_row, with_names
+from yosort.arguments import check_path, checks_calls, with_names
 from yosort.checkpoint import resolve
 from yosort.checkpoint.names import WORD_EMBEDDINGS
 from yosort.config import YosoConfig
@@ -24,21 +24,15 @@ from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import release_pages
 from yosort.habits import TorchHabits
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
+from yosort.model.answering import Answering
 from yosort.model.attention import (
-    Attention,
     check_mode,
-    check_num_hash,
-    check_seed,
     draw_attention,
     mode_of,
 )
-from yosort.model.batch import PackedBatch
 from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.folder import read_weights, write_model
-from yosort.model.inputs import Call, read_head_mask, read_inputs
-from yosort.model.memory import numbers_of_call
 from yosort.model.options import LoadOptions, read_config, read_loading
-from yosort.model.outputs import ModelOutput
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
 from yosort.model.pickling import Origin
 from yosort.ops import get_ops
@@ -56,7 +50,7 @@ _log = logging.getLogger("yosort")
 
 
 @checks_calls(InputError)
-class PretrainedModel(TorchHabits):
+class PretrainedModel(Answering, TorchHabits):
     """A YOSO encoder with a head, on one backend.
 
     A call changes nothing in the model: threads may share it.
@@ -393,10 +387,6 @@ class PretrainedModel(TorchHabits):
         """Return the number of weights; tied ones count once."""
         return sum(array.size for array in stored(self._parameters).values())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Answer for texts; see each class for its arguments and its output."""
-        raise NotImplementedError
-
     def _prepare_head(self, parameters: Parameters) -> None:
         """Prepare the head's weights for the backend."""
 
@@ -405,115 +395,6 @@ class PretrainedModel(TorchHabits):
         tied = weight is self._parameters[WORD_EMBEDDINGS]
         table = self._encoder.tables.word if tied else None
         return self._ops.linear_map([weight], [np.asarray(bias)], name=name, head=True, table=table)
-
-    def _wanted_rows(self, call: Call, batch: PackedBatch) -> npt.NDArray[np.int64] | None:
-        """Return the ascending packed rows that the head reads, or None for all."""
-        return None
-
-    def _answer_size(self, call: Call, batch: PackedBatch) -> int:
-        """Return how many numbers the largest array of the answer holds; 0 where it is small."""
-        return 0
-
-    def _check_memory(
-        self, call: Call, batch: PackedBatch, keep_hidden: bool, keep_contexts: bool
-    ) -> None:
-        """Refuse a call that cannot fit, before it starts. Raises DeviceError."""
-        numbers = numbers_of_call(
-            self.config,
-            batch,
-            answer=self._answer_size(call, batch),
-            keep_hidden_states=keep_hidden,
-            keep_contexts=keep_contexts,
-        )
-        # int8 is the type of products; what lies between them is float32.
-        needed = numbers * (self.dtype.itemsize if self.dtype.kind == "f" else 4)
-        if needed >= WORTH_ASKING:
-            check_memory(
-                needed,
-                self._ops.available_memory(),
-                self.device,
-                what="the call needs",
-                hint="smaller batches or shorter texts need less",
-            )
-
-    def _answer(
-        self,
-        call: Call,
-        batch: PackedBatch,
-        rows: npt.NDArray[np.int64] | None,
-        x: Array,
-        states: dict[str, Any],
-    ) -> ModelOutput:
-        """Apply the head to x [total or len(rows), hidden] and fill its output."""
-        raise NotImplementedError
-
-    def _forward(self, call: Call) -> Any:
-        """Run a call: read, encode, answer."""
-        with self._ops.running():
-            return self._run(call)
-
-    def _run(self, call: Call) -> Any:
-        config, ops = self.config, self._ops
-        inputs = read_inputs(call, config, padding=self.padding)
-        batch = inputs.batch
-        head_mask = read_head_mask(call.head_mask, config)
-        keep_hidden = _chosen(
-            "output_hidden_states", call.output_hidden_states, config.output_hidden_states
-        )
-        keep_contexts = _chosen(
-            "output_attentions", call.output_attentions, config.output_attentions
-        )
-        self._check_memory(call, batch, keep_hidden, keep_contexts)
-        rows = self._wanted_rows(call, batch)
-        all_rows = rows is None or keep_hidden or keep_contexts
-        named = _chosen("return_dict", call.return_dict, config.return_dict)
-        attentions = self._attentions_of(call)
-        outputs = []
-        for encoded in self._encoder(
-            inputs,
-            attentions,
-            rows=None if all_rows else rows,
-            head_mask=None if head_mask is None else ops.from_host(head_mask),
-            keep_hidden_states=keep_hidden,
-            keep_contexts=keep_contexts,
-        ):
-            x = encoded.last
-            if all_rows and rows is not None:
-                x = ops.take(x, rows)
-            states: dict[str, Any] = {}
-            if keep_hidden:
-                hidden = encoded.hidden_states
-                states["hidden_states"] = tuple(self._unpack(h, batch) for h in hidden)
-            if keep_contexts:
-                states["attentions"] = tuple(self._unpack(c, batch) for c in encoded.contexts)
-            output = self._answer(call, batch, rows, x, states)
-            outputs.append(output if named else output.to_tuple())
-        return outputs if _are_several(call.seed) else outputs[0]
-
-    def _attentions_of(self, call: Call) -> list[Attention]:
-        """Return the call's attention, the model's own or with other hash functions, a seed."""
-        if call.seed is None and call.num_hash is None:
-            return [self._attention]
-        seeds = call.seed if _are_several(call.seed) else [call.seed]
-        if not len(seeds):
-            raise InputError("seed: wanted at least one, got an empty list")
-        num_hash = self.num_hash if call.num_hash is None else check_num_hash(call.num_hash)
-        return [
-            draw_attention(
-                self._ops,
-                self.config,
-                self._mode,
-                num_hash,
-                self._seed if seed is None else check_seed(seed),
-            )
-            for seed in seeds
-        ]
-
-    def _unpack(self, x: Array, batch: PackedBatch) -> Array:
-        """Return packed rows [total, ...] as [texts, n, ...], zeros where masked."""
-        cells = batch.shape[0] * batch.shape[1]
-        padded = x if batch.is_dense else self._ops.put(x, batch.cells, cells)
-        return padded.reshape(*batch.shape, *x.shape[1:])
 
     def __copy__(self) -> Self:
         other = type(self).__new__(type(self))
@@ -568,12 +449,3 @@ class PretrainedModel(TorchHabits):
 def _backend(options: LoadOptions) -> Ops:
     """Return the backend that options name: the only place where a model's is chosen."""
     return get_ops(options.device, dtype=options.dtype, num_threads=options.num_threads)
-
-
-def _are_several(seed: Any) -> bool:
-    """Whether a call names a list of seeds, and gets a list of outputs."""
-    return is_row(seed) or isinstance(seed, (list, tuple, range))
-
-
-def _chosen(name: str, argument: bool | None, default: bool) -> bool:
-    return default if argument is None else check_flag(name, argument)

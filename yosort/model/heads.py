@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from yosort.errors import InputError
-from yosort.model import losses
+from yosort.model.answering import States, Wanted
 from yosort.model.base import PretrainedModel
 from yosort.model.batch import PackedBatch
 from yosort.model.encoder import Parameters
-from yosort.model.inputs import (
-    ArrayLike,
-    Call,
-    first_rows,
-    flatten_choices,
-    read_scored_tokens,
-    to_numpy,
-)
-from yosort.model.labels import Labels, read_classes, read_targets, read_token_labels
+from yosort.model.inputs import ArrayLike, Call, first_rows, flatten_choices, read_scored_tokens
+from yosort.model.labels import class_loss, read_classes, read_token_labels, span_loss, text_loss
+from yosort.model.losses import IGNORE
 from yosort.model.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -33,8 +26,6 @@ from yosort.model.outputs import (
 )
 from yosort.ops.interface import Array, LayerNorm
 
-Rows = npt.NDArray[np.int64]
-States = dict[str, Any]
 #: What a class answers with, where it is asked for one draw and no tuple.
 Output = TypeVar("Output", bound=ModelOutput)
 
@@ -93,10 +84,10 @@ class YosoModel(PretrainedModel):
         )
         return cast(BaseModelOutput, self._forward(call))
 
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
     ) -> ModelOutput:
-        return BaseModelOutput(self._unpack(x, batch), **states)
+        return BaseModelOutput(self._unpack(scores, batch), **states)
 
 
 class _LabelledModel(PretrainedModel, Generic[Output]):
@@ -225,35 +216,33 @@ class YosoForMaskedLM(PretrainedModel):
         )
         self._decoder = self._linear("cls.predictions.decoder")
 
-    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
-        return (
-            None if call.positions is None else np.unique(read_scored_tokens(call.positions, batch))
-        )
-
-    def _answer_size(self, call: Call, batch: PackedBatch) -> int:
-        picked = call.positions
-        rows = batch.total if picked is None else len(read_scored_tokens(picked, batch))
-        return rows * self.config.vocab_size
-
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
-    ) -> ModelOutput:
-        ops = self._ops
-        if rows is not None:
-            x = ops.take(x, np.searchsorted(rows, read_scored_tokens(call.positions, batch)))
-        x = ops.layer_norm(ops.linear(x, self._dense, self.config.hidden_act), self._norm)
-        logits = ops.linear(x, self._decoder)
+    def _want(self, call: Call, batch: PackedBatch) -> Wanted:
+        rows, picks, count = None, None, batch.total
+        if call.positions is not None:
+            scored = read_scored_tokens(call.positions, batch)
+            rows, picks = np.unique(scored, return_inverse=True)
+            count = len(scored)
         loss = None
         if call.labels is not None:
-            loss = losses.cross_entropy(ops.xp, logits, self._labels(call, batch))
-        logits = logits if rows is not None else self._unpack(logits, batch)
-        return MaskedLMOutput(loss, logits, **states)
+            if picks is None:
+                labels = read_token_labels(call.labels, batch)
+            else:
+                labels = read_classes("labels", call.labels, count)
+            loss = class_loss(labels, self.config.vocab_size)
+        return Wanted(rows, picks, size=count * self.config.vocab_size, loss=loss)
 
-    def _labels(self, call: Call, batch: PackedBatch) -> Labels:
-        """Return one label a row of logits: a token's, or a picked token's."""
-        if call.positions is None:
-            return read_token_labels(call.labels, batch)
-        return read_classes("labels", call.labels, len(read_scored_tokens(call.positions, batch)))
+    def _score(self, wanted: Wanted, x: Array) -> Array:
+        ops = self._ops
+        if wanted.picks is not None:
+            x = ops.take(x, wanted.picks)
+        x = ops.layer_norm(ops.linear(x, self._dense, self.config.hidden_act), self._norm)
+        return ops.linear(x, self._decoder)
+
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
+    ) -> ModelOutput:
+        logits = scores if wanted.rows is not None else self._unpack(scores, batch)
+        return MaskedLMOutput(self._loss(wanted, scores), logits, **states)
 
 
 class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
@@ -271,32 +260,21 @@ class YosoForSequenceClassification(_LabelledModel[SequenceClassifierOutput]):
         self._dense = self._linear("classifier.dense")
         self._out_proj = self._linear("classifier.out_proj")
 
-    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
-        return first_rows(batch)
+    def _want(self, call: Call, batch: PackedBatch) -> Wanted:
+        loss = None
+        if call.labels is not None:
+            classes = len(self.config.label_names)
+            loss = text_loss(call.labels, batch.shape[0], classes, self.config.problem_type)
+        return Wanted(first_rows(batch), loss=loss)
 
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    def _score(self, wanted: Wanted, x: Array) -> Array:
+        hidden = self._ops.linear(x, self._dense, self.config.hidden_act)
+        return self._ops.linear(hidden, self._out_proj)
+
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
     ) -> ModelOutput:
-        logits = self._ops.linear(
-            self._ops.linear(x, self._dense, self.config.hidden_act), self._out_proj
-        )
-        loss = None if call.labels is None else self._loss(logits, call.labels)
-        return SequenceClassifierOutput(loss, logits, **states)
-
-    def _loss(self, logits: Array, labels: ArrayLike) -> Array:
-        xp, problem = self._ops.xp, self.config.problem_type
-        if problem is None:
-            if logits.shape[1] == 1:
-                problem = "regression"
-            else:
-                whole = to_numpy("labels", labels).dtype.kind in "iu"
-                problem = "single_label_classification" if whole else "multi_label_classification"
-        if problem == "single_label_classification":
-            return losses.cross_entropy(xp, logits, read_classes("labels", labels, len(logits)))
-        targets = read_targets(labels, logits.shape)
-        if problem == "regression":
-            return losses.mean_squared_error(xp, logits, targets)
-        return losses.binary_cross_entropy(xp, logits, targets)
+        return SequenceClassifierOutput(self._loss(wanted, scores), scores, **states)
 
 
 class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
@@ -315,20 +293,22 @@ class YosoForMultipleChoice(_LabelledModel[MultipleChoiceModelOutput]):
     def _forward(self, call: Call) -> Any:
         return super()._forward(flatten_choices(call))
 
-    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
-        return first_rows(batch)
-
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
-    ) -> ModelOutput:
-        ops = self._ops
-        logits = ops.linear(ops.linear(x, self._pre_classifier, "relu"), self._classifier)
-        logits = logits.reshape(len(x) // call.choices, call.choices)
+    def _want(self, call: Call, batch: PackedBatch) -> Wanted:
         loss = None
         if call.labels is not None:
-            labels = read_classes("labels", call.labels, len(logits))
-            loss = losses.cross_entropy(ops.xp, logits, labels)
-        return MultipleChoiceModelOutput(loss, logits, **states)
+            questions = batch.shape[0] // call.choices
+            loss = class_loss(read_classes("labels", call.labels, questions), call.choices)
+        return Wanted(first_rows(batch), loss=loss, choices=call.choices)
+
+    def _score(self, wanted: Wanted, x: Array) -> Array:
+        hidden = self._ops.linear(x, self._pre_classifier, "relu")
+        return self._ops.linear(hidden, self._classifier)
+
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
+    ) -> ModelOutput:
+        logits = scores.reshape(len(scores) // wanted.choices, wanted.choices)
+        return MultipleChoiceModelOutput(self._loss(wanted, logits), logits, **states)
 
 
 class YosoForTokenClassification(_LabelledModel[TokenClassifierOutput]):
@@ -343,17 +323,23 @@ class YosoForTokenClassification(_LabelledModel[TokenClassifierOutput]):
     def _prepare_head(self, parameters: Parameters) -> None:
         self._classifier = self._linear("classifier")
 
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
-    ) -> ModelOutput:
-        logits = self._ops.linear(x, self._classifier)
+    def _want(self, call: Call, batch: PackedBatch) -> Wanted:
         loss = None
         if call.labels is not None:
             labels = read_token_labels(call.labels, batch)
             if batch.keep is not None:  # masked tokens are attended to, but never counted
-                labels = np.where(batch.keep != 0, labels, losses.IGNORE)
-            loss = losses.cross_entropy(self._ops.xp, logits, labels)
-        return TokenClassifierOutput(loss, self._unpack(logits, batch), **states)
+                labels = np.where(batch.keep != 0, labels, IGNORE)
+            loss = class_loss(labels, len(self.config.label_names))
+        return Wanted(loss=loss)
+
+    def _score(self, wanted: Wanted, x: Array) -> Array:
+        return self._ops.linear(x, self._classifier)
+
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
+    ) -> ModelOutput:
+        logits = self._unpack(scores, batch)
+        return TokenClassifierOutput(self._loss(wanted, scores), logits, **states)
 
 
 class YosoForQuestionAnswering(PretrainedModel):
@@ -423,52 +409,25 @@ class YosoForQuestionAnswering(PretrainedModel):
     def _prepare_head(self, parameters: Parameters) -> None:
         self._qa_outputs = self._linear("qa_outputs")
 
-    def _wanted_rows(self, call: Call, batch: PackedBatch) -> Rows | None:
+    def _want(self, call: Call, batch: PackedBatch) -> Wanted:
+        loss = span_loss(call.start_positions, call.end_positions, batch)
         if call.positions is None:
-            return None
-        if call.start_positions is not None or call.end_positions is not None:
+            return Wanted(loss=loss)
+        if loss is not None:
             raise InputError("positions: wanted none beside labels, for the loss reads every token")
-        return np.unique(read_scored_tokens(call.positions, batch))
+        return Wanted(np.unique(read_scored_tokens(call.positions, batch)))
 
-    def _answer(
-        self, call: Call, batch: PackedBatch, rows: Rows | None, x: Array, states: States
+    def _score(self, wanted: Wanted, x: Array) -> Array:
+        return self._ops.linear(x, self._qa_outputs)
+
+    def _output(
+        self, wanted: Wanted, batch: PackedBatch, scores: Array, states: States
     ) -> ModelOutput:
-        scores = self._ops.linear(x, self._qa_outputs)
-        if rows is None:
+        if wanted.rows is None:
             scores = self._unpack(scores, batch)
         else:
             texts, n = batch.shape
-            scores = self._ops.put(scores, batch.cells[rows], texts * n).reshape(texts, n, 2)
-        start, end = scores[..., 0], scores[..., 1]
-        loss = None
-        if (call.start_positions is None) != (call.end_positions is None):
-            given = "end_positions" if call.start_positions is None else "start_positions"
-            raise InputError(
-                f"wanted both start_positions and end_positions, or neither; got {given} alone"
-            )
-        if call.start_positions is not None:
-            start_loss = self._span_loss(start, "start_positions", call.start_positions, batch)
-            end_loss = self._span_loss(end, "end_positions", call.end_positions, batch)
-            loss = (start_loss + end_loss) / 2
-        return QuestionAnsweringModelOutput(loss, start, end, **states)
-
-    def _span_loss(
-        self, scores: Array, name: str, positions: ArrayLike, batch: PackedBatch
-    ) -> Array:
-        texts, n = batch.shape
-        where = read_classes(name, positions, texts).clip(0, n)
-        if not batch.is_dense:
-            # Masked tokens are no possible answers: out of the softmax, and wrong as a label.
-            inside = np.flatnonzero(where < n)
-            rows = batch.rows_of(inside * n + where[inside])
-            if (rows < 0).any():
-                text = int(inside[np.flatnonzero(rows < 0)[0]])
-                raise InputError(
-                    f"{name}[{text}]: wanted a token that attention_mask keeps, "
-                    f"got {int(where[text])}, which it masks"
-                )
-            held = np.zeros(texts * n, bool)
-            held[batch.cells] = True
-            xp = self._ops.xp
-            scores = xp.where(xp.asarray(held.reshape(texts, n)), scores, -np.inf)
-        return losses.cross_entropy(self._ops.xp, scores, where, ignore=n)
+            scores = self._ops.put(scores, batch.cells[wanted.rows], texts * n)
+            scores = scores.reshape(texts, n, 2)
+        loss = self._loss(wanted, scores)
+        return QuestionAnsweringModelOutput(loss, scores[..., 0], scores[..., 1], **states)
