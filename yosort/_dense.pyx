@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Linear maps, the rest of a layer, layer normalisation: numpy arrays to the kernels of simd/.
+"""Linear maps, the rest of a layer, layer normalisation: numpy arrays to the kernels of kernels/cpu/.
 
 Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.
 """
@@ -252,7 +252,7 @@ def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, cons
                PackedLinear up, int activation, PackedLinear down,
                const float[::1] scale2, const float[::1] shift2, float eps,
                PackedLinear following, float[:, ::1] out, next_out):
-    """Finish a layer, see simd/layer.h: context and x [rows, hidden] (any row stride), out alike.
+    """Finish a layer, see kernels/cpu/layer.h: context and x [rows, hidden] (any row stride), out alike.
 
     following and next_out [rows, following.out_features] may be None.
     """

@@ -1,8 +1,8 @@
-"""The kernel tables of simd/kernels.h, for the compiled modules."""
+"""The kernel tables of kernels/cpu/kernels.h, for the compiled modules."""
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t
 
-cdef extern from "simd/layer.h":
+cdef extern from "kernels/cpu/layer.h":
     enum ys_kind:
         YS_FLOAT32, YS_INT8, YS_NARROW
     struct ys_linear:
@@ -25,7 +25,7 @@ cdef extern from "simd/layer.h":
         float *out
         float *next_out
 
-cdef extern from "simd/kernels.h":
+cdef extern from "kernels/cpu/kernels.h":
     struct ys_kernels:
         const char *name
         int panel, lanes, slice

@@ -1,6 +1,6 @@
 """The thread pool, for the other compiled modules."""
 
-cdef extern from "simd/pool.h":
+cdef extern from "kernels/cpu/pool.h":
     ctypedef void (*ys_unit_fn)(void *job, Py_ssize_t unit, int worker) noexcept nogil
     struct ys_pool:
         int size

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A pool of threads for one model, and the memory it works in; see simd/pool.h for how and why."""
+"""A pool of threads for one model, and the memory it works in; see kernels/cpu/pool.h for how and why."""
 
 from yosort._workspace import Workspace
 

@@ -20,7 +20,7 @@ from math import prod
 import numpy as np
 
 
-cdef extern from "simd/guard.h":
+cdef extern from "kernels/cpu/guard.h":
     Py_ssize_t YS_GUARD
     void ys_guard(const void *start, size_t size)
 

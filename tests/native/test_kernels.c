@@ -1,7 +1,7 @@
 /* The kernels against plain double-precision loops, without Python: for the host, for other
  * processors under emulation, and for the scalar form that unknown compilers get.
  *
- * Compiled together with yosort/simd/kernels.c, YOSORT_ISA=baseline. Exits 0 and prints
+ * Compiled together with yosort/kernels/cpu/kernels.c, YOSORT_ISA=baseline. Exits 0 and prints
  * "N passed, 0 failed", or prints each failure and exits 1. */
 #include <math.h>
 #include <stdio.h>

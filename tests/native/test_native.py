@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-SIMD = HERE.parent.parent / "yosort" / "simd"
+KERNELS = HERE.parent.parent / "yosort" / "kernels" / "cpu"
 
 #: Name -> compiler, its flags, and what runs the result.
 TARGETS = {
@@ -29,7 +29,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
 @pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
 @pytest.mark.parametrize("target", TARGETS)
 def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
@@ -38,11 +38,11 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     program = tmp_path / "test_kernels"
-    sources = [str(HERE / "test_kernels.c"), str(SIMD / "kernels.c")]
+    sources = [str(HERE / "test_kernels.c"), str(KERNELS / "kernels.c")]
     options = ["-std=gnu11", "-O2", "-fno-math-errno", "-ffp-contract=fast"]
     flags = ["-DYOSORT_ISA=baseline", *flags]
     subprocess.run(
-        [*compiler, *options, *flags, f"-I{SIMD}", *sources, "-o", str(program), "-lm"],
+        [*compiler, *options, *flags, f"-I{KERNELS}", *sources, "-o", str(program), "-lm"],
         check=True,
         capture_output=True,
     )
@@ -51,7 +51,7 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
     assert "0 failed" in result.stdout
 
 
-@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
 @pytest.mark.parametrize(
     ("cpu", "wanted"), [("max", "dotprod baseline"), ("cortex-a53", "baseline")]
 )
@@ -69,11 +69,11 @@ def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: 
         '    for (int i = 0; i < count; i++) printf("%s ", found[i]->name);\n'
         "}\n"
     )
-    base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{SIMD}", "-c"]
+    base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{KERNELS}", "-c"]
     units = {
-        "baseline": [str(SIMD / "kernels.c"), "-DYOSORT_ISA=baseline"],
-        "dotprod": [str(SIMD / "kernels.c"), "-DYOSORT_ISA=dotprod", "-march=armv8.2-a+dotprod"],
-        "dispatch": [str(SIMD / "dispatch.c"), "-DYOSORT_DOTPROD"],
+        "baseline": [str(KERNELS / "kernels.c"), "-DYOSORT_ISA=baseline"],
+        "dotprod": [str(KERNELS / "kernels.c"), "-DYOSORT_ISA=dotprod", "-march=armv8.2-a+dotprod"],
+        "dispatch": [str(KERNELS / "dispatch.c"), "-DYOSORT_DOTPROD"],
         "main": [str(main)],
     }
     objects = [str(tmp_path / f"{name}.o") for name in units]
@@ -91,7 +91,7 @@ def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: 
 POOLS = {"plain": (["-O2"], 50), "thread-sanitizer": (["-O1", "-g", "-fsanitize=thread"], 0)}
 
 
-@pytest.mark.skipif(not SIMD.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
 @pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
 @pytest.mark.parametrize("name", POOLS)
 def test_the_thread_pool(name: str, tmp_path: Path) -> None:
@@ -99,7 +99,15 @@ def test_the_thread_pool(name: str, tmp_path: Path) -> None:
     if shutil.which("cc") is None:
         pytest.skip("cc is not installed")
     program = tmp_path / "test_pool"
-    build = ["cc", "-std=gnu11", *flags, f"-I{SIMD}", str(HERE / "test_pool.c"), "-o", str(program)]
+    build = [
+        "cc",
+        "-std=gnu11",
+        *flags,
+        f"-I{KERNELS}",
+        str(HERE / "test_pool.c"),
+        "-o",
+        str(program),
+    ]
     if subprocess.run([*build, "-lpthread"], capture_output=True, check=False).returncode:
         if name == "plain":
             pytest.fail("test_pool.c does not compile")

@@ -1,1 +1,1 @@
-"""The CUDA kernels, and the launcher that compiles and checks them."""
+"""The compiled loops of either processor: cpu/ in C, cuda/ in CUDA C++."""

@@ -1,4 +1,4 @@
-"""The GPU backend: CuPy arrays, dense products by cuBLAS, everything else by kernels/*.cu."""
+"""The GPU backend: CuPy arrays, dense products by cuBLAS, everything else by kernels/cuda/*.cu."""
 
 from __future__ import annotations
 

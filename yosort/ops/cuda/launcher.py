@@ -1,4 +1,4 @@
-"""Compiles kernels/*.cu for a device, once, and launches them with checks.
+"""Compiles kernels/cuda/*.cu for a device, once, and launches them with checks.
 
 A kernel's argument list is written twice, in its .cu file and in SIGNATURES: CUDA itself checks
 nothing, and an argument of the wrong size would shift all that follow.
@@ -55,8 +55,8 @@ _GRID_LIMITS = (2**31 - 1, 65535, 65535)
 
 
 def read(file: str) -> str:
-    """Return the text of a file of this folder."""
-    return (resources.files("yosort.kernels") / file).read_text(encoding="utf-8")
+    """Return the text of a file of kernels/cuda."""
+    return (resources.files("yosort.kernels") / "cuda" / file).read_text(encoding="utf-8")
 
 
 def source(name: str) -> str:
