@@ -57,8 +57,7 @@ cdef extern from "kernels/cpu/kernels.h":
         int64_t expect_scratch(int64_t, int, int) noexcept nogil
         void expect_rows(const float *, int64_t, int64_t, const float *, const float *, int64_t, int,
                          int, int, int, float *, int64_t, float *) noexcept nogil
-    enum: YS_MOST_KERNELS
-    int ys_available_kernels(const ys_kernels **) noexcept nogil
+    const ys_kernels *ys_variant(int index) noexcept nogil
 
 cdef class Kernels:
     cdef const ys_kernels *table

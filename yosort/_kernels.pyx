@@ -4,22 +4,22 @@
 
 def available_instruction_sets():
     """Return the names of the kernel tables this processor can run, best first."""
-    cdef const ys_kernels *tables[YS_MOST_KERNELS]
-    cdef int count = ys_available_kernels(tables)
-    return [tables[i].name.decode() for i in range(count)]
+    cdef const ys_kernels *table = ys_variant(0)
+    names = []
+    while table != NULL:
+        names.append(table.name.decode())
+        table = ys_variant(len(names))
+    return names
 
 
 cdef class Kernels:
     """One kernel table, by the name of its instruction set; None for the best."""
 
     def __cinit__(self, str name=None):
-        cdef const ys_kernels *tables[YS_MOST_KERNELS]
-        cdef int i
-        for i in range(ys_available_kernels(tables)):
-            if name is None or tables[i].name.decode() == name:
-                self.table = tables[i]
-                return
-        raise ValueError(f"no kernels for {name!r}; there are {available_instruction_sets()}")
+        names = available_instruction_sets()
+        if name is not None and name not in names:
+            raise ValueError(f"no kernels for {name!r}; there are {names}")
+        self.table = ys_variant(0 if name is None else names.index(name))
 
     @property
     def name(self):

@@ -51,6 +51,37 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
     assert "0 failed" in result.stdout
 
 
+LIST_VARIANTS = """
+#include <stdio.h>
+#include "kernels.h"
+int main(void) {
+    for (int i = 0; ys_variant(i); i++) printf("%s ", ys_variant(i)->name);
+}
+"""
+
+
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
+@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
+def test_a_further_variant_is_one_line(tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("cc is not installed")
+    for name in ("dispatch.c", "kernels.h"):
+        shutil.copy(KERNELS / name, tmp_path)
+    names = [f"future{i}" for i in range(8)]
+    lines = "".join(f"X({name}, {i % 2})\n" for i, name in enumerate(names))
+    known = (KERNELS / "variants.def").read_text(encoding="utf-8")
+    (tmp_path / "variants.def").write_text(lines + known, encoding="utf-8")
+    tables = [
+        f'const struct ys_kernels ys_kernels_{n} = {{"{n}"}};\n' for n in [*names, "baseline"]
+    ]
+    (tmp_path / "main.c").write_text(LIST_VARIANTS + "".join(tables), encoding="utf-8")
+    program = str(tmp_path / "program")
+    sources = [str(tmp_path / "main.c"), str(tmp_path / "dispatch.c")]
+    subprocess.run(["cc", "-std=gnu11", *sources, "-o", program], check=True, capture_output=True)
+    result = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["future1", "future3", "future5", "future7", "baseline"]
+
+
 @pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
 @pytest.mark.parametrize(
     ("cpu", "wanted"), [("max", "dotprod baseline"), ("cortex-a53", "baseline")]
@@ -61,14 +92,7 @@ def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: 
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     main = tmp_path / "main.c"
-    main.write_text(
-        '#include <stdio.h>\n#include "kernels.h"\n'
-        "int main(void) {\n"
-        "    const struct ys_kernels *found[YS_MOST_KERNELS];\n"
-        "    const int count = ys_available_kernels(found);\n"
-        '    for (int i = 0; i < count; i++) printf("%s ", found[i]->name);\n'
-        "}\n"
-    )
+    main.write_text(LIST_VARIANTS)
     base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{KERNELS}", "-c"]
     units = {
         "baseline": [str(KERNELS / "kernels.c"), "-DYOSORT_ISA=baseline"],

@@ -66,8 +66,7 @@ struct ys_kernels {
                            const float *shift, float eps, ptrdiff_t width, float *out);
 };
 
-/* Fill in the tables compiled in that this processor can run, best first; return how many. */
-#define YS_MOST_KERNELS 5
-int ys_available_kernels(const struct ys_kernels *found[YS_MOST_KERNELS]);
+/* The table that is `index`-th best of those this processor can run; NULL past the last of them. */
+const struct ys_kernels *ys_variant(int index);
 
 #endif
