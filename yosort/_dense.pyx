@@ -248,9 +248,9 @@ def worth_fusing(ThreadPool pool, Py_ssize_t rows):
 
 
 def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, const float[:, :] x,
-               PackedLinear output, const float[::1] scale1, const float[::1] shift1,
+               PackedLinear output, const float[::1] scale1, const float[::1] shift1, float eps1,
                PackedLinear up, int activation, PackedLinear down,
-               const float[::1] scale2, const float[::1] shift2, float eps,
+               const float[::1] scale2, const float[::1] shift2, float eps2,
                PackedLinear following, float[:, ::1] out, next_out):
     """Finish a layer, see kernels/cpu/layer.h: context and x [rows, hidden] (any row stride), out alike.
 
@@ -265,8 +265,8 @@ def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, cons
         return
     job.kernels = kernels.table
     job.tail.output, job.tail.up, job.tail.down = output.map, up.map, down.map
-    job.tail.norm1.scale, job.tail.norm1.shift, job.tail.norm1.eps = &scale1[0], &shift1[0], eps
-    job.tail.norm2.scale, job.tail.norm2.shift, job.tail.norm2.eps = &scale2[0], &shift2[0], eps
+    job.tail.norm1.scale, job.tail.norm1.shift, job.tail.norm1.eps = &scale1[0], &shift1[0], eps1
+    job.tail.norm2.scale, job.tail.norm2.shift, job.tail.norm2.eps = &scale2[0], &shift2[0], eps2
     job.tail.activation = activation
     job.tail.context, job.tail.x = &context[0, 0], &x[0, 0]
     job.tail.context_stride = context.strides[0] // <Py_ssize_t>sizeof(float)

@@ -119,8 +119,8 @@ def test_the_fused_tail_gives_the_bits_of_its_steps(
             return ops.linear_map([weight], [draw(seed + 1, out)])
 
         norms = [
-            LayerNorm(ops.parameter(draw(s, hidden)), ops.parameter(draw(s + 1, hidden)), 1e-6)
-            for s in (20, 30)
+            LayerNorm(ops.parameter(draw(s, hidden)), ops.parameter(draw(s + 1, hidden)), eps)
+            for s, eps in ((20, 1e-6), (30, 0.25))
         ]
         tail = LayerTail(
             dense(1, hidden, hidden),
