@@ -122,7 +122,7 @@ def project_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x, Packed
     job.map, job.columns = &projection.map, projection.map.columns
     job.num_hash, job.hash_code_len, job.codes = codes.shape[0], hash_code_len, &codes[0, 0]
     job.scratch_size = round16(PLAIN_ROWS * job.columns) + round16(
-        kernels.table.ready_size(job.map, PLAIN_ROWS)
+        kernels.table.packed_rows(job.map, PLAIN_ROWS)
     )
     scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]

@@ -8,34 +8,27 @@ from libc.stdint cimport int8_t, int64_t
 
 import numpy as np
 
-from yosort._kernels cimport (
-    YS_FLOAT32, YS_INT8, YS_NARROW, Kernels, ceil_div, ys_kernels, ys_linear, ys_tail,
-)
+from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear, ys_product, ys_tail, ys_variant
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 from yosort._workspace import on_a_cache_line
 from yosort.quantized import Quantized
 
-#: The order of enum ys_activation.
-ACTIVATION_CODES = {
-    name: code
-    for code, name in enumerate(
-        ("linear", "gelu", "gelu_10", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh", "sigmoid", "mish")
-    )
-}
-
-# Rows that one thread carries through a layer: its buffers fit a core's second-level cache, and
-# reading all weights once for so many rows costs less than computing with them.
-cdef int64_t BLOCK_ROWS = 192
-# int8 weights are read in a quarter of the time, so that blocks may be smaller; and their part of the
-# middle is wider.
-cdef int64_t INT8_BLOCK_ROWS = 96
 # Fewer rows than this a thread, and the columns are shared out instead: each weight is then read
 # by one core only.
 cdef int64_t FEW_ROWS = 24
 
 
-cdef dict KINDS = {"float32": YS_FLOAT32, "int8": YS_INT8, "narrow": YS_NARROW}
+def _activation_codes():
+    cdef const char *const *names = ys_variant(0).activations
+    codes = {}
+    while names[len(codes)] != NULL:
+        codes[names[len(codes)].decode()] = len(codes)
+    return codes
+
+
+#: The number of each activation.
+ACTIVATION_CODES = _activation_codes()
 
 
 def quantize(Kernels kernels, weight):
@@ -55,77 +48,67 @@ def quantize(Kernels kernels, weight):
 
 
 cdef class PackedLinear:
-    """Weight [out, in] in the kernels' panels, and its bias; immutable.
+    """Weight [out, in] in the panels of a product, and its bias; immutable.
 
-    kind: "float32"; "int8", a product of integers; or "narrow", int8 weights in a float32 product.
+    kind: the product's name, one of `Kernels.products`: "float32"; "int8", a product of integers; or
+    "narrow", int8 weights in a float32 product.
     """
 
     def __cinit__(self, Kernels kernels, weights, biases, str kind="float32"):
         """Pack the rows of several weights [out_i, in] as one, converting them on the way."""
-        cdef Py_ssize_t panel = kernels.table.panel
-        cdef Py_ssize_t depth = weights[0].shape[1]
+        cdef const ys_product *product = kernels.product(kind)
+        cdef Py_ssize_t depth = weights[0].shape[1], count, at = 0
         cdef Py_ssize_t columns = sum(w.shape[0] for w in weights)
-        cdef Py_ssize_t padded = (columns + panel - 1) // panel * panel
-        self.in_features, self.out_features, self.kind = depth, columns, kind
-        self.map.kind = KINDS[kind]
-        self.panel_width = panel
-        self.map.depth, self.map.columns = depth, columns
-        self.padded_bias = np.zeros(padded, np.float32)
-        size = kernels.table.panels_size(self.map.kind, depth, columns)
+        cdef Py_ssize_t panels = ceil_div(columns, product.nr)
+        cdef void *target
+        cdef const void *source
+        self.in_features, self.out_features = depth, columns
+        self.padded_bias = np.zeros(panels * product.nr, np.float32)
+        self.scales = np.zeros(panels * product.nr, np.float32) if product.quantized else None
+        size = panels * product.panel_bytes(depth)
         self.panels = on_a_cache_line((size + 3) // 4 * 4).view(np.float32)
+        target = <void *><size_t>self.panels.ctypes.data
         # About 4 MB at a time: a half-precision checkpoint is never whole in float32 twice.
-        step = max(1, (1 << 20) // (max(depth, 1) * panel)) * panel
-        if kind == "float32":
-            self._pack_floats(kernels, weights, step)
-        else:
-            self.scales = np.zeros(padded, np.float32)
-            self._pack_integers(kernels, weights, step)
-            self.map.scales = <const float *><size_t>self.scales.ctypes.data
-        start = 0
+        step = max(1, (1 << 20) // (max(depth, 1) * product.nr)) * product.nr
+        for rows in _blocks(weights, step):
+            count = rows.shape[0]
+            if product.quantized:
+                rows = quantize(kernels, rows)
+                self.scales[at : at + count] = rows.scales
+                rows = np.ascontiguousarray(rows.values)
+            else:
+                rows = np.ascontiguousarray(rows, np.float32)
+            source = <const void *><size_t>rows.ctypes.data
+            if depth and count:
+                with nogil:
+                    product.pack_weight(source, at, count, depth, target)
+            at += count
+        at = 0
         for weight, bias in zip(weights, biases, strict=True):
             if bias is not None:
-                self.padded_bias[start : start + weight.shape[0]] = bias
-            start += weight.shape[0]
-        self.map.panels = <const void *><size_t>self.panels.ctypes.data
+                self.padded_bias[at : at + weight.shape[0]] = bias
+            at += weight.shape[0]
+        self.map.product, self.map.depth, self.map.columns = product, depth, columns
+        self.map.panels = target
         self.map.bias = <const float *><size_t>self.padded_bias.ctypes.data
+        if product.quantized:
+            self.map.scales = <const float *><size_t>self.scales.ctypes.data
 
-    cdef _pack_floats(self, Kernels kernels, weights, step):
-        cdef Py_ssize_t at = 0, count, depth = self.in_features
-        cdef float[::1] target = self.panels
-        cdef const float[:, ::1] source
-        for rows in _blocks(weights, step):
-            source = np.ascontiguousarray(rows, np.float32)
-            count = source.shape[0]
-            if depth and count:
-                with nogil:
-                    kernels.table.pack_panels(&source[0, 0], at, count, depth, &target[0])
-            at += count
-
-    cdef _pack_integers(self, Kernels kernels, weights, step):
-        cdef Py_ssize_t at = 0, count, depth = self.in_features
-        cdef int kind = self.map.kind
-        cdef int8_t *target = <int8_t *><size_t>self.panels.ctypes.data
-        cdef const int8_t[:, ::1] source
-        for rows in _blocks(weights, step):
-            block = quantize(kernels, rows)
-            source = np.ascontiguousarray(block.values)
-            count = source.shape[0]
-            self.scales[at : at + count] = block.scales
-            if depth and count:
-                with nogil:
-                    kernels.table.pack_integers(kind, &source[0, 0], at, count, depth, target)
-            at += count
+    @property
+    def kind(self):
+        """The product's name."""
+        return self.map.product.name.decode()
 
     def rows(self, ids):
-        """Return the float32 weights [len(ids), in] of some outputs of a "narrow" map."""
-        panel = self.panel_width
+        """Return the float32 weights [len(ids), in] of the outputs `ids` of a "narrow" map."""
+        panel = self.map.product.nr
         values = self.panels.view(np.int8)[: self.scales.size * self.in_features]
         values = values.reshape(-1, self.in_features, panel)[ids // panel, :, ids % panel]
         return values.astype(np.float32) * self.scales[ids][:, None]
 
     def become(self, PackedLinear other):
         """Take the contents of another map of the same shape, while nobody else uses this one."""
-        self.kind, self.panels, self.scales = other.kind, other.panels, other.scales
+        self.panels, self.scales = other.panels, other.scales
         self.padded_bias, self.map = other.padded_bias, other.map
 
     @property
@@ -202,8 +185,8 @@ def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear p
     """Compute out = activation(x W^T + b): x [rows, in] (any row stride), out [rows, out]."""
     cdef LinearJob job
     cdef int threads = pool.pool.size
-    cdef int64_t rows = x.shape[0], columns = packed.out_features, panel = kernels.table.panel
-    cdef int64_t panels = ceil_div(columns, panel), units
+    cdef const ys_product *product = packed.map.product
+    cdef int64_t rows = x.shape[0], columns = packed.out_features, units
     cdef float[::1] scratch
     if rows == 0 or columns == 0:
         return
@@ -211,15 +194,15 @@ def linear(Kernels kernels, ThreadPool pool, const float[:, :] x, PackedLinear p
     job.x, job.stride, job.rows = &x[0, 0], x.strides[0] // <Py_ssize_t>sizeof(float), rows
     job.activation, job.out = activation, &out[0, 0]
     if rows >= threads * FEW_ROWS:
-        job.row_block = ceil_div(rows, row_blocks_of(rows, threads, BLOCK_ROWS))
+        job.row_block = ceil_div(rows, row_blocks_of(rows, threads, product.mc))
         job.column_block, job.column_blocks = columns, 1
     else:
         # Four shares a thread even out cores of unequal speed.
-        job.row_block = min(rows, BLOCK_ROWS)
-        job.column_block = max(1, panels // (4 * threads)) * panel
+        job.row_block = min(rows, product.mc)
+        job.column_block = max(1, ceil_div(columns, product.nr) // (4 * threads)) * product.nr
         job.column_blocks = ceil_div(columns, job.column_block)
     units = ceil_div(rows, job.row_block) * job.column_blocks
-    job.scratch_size = kernels.table.ready_size(job.map, job.row_block)
+    job.scratch_size = kernels.table.packed_rows(job.map, job.row_block)
     scratch = pool.workspace.floats(threads * job.scratch_size + 1)
     job.scratch = &scratch[0]
     with nogil:
@@ -276,8 +259,7 @@ def layer_tail(Kernels kernels, ThreadPool pool, const float[:, :] context, cons
     if following is not None:
         next_view = next_out
         job.tail.next, job.tail.next_out = following.map, &next_view[0, 0]
-    cdef int64_t block = INT8_BLOCK_ROWS if down.map.kind == YS_INT8 else BLOCK_ROWS
-    job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads, block))
+    job.row_block = ceil_div(job.rows, row_blocks_of(job.rows, threads, down.map.product.mc))
     job.scratch_size = kernels.table.tail_scratch(&job.tail, job.row_block)
     scratch = pool.workspace.floats(threads * job.scratch_size)
     job.scratch = &scratch[0]

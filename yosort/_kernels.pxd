@@ -2,15 +2,19 @@
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t
 
-cdef extern from "kernels/cpu/layer.h":
-    enum ys_kind:
-        YS_FLOAT32, YS_INT8, YS_NARROW
+cdef extern from "kernels/cpu/kernels.h":
+    struct ys_product:
+        const char *name
+        bint quantized
+        int nr, kc, mc
+        int64_t panel_bytes(int64_t) noexcept nogil
+        void pack_weight(const void *, int64_t, int64_t, int64_t, void *) noexcept nogil
     struct ys_linear:
+        const ys_product *product
         const void *panels
         const float *bias
         const float *scales
         int64_t depth, columns
-        int kind
     struct ys_norm:
         const float *scale
         const float *shift
@@ -24,24 +28,19 @@ cdef extern from "kernels/cpu/layer.h":
         int64_t context_stride, x_stride
         float *out
         float *next_out
-
-cdef extern from "kernels/cpu/kernels.h":
     struct ys_kernels:
         const char *name
-        int panel, lanes, slice
-        void pack_panels(const float *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
+        const ys_product *const *products
+        const char *const *activations
+        int slice
         float quantize_row(const float *, Py_ssize_t, int8_t *) noexcept nogil
-        int64_t panels_size(int, int64_t, int64_t) noexcept nogil
-        void pack_integers(int, const int8_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                           int8_t *) noexcept nogil
-        int64_t ready_size(const ys_linear *, int64_t) noexcept nogil
+        int64_t packed_rows(const ys_linear *, int64_t) noexcept nogil
         void linear_rows(const ys_linear *, const float *, int64_t, int64_t, int, int64_t, int64_t,
                          float *, int64_t, float *) noexcept nogil
         int64_t tail_scratch(const ys_tail *, int64_t) noexcept nogil
         void tail_rows(const ys_tail *, int64_t, int64_t, float *) noexcept nogil
         void layer_norm_row(const float *, const float *, const float *, const float *, float,
                             Py_ssize_t, float *) noexcept nogil
-        void normalize_row(float *, int) noexcept nogil
         void hash_tokens(const float *, Py_ssize_t, Py_ssize_t, int, const int32_t *, int, int, int,
                          int, uint16_t *, Py_ssize_t, float *) noexcept nogil
         void sign_codes(const float *, Py_ssize_t, Py_ssize_t, int, int, uint16_t *,
@@ -57,10 +56,12 @@ cdef extern from "kernels/cpu/kernels.h":
         int64_t expect_scratch(int64_t, int, int) noexcept nogil
         void expect_rows(const float *, int64_t, int64_t, const float *, const float *, int64_t, int,
                          int, int, int, float *, int64_t, float *) noexcept nogil
+        void normalize_row(float *, int) noexcept nogil
     const ys_kernels *ys_variant(int index) noexcept nogil
 
 cdef class Kernels:
     cdef const ys_kernels *table
+    cdef const ys_product *product(self, str name) except NULL
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b

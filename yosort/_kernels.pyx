@@ -30,3 +30,17 @@ cdef class Kernels:
     def slice(self):
         """Value dims that one table of buckets holds."""
         return self.table.slice
+
+    @property
+    def products(self):
+        """Names of the ways to multiply by a weight."""
+        names = []
+        while self.table.products[len(names)] != NULL:
+            names.append(self.table.products[len(names)].name.decode())
+        return names
+
+    cdef const ys_product *product(self, str name) except NULL:
+        names = self.products
+        if name not in names:
+            raise ValueError(f"no product {name!r}; there are {names}")
+        return self.table.products[names.index(name)]

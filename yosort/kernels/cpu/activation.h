@@ -4,11 +4,6 @@
 
 #include "simd.h"
 
-enum ys_activation {
-    YS_LINEAR, YS_GELU, YS_GELU_10, YS_GELU_TANH, YS_QUICK_GELU, YS_RELU, YS_SILU, YS_TANH,
-    YS_SIGMOID, YS_MISH,
-};
-
 /* NaN passes through both: a comparison with it is false, and then x itself is taken. */
 YS_INLINE vf ys_at_most(vf x, float limit) { return vf_select(x > vf_set1(limit), vf_set1(limit), x); }
 YS_INLINE vf ys_at_least(vf x, float limit) { return vf_select(x < vf_set1(limit), vf_set1(limit), x); }
@@ -75,19 +70,31 @@ YS_INLINE vf ys_gelu_tanh(vf x) {
     return x * ys_sigmoid(vf_set1(1.5957691f) * (x + vf_set1(0.044715f) * x * x * x));
 }
 
+/* X(number, name, formula) for each, in the order of the numbers. */
+#define YS_ACTIVATIONS(X)                                                                  \
+    X(YS_LINEAR, "linear", x)                                                              \
+    X(YS_GELU, "gelu", ys_gelu(x))                                                         \
+    X(YS_GELU_10, "gelu_10", ys_at_least(ys_at_most(ys_gelu(x), 10.0f), -10.0f))           \
+    X(YS_GELU_TANH, "gelu_tanh", ys_gelu_tanh(x))                                          \
+    X(YS_QUICK_GELU, "quick_gelu", x * ys_sigmoid(vf_set1(1.702f) * x))                    \
+    X(YS_RELU, "relu", ys_at_least(x, 0.0f))                                               \
+    X(YS_SILU, "silu", x * ys_sigmoid(x))                                                  \
+    X(YS_TANH, "tanh", ys_tanh(x))                                                         \
+    X(YS_SIGMOID, "sigmoid", ys_sigmoid(x))                                                \
+    X(YS_MISH, "mish", ys_mish(x))
+
+#define X(number, name, formula) number,
+enum ys_activation { YS_ACTIVATIONS(X) };
+#undef X
+
+#define X(number, name, formula) name,
+static const char *const ys_activation_names[] = {YS_ACTIVATIONS(X) NULL};
+#undef X
+
 YS_INLINE vf ys_activate(vf x, int activation) {
-    switch (activation) {
-    case YS_GELU: return ys_gelu(x);
-    case YS_GELU_10: return ys_at_least(ys_at_most(ys_gelu(x), 10.0f), -10.0f);
-    case YS_GELU_TANH: return ys_gelu_tanh(x);
-    case YS_QUICK_GELU: return x * ys_sigmoid(vf_set1(1.702f) * x);
-    case YS_RELU: return ys_at_least(x, 0.0f);
-    case YS_SILU: return x * ys_sigmoid(x);
-    case YS_TANH: return ys_tanh(x);
-    case YS_SIGMOID: return ys_sigmoid(x);
-    case YS_MISH: return ys_mish(x);
-    default: return x;
-    }
+#define X(number, name, formula) case number: return formula;
+    switch (activation) { YS_ACTIVATIONS(X) default: return x; }
+#undef X
 }
 
 #endif

@@ -1,13 +1,13 @@
 /* YOSO-E: out_i = sum_j (1 - acos(q_i . k_j) / pi)^L v_j, without an n x n array.
  *
- * Two products with a function between them, so it borrows gemm.h's tiles: the keys of a head are
- * the panels of the first product, its values those of the second. A block of query rows meets
- * CHUNK keys at a time; their weights stay in the first caches.
+ * Two products with a function between them, which are float32 products: the keys of a head
+ * are the panels of the first, its values those of the second. A block of query rows meets KC keys
+ * at a time; their weights stay in the first caches.
  */
 #ifndef YOSORT_EXPECTATION_H
 #define YOSORT_EXPECTATION_H
 
-#include "gemm.h"
+#include "gemm_float32.h"
 
 #define YS_NORM_EPS 1e-12f
 
@@ -70,40 +70,40 @@ static void ys_weigh(float *weights, int64_t rows, int64_t columns, int hash_cod
 static int64_t ys_round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 /* Floats of a head's packed keys and values. */
-static int64_t ys_packed_keys(int64_t keys, int dim) { return ys_round_up(keys, PANEL) * dim; }
-static int64_t ys_packed_values(int64_t keys, int value_dim) { return keys * ys_round_up(value_dim, PANEL); }
+static int64_t ys_packed_keys(int64_t keys, int dim) { return ys_round_up(keys, NR) * dim; }
+static int64_t ys_packed_values(int64_t keys, int value_dim) { return keys * ys_round_up(value_dim, NR); }
 
 /* Pack one text and head. key, value: [keys] rows, *_stride apart.
- * packed_keys: [keys / PANEL][dim][PANEL]; packed_values: [value_dim / PANEL][keys][PANEL]. */
+ * packed_keys: [keys / NR][dim][NR]; packed_values: [value_dim / NR][keys][NR]. */
 static void ys_pack_head(const float *key, int64_t key_stride, const float *value,
                          int64_t value_stride, int64_t keys, int dim, int value_dim, int normalize,
                          float *packed_keys, float *packed_values) {
-    for (int64_t first = 0; first < keys; first += PANEL) {
+    for (int64_t first = 0; first < keys; first += NR) {
         float *panel = packed_keys + first * dim;
-        const int64_t here = keys - first < PANEL ? keys - first : PANEL;
+        const int64_t here = keys - first < NR ? keys - first : NR;
         for (int64_t j = 0; j < here; j++) {
             const float *row = key + (first + j) * key_stride;
             if (first + j + AHEAD < keys) ys_prefetch(row + AHEAD * key_stride, dim);
             const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
-            for (int d = 0; d < dim; d++) panel[d * PANEL + j] = row[d] * scale;
+            for (int d = 0; d < dim; d++) panel[d * NR + j] = row[d] * scale;
         }
-        for (int64_t j = here; j < PANEL; j++)
-            for (int d = 0; d < dim; d++) panel[d * PANEL + j] = 0.0f;
+        for (int64_t j = here; j < NR; j++)
+            for (int d = 0; d < dim; d++) panel[d * NR + j] = 0.0f;
     }
-    for (int first = 0; first < value_dim; first += PANEL) {
-        const int here = value_dim - first < PANEL ? value_dim - first : PANEL;
+    for (int first = 0; first < value_dim; first += NR) {
+        const int here = value_dim - first < NR ? value_dim - first : NR;
         for (int64_t j = 0; j < keys; j++) {
-            float *to = packed_values + first * keys + j * PANEL;
+            float *to = packed_values + first * keys + j * NR;
             if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * value_stride + first, here);
             memcpy(to, value + j * value_stride + first, (size_t)here * sizeof(float));
-            memset(to + here, 0, (size_t)(PANEL - here) * sizeof(float));
+            memset(to + here, 0, (size_t)(NR - here) * sizeof(float));
         }
     }
 }
 
-/* Floats of scratch for a block of query rows. */
+/* Floats of scratch for a block of query rows: packed, their weights of KC keys, and sums. */
 static int64_t ys_expect_scratch(int64_t rows, int dim, int value_dim) {
-    return ys_chunks_size(rows, dim) + rows * STRIDE + rows * value_dim;
+    return rows * (ys_round_up(dim, KC) / KC * STRIDE + STRIDE + value_dim);
 }
 
 /* One block of query rows of one text and head. query: [rows] rows, query_stride apart; out
@@ -112,24 +112,26 @@ static void ys_expect_rows(const float *query, int64_t query_stride, int64_t row
                            const float *packed_keys, const float *packed_values, int64_t keys,
                            int dim, int value_dim, int hash_code_len, int normalize, float *out,
                            int64_t out_stride, float *scratch) {
-    float *chunks = scratch, *weights = chunks + ys_chunks_size(rows, dim);
+    const struct ys_linear key_map = {&ys_float32, packed_keys, NULL, NULL, dim, keys};
+    const struct ys_linear value_map = {&ys_float32, packed_values, NULL, NULL, keys, value_dim};
+    float *packed = scratch, *weights = packed + ys_packed_rows(&key_map, rows);
     float *sums = weights + rows * STRIDE;
-    ys_fill_chunks(query, query_stride, rows, dim, chunks);
-    if (normalize)
-        for (int64_t r = 0; r < rows; r++) {
-            const float scale = ys_inverse_norm(query + r * query_stride, dim);
-            for (int at = 0; at < dim; at += CHUNK) {
-                float *row = chunks + (at / CHUNK * rows + r) * STRIDE;
-                for (int d = 0; d < CHUNK && at + d < dim; d++) row[d] *= scale;
-            }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = query + r * query_stride;
+        const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
+        for (int at = 0; at < dim; at += KC) {
+            float *to = packed + (at / KC * rows + r) * STRIDE;
+            const int here = dim - at < KC ? dim - at : KC;
+            for (int d = 0; d < here; d++) to[d] = row[at + d] * scale;
         }
+    }
     if (keys == 0) memset(sums, 0, (size_t)(rows * value_dim) * sizeof(float));
-    for (int64_t at = 0; at < keys; at += CHUNK) {
-        const int64_t here = keys - at < CHUNK ? keys - at : CHUNK;
-        ys_product(chunks, rows, dim, packed_keys, NULL, YS_LINEAR, at, at + here, weights, STRIDE);
-        ys_weigh(weights, rows, here, hash_code_len);
+    for (int64_t at = 0; at < keys; at += KC) {
+        const int64_t here = keys - at < KC ? keys - at : KC;
         const struct ys_epilogue e = {sums, value_dim, at > 0, NULL, YS_LINEAR};
-        ys_product_chunk(weights, rows, packed_values, keys, at, here, 0, value_dim, &e);
+        ys_multiply(&key_map, packed, rows, YS_LINEAR, at, at + here, weights, STRIDE);
+        ys_weigh(weights, rows, here, hash_code_len);
+        ys_float32_multiply(&value_map, weights, rows, at, here, 0, value_dim, &e);
     }
     for (int64_t r = 0; r < rows; r++) {
         if (normalize) ys_normalize_row(sums + r * value_dim, value_dim);

@@ -3,36 +3,30 @@
 
 #include "cumulation.h"
 #include "expectation.h"
+#include "gemm_float32.h"
+#include "gemm_int8.h"
+#include "gemm_narrow.h"
 #include "hash.h"
 #include "layer.h"
-
-static void linear_rows(const struct ys_linear *map, const float *x, int64_t stride, int64_t rows,
-                        int activation, int64_t begin, int64_t end, float *out, int64_t out_stride,
-                        float *scratch) {
-    ys_make_ready(map, x, stride, rows, scratch);
-    ys_map_ready(map, scratch, rows, activation, begin, end, out, out_stride);
-}
 
 #define YS_PASTE(a, b) a##b
 #define YS_TABLE(isa) YS_PASTE(ys_kernels_, isa)
 #define YS_STRING(x) #x
 #define YS_NAME(isa) YS_STRING(isa)
 
+static const struct ys_product *const products[] = {&ys_float32, &ys_int8, &ys_narrow, NULL};
+
 extern const struct ys_kernels YS_TABLE(YOSORT_ISA);
 const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .name = YS_NAME(YOSORT_ISA),
-    .panel = PANEL,
-    .pack_panels = ys_pack_panels,
-    .panels_size = ys_panels_size,
-    .pack_integers = ys_pack_integers,
+    .products = products,
+    .activations = ys_activation_names,
     .quantize_row = ys_quantize_row,
-    .ready_size = ys_ready_size,
-    .linear_rows = linear_rows,
+    .packed_rows = ys_packed_rows,
+    .linear_rows = ys_linear_rows,
     .tail_scratch = ys_tail_scratch,
     .tail_rows = ys_tail_rows,
     .layer_norm_row = ys_layer_norm_row,
-    .normalize_row = ys_normalize_row,
-    .lanes = LANES,
     .hash_tokens = ys_hash_tokens,
     .sign_codes = ys_sign_codes,
     .slice = SLICE,
@@ -43,4 +37,5 @@ const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .pack_head = ys_pack_head,
     .expect_scratch = ys_expect_scratch,
     .expect_rows = ys_expect_rows,
+    .normalize_row = ys_normalize_row,
 };

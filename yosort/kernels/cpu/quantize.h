@@ -9,45 +9,8 @@
 
 #include "simd.h"
 
-#if LANES > 1 && (defined(__x86_64__) || defined(__i386__))
-#  include <immintrin.h>
-#elif LANES > 1 && defined(__aarch64__)
-#  include <arm_neon.h>
-#endif
-
 /* A row below this is zero: 127 / max |x| would come near float's range. */
 #define YS_NOTHING 1e-30f
-
-/* Round to the nearest integer, ties to even. */
-YS_INLINE vi vi_round(vf x) {
-#if LANES == 16
-    return (vi)_mm512_cvtps_epi32((__m512)x);
-#elif LANES == 8
-    return (vi)_mm256_cvtps_epi32((__m256)x);
-#elif LANES == 4 && defined(__SSE2__)
-    return (vi)_mm_cvtps_epi32((__m128)x);
-#elif LANES == 4 && defined(__aarch64__)
-    return (vi)vcvtnq_s32_f32((float32x4_t)x);
-#elif LANES == 1
-    return (vi)lrintf(x);
-#else
-    vi y;
-    for (int i = 0; i < LANES; i++) y[i] = (int32_t)lrintf(x[i]);
-    return y;
-#endif
-}
-
-#if LANES == 1
-YS_INLINE vi vi_load(const int32_t *p) { return *p; }
-YS_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
-YS_INLINE vi vi_max(vi a, vi b) { return a > b ? a : b; }
-YS_INLINE vf vf_of(vi x) { return (float)x; }
-#else
-YS_INLINE vi vi_load(const int32_t *p) { vi x; memcpy(&x, p, sizeof x); return x; }
-YS_INLINE void vi_store(int32_t *p, vi x) { memcpy(p, &x, sizeof x); }
-YS_INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (m & a) | (~m & b); }
-YS_INLINE vf vf_of(vi x) { return __builtin_convertvector(x, vf); }
-#endif
 
 /* max |x|. Magnitudes are compared as integers, which order as floats do and put NaN on top: a row
  * with a NaN gets a scale of NaN, and so do its products. */
@@ -82,11 +45,11 @@ YS_INLINE float ys_scale(float largest, float *inverse) {
 }
 
 /* A vector of `count` <= LANES values, zeros behind them. */
-YS_INLINE vf ys_load_some(const float *x, ptrdiff_t count) {
+YS_INLINE vf ys_load_part(const float *x, ptrdiff_t count) {
     if (count >= LANES) return vf_load(x);
-    float some[LANES] = {0};
-    memcpy(some, x, (size_t)count * sizeof(float));
-    return vf_load(some);
+    float part[LANES] = {0};
+    memcpy(part, x, (size_t)count * sizeof(float));
+    return vf_load(part);
 }
 
 /* One row of weights [count] as int8; returns its scale. */
@@ -95,7 +58,7 @@ static float ys_quantize_row(const float *x, ptrdiff_t count, int8_t *q) {
     const float scale = ys_scale(ys_largest(x, count), &inverse);
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         int32_t lane[LANES];
-        vi_store(lane, vi_round(ys_load_some(x + i, count - i) * vf_set1(inverse)));
+        vi_store(lane, vi_round(ys_load_part(x + i, count - i) * vf_set1(inverse)));
         const ptrdiff_t here = count - i < LANES ? count - i : LANES;
         for (ptrdiff_t j = 0; j < here; j++) q[i + j] = (int8_t)lane[j];
     }

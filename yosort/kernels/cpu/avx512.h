@@ -1,0 +1,32 @@
+/* AVX-512 (F and BW), with its VNNI where the flags have it. */
+#ifndef YOSORT_AVX512_H
+#define YOSORT_AVX512_H
+
+#include <immintrin.h>
+
+#define LANES 16
+#include "vector.h"
+
+/* 24 accumulators, 2 of the panel, 1 broadcast: of 32 registers. */
+#define MR 12
+
+YS_INLINE vi vi_round(vf x) { return (vi)_mm512_cvtps_epi32((__m512)x); }
+
+#ifdef __AVX512VNNI__
+#  define INT8_PACK 4
+#  define INT8_OFFSET 128
+typedef uint8_t ys_int8_x;
+YS_INLINE vi ys_int8_dot(vi sum, vi x, vi w) {
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+}
+YS_INLINE vi ys_int8_weights(const int8_t *p) { return vi_load((const int32_t *)p); }
+#else
+#  define INT8_PACK 2
+typedef int16_t ys_int8_x;
+YS_INLINE vi ys_int8_dot(vi sum, vi x, vi w) { return sum + (vi)_mm512_madd_epi16((__m512i)x, (__m512i)w); }
+YS_INLINE vi ys_int8_weights(const int8_t *p) {
+    return (vi)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+#endif
+
+#endif

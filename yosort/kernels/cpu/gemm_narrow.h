@@ -1,0 +1,49 @@
+/* A float32 product of int8 weights, which become floats block by block: bit for bit that of a float32
+ * map of the same values, and it reads a quarter of the memory. A panel is int8 [depth][NR]. */
+#ifndef YOSORT_GEMM_NARROW_H
+#define YOSORT_GEMM_NARROW_H
+
+#include "gemm_float32.h"
+
+static int64_t ys_narrow_panel(int64_t depth) { return depth * NR; }
+
+static void ys_narrow_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
+                                  void *panels) {
+    int8_t *to = (int8_t *)panels + first * depth;
+    for (int64_t at = 0; at < count; at += NR)
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t j = 0; j < NR; j++)
+                *to++ = at + j < count ? ((const int8_t *)weight)[(at + j) * depth + k] : 0;
+}
+
+static void ys_narrow_multiply(const struct ys_linear *map, const void *block, int64_t rows,
+                               int64_t at, int64_t depth, int64_t begin, int64_t end,
+                               const struct ys_epilogue *e) {
+    _Alignas(64) float panel[KC * NR];
+    struct ys_tile t = {.a = (const char *)block, .b = (const char *)panel, .steps = depth};
+    for (int64_t column = begin; column < end; column += NR) {
+        const int8_t *from = (const int8_t *)map->panels + column * map->depth + at * NR;
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t j = 0; j < NR; j++)
+                panel[k * NR + j] = (float)from[k * NR + j] * map->scales[column + j];
+        t.ahead = t.b;
+        ys_start_panel(&t, e, begin, column, end);
+        ys_panel_tiles(ys_float32_kernel, rows, MR, STRIDE * sizeof(float), 0, t);
+    }
+}
+
+static const struct ys_product ys_narrow = {
+    .name = "narrow",
+    .quantized = 1,
+    .nr = NR,
+    .kc = KC,
+    .mc = 192,
+    .nc = NR,       /* a tile's sums wait in the cache for the rest of the depth */
+    .packed_row = STRIDE,
+    .panel_bytes = ys_narrow_panel,
+    .pack_weight = ys_narrow_pack_weight,
+    .pack_rows = ys_float32_pack_rows,
+    .multiply = ys_narrow_multiply,
+};
+
+#endif

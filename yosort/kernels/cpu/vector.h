@@ -1,0 +1,94 @@
+/* One vector type for every loop: `vf`, LANES floats wide, and `vi`, as many int32. An instruction set's
+ * file says how many LANES; GCC and Clang take the loops as vector extensions, which lower to its
+ * instructions. LANES == 1 is the same source as plain scalar C.
+ */
+#ifndef YOSORT_VECTOR_H
+#define YOSORT_VECTOR_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if LANES > 1
+#  define YS_INLINE static inline __attribute__((always_inline))
+#  define YS_RESTRICT __restrict__
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+#else
+#  define YS_INLINE static __inline
+#  define YS_RESTRICT __restrict
+typedef float vf;
+typedef int32_t vi;
+typedef uint32_t vu;
+#endif
+
+/* memcpy is how C spells an unaligned load or store: one instruction, no aliasing promise broken. */
+YS_INLINE vf vf_load(const float *p) { vf x; memcpy(&x, p, sizeof x); return x; }
+YS_INLINE void vf_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
+YS_INLINE vi vi_load(const int32_t *p) { vi x; memcpy(&x, p, sizeof x); return x; }
+YS_INLINE void vi_store(int32_t *p, vi x) { memcpy(p, &x, sizeof x); }
+YS_INLINE vi vi_bits(vf x) { vi y; memcpy(&y, &x, sizeof y); return y; }
+YS_INLINE vf vf_from_bits(vi x) { vf y; memcpy(&y, &x, sizeof y); return y; }
+
+#if LANES == 1
+YS_INLINE vf vf_set1(float x) { return x; }
+YS_INLINE vi vi_set1(int32_t x) { return x; }
+/* mask ? a : b, lane by lane; mask is what comparing two vf gives. */
+YS_INLINE vf vf_select(int mask, vf a, vf b) { return mask ? a : b; }
+/* All bits set where x > 0, none elsewhere (NaN included). */
+YS_INLINE vi vi_positive(vf x) { return -(x > 0.0f); }
+YS_INLINE vi vi_max(vi a, vi b) { return a > b ? a : b; }
+YS_INLINE vf vf_of(vi x) { return (float)x; }
+YS_INLINE vf vf_sqrt(vf x) { return sqrtf(x); }
+#else
+YS_INLINE vf vf_set1(float x) { return x - (vf){0}; }
+YS_INLINE vi vi_set1(int32_t x) { return x - (vi){0}; }
+YS_INLINE vf vf_select(vi mask, vf a, vf b) {
+    return vf_from_bits((mask & vi_bits(a)) | (~mask & vi_bits(b)));
+}
+YS_INLINE vi vi_positive(vf x) { return x > vf_set1(0.0f); }
+YS_INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (m & a) | (~m & b); }
+YS_INLINE vf vf_of(vi x) { return __builtin_convertvector(x, vf); }
+/* There is no vector operator for it; compilers make one instruction of this loop. */
+YS_INLINE vf vf_sqrt(vf x) {
+    float lane[LANES];
+    memcpy(lane, &x, sizeof lane);
+    for (int i = 0; i < LANES; i++) lane[i] = sqrtf(lane[i]);
+    memcpy(&x, lane, sizeof x);
+    return x;
+}
+#endif
+
+/* Ask for `count` floats of a row that will be read soon. Rows of one head lie a whole hidden state
+ * apart, on pages of their own, where no hardware prefetcher follows. AHEAD: rows to be ahead by. */
+#define AHEAD 8
+#define CACHE_LINE 16   /* floats */
+YS_INLINE void ys_prefetch(const float *row, ptrdiff_t count) {
+#if defined(__GNUC__)
+    for (ptrdiff_t i = 0; i < count; i += CACHE_LINE) __builtin_prefetch(row + i);
+#else
+    (void)row, (void)count;
+#endif
+}
+
+/* Ask for one cache line that will be read after much else: into the second-level cache only. */
+YS_INLINE void ys_prefetch_later(const void *line) {
+#if defined(__GNUC__)
+    __builtin_prefetch(line, 0, 2);
+#else
+    (void)line;
+#endif
+}
+
+/* The sum of all lanes, by halves: a short chain and a fixed order. */
+YS_INLINE float vf_sum(vf x) {
+    float lane[LANES];
+    vf_store(lane, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+#endif
