@@ -23,9 +23,11 @@ static void ys_narrow_multiply(const struct ys_linear *map, const void *block, i
     struct ys_tile t = {.a = (const char *)block, .b = (const char *)panel, .steps = depth};
     for (int64_t column = begin; column < end; column += NR) {
         const int8_t *from = (const int8_t *)map->panels + column * map->depth + at * NR;
-        for (int64_t k = 0; k < depth; k++)
+        for (int64_t k = 0; k < depth; k++) {
+            ys_prefetch_later(from + (depth + k) * NR);     /* the block that is next in memory */
             for (int64_t j = 0; j < NR; j++)
                 panel[k * NR + j] = (float)from[k * NR + j] * map->scales[column + j];
+        }
         t.ahead = t.b;
         ys_start_panel(&t, e, begin, column, end);
         ys_panel_tiles(ys_float32_kernel, rows, MR, STRIDE * sizeof(float), 0, t);
