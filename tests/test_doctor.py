@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import yosort
-from yosort._kernels import available_instruction_sets
+from yosort._dense import available_instruction_sets
 from yosort.cli import doctor, main
 from yosort.tasks import bundled_model
 
@@ -74,6 +74,6 @@ def test_a_slow_processor_is_said_so(
     machine: str, name: str, warned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr("yosort._kernels.Kernels", lambda _: type("Kernels", (), {"name": name}))
+    monkeypatch.setattr("yosort._dense.Kernels", lambda _: type("Kernels", (), {"name": name}))
     lines = [text for _, text in doctor.report()]
     assert sum("expect a quarter of the speed" in text for text in lines) == warned

@@ -1,8 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from yosort._dense import PackedLinear
-from yosort._kernels import Kernels
+from yosort._dense import Kernels, PackedLinear
 from yosort._threads import ThreadPool
 
 Floats = npt.NDArray[np.float32]

@@ -11,8 +11,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 
 import numpy as np
 
-from yosort._dense cimport PackedLinear
-from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear
+from yosort._dense cimport Kernels, PackedLinear
+from yosort._kernels cimport ceil_div, ys_kernels, ys_linear
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 # Tokens that one unit hashes.

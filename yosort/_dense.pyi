@@ -4,13 +4,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort._kernels import Kernels
 from yosort._threads import ThreadPool
 from yosort.quantized import Quantized, Weight
 
 Floats = npt.NDArray[np.float32]
 
 ACTIVATION_CODES: dict[str, int]
+
+def available_instruction_sets() -> list[str]: ...
+
+class Kernels:
+    def __init__(self, name: str | None = None) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def slice(self) -> int: ...
+    @property
+    def products(self) -> list[str]: ...
 
 def quantize(kernels: Kernels, weight: Weight) -> Quantized: ...
 

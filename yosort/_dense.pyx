@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Linear maps, the rest of a layer, layer normalisation: numpy arrays to the kernels of kernels/cpu/.
+"""The choice of kernels; linear maps, the rest of a layer, layer normalisation with them.
 
 Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.
 """
@@ -8,10 +8,10 @@ from libc.stdint cimport int8_t, int64_t
 
 import numpy as np
 
-from yosort._kernels cimport Kernels, ceil_div, ys_kernels, ys_linear, ys_product, ys_tail, ys_variant
+from yosort._kernels cimport ceil_div, ys_kernels, ys_linear, ys_product, ys_tail, ys_variant
 from yosort._threads cimport ThreadPool, ys_pool_run
 
-from yosort._workspace import on_a_cache_line
+from yosort._threads import on_a_cache_line
 from yosort.quantized import Quantized
 
 # Fewer rows than this a thread, and the columns are shared out instead: each weight is then read
@@ -29,6 +29,50 @@ def _activation_codes():
 
 #: The number of each activation.
 ACTIVATION_CODES = _activation_codes()
+
+
+def available_instruction_sets():
+    """Return the names of the kernel tables this processor can run, best first."""
+    cdef const ys_kernels *table = ys_variant(0)
+    names = []
+    while table != NULL:
+        names.append(table.name.decode())
+        table = ys_variant(len(names))
+    return names
+
+
+cdef class Kernels:
+    """One kernel table, by the name of its instruction set; None for the best."""
+
+    def __cinit__(self, str name=None):
+        names = available_instruction_sets()
+        if name is not None and name not in names:
+            raise ValueError(f"no kernels for {name!r}; there are {names}")
+        self.table = ys_variant(0 if name is None else names.index(name))
+
+    @property
+    def name(self):
+        """The instruction set."""
+        return self.table.name.decode()
+
+    @property
+    def slice(self):
+        """Value dims that one table of buckets holds."""
+        return self.table.slice
+
+    @property
+    def products(self):
+        """Names of the ways to multiply by a weight."""
+        names = []
+        while self.table.products[len(names)] != NULL:
+            names.append(self.table.products[len(names)].name.decode())
+        return names
+
+    cdef const ys_product *product(self, str name) except NULL:
+        names = self.products
+        if name not in names:
+            raise ValueError(f"no product {name!r}; there are {names}")
+        return self.table.products[names.index(name)]
 
 
 def quantize(Kernels kernels, weight):

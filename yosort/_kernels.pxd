@@ -59,9 +59,5 @@ cdef extern from "kernels/cpu/kernels.h":
         void normalize_row(float *, int) noexcept nogil
     const ys_kernels *ys_variant(int index) noexcept nogil
 
-cdef class Kernels:
-    cdef const ys_kernels *table
-    cdef const ys_product *product(self, str name) except NULL
-
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import OP
 
-from yosort._kernels import available_instruction_sets
+from yosort._dense import available_instruction_sets
 from yosort.activations import ACTIVATIONS
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
@@ -33,7 +33,7 @@ def layout_of(lengths: list[int], count: int, hash_code_len: int) -> Layout:
     return Layout(count, hash_code_len, offsets, offsets)
 
 
-def test_some_variant_is_there_and_the_baseline_always() -> None:
+def test_a_variant_is_there_and_the_baseline_always() -> None:
     assert VARIANTS[-1] == "baseline"
     with pytest.raises(ValueError, match="no kernels for 'mmx'"):
         CpuOps(1, "mmx")

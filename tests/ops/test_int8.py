@@ -13,7 +13,7 @@ from test_cpu_kernels import draw
 from tolerances import INT8, OP
 
 from yosort import _dense
-from yosort._kernels import Kernels, available_instruction_sets
+from yosort._dense import Kernels, available_instruction_sets
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.int8 import LARGE_HEAD, Int8Ops

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from yosort._workspace import KEPT, SMALL, Workspace
+from yosort._threads import KEPT, SMALL, Workspace
 
 SHAPE = (SMALL // 4, 3)
 
@@ -20,7 +20,7 @@ def address(array: np.ndarray) -> int:
 
 def test_memory_of_the_gone_serves_the_next() -> None:
     workspace = Workspace()
-    with workspace.lent():
+    with workspace.recycling():
         first = workspace.empty(SHAPE)
         where = address(first)
         del first
@@ -34,7 +34,7 @@ def test_memory_of_the_gone_serves_the_next() -> None:
 @pytest.mark.parametrize("view", [lambda x: x, lambda x: x[5:, 1:], lambda x: x.view("u1").T])
 def test_views_hold_on_to_their_memory(view: object) -> None:
     workspace = Workspace()
-    with workspace.lent():
+    with workspace.recycling():
         seen = view(workspace.empty(SHAPE))  # type: ignore[operator]
         seen[...] = 7
         for _ in range(3):
@@ -44,8 +44,8 @@ def test_views_hold_on_to_their_memory(view: object) -> None:
 
 def test_nothing_is_kept_when_no_call_runs() -> None:
     workspace = Workspace()
-    with workspace.lent():
-        with workspace.lent():
+    with workspace.recycling():
+        with workspace.recycling():
             workspace.empty(SHAPE)
         assert workspace.kept == 1
         answer = workspace.empty((*SHAPE, 2))
@@ -57,7 +57,7 @@ def test_nothing_is_kept_when_no_call_runs() -> None:
 
 def test_answers_may_outlive_their_workspace() -> None:
     workspace = Workspace()
-    with workspace.lent():
+    with workspace.recycling():
         answer = workspace.empty(SHAPE)
     answer[...] = 5
     del workspace
@@ -69,10 +69,10 @@ def test_answers_may_outlive_their_workspace() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_child_forked_amid_a_call_keeps_nothing() -> None:
     workspace = Workspace()
-    with workspace.lent():
+    with workspace.recycling():
         workspace.empty(SHAPE)
         if (child := os.fork()) == 0:
-            with workspace.lent():
+            with workspace.recycling():
                 workspace.empty(SHAPE)
             os._exit(workspace.kept)
     assert os.waitpid(child, 0)[1] == 0
@@ -80,7 +80,7 @@ def test_a_child_forked_amid_a_call_keeps_nothing() -> None:
 
 def test_calls_that_overlap_without_end_keep_a_bounded_number() -> None:
     workspace = Workspace()
-    with workspace.lent():
+    with workspace.recycling():
         for more in range(10 * KEPT):
             workspace.floats(SMALL + more)
             assert workspace.kept <= KEPT
@@ -99,7 +99,7 @@ def test_threads_share_no_memory() -> None:
 
     def work(number: int) -> None:
         for _ in range(200):
-            with workspace.lent():
+            with workspace.recycling():
                 arrays = [workspace.empty(SHAPE) for _ in range(3)]
                 for i, array in enumerate(arrays):
                     array[...] = 10 * number + i

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
-    from yosort._kernels import Kernels, available_instruction_sets
+    from yosort._dense import Kernels, available_instruction_sets
     from yosort.machine import resolve_num_threads
 
     found = [

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort import _cpu, _dense
-from yosort._kernels import Kernels
+from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
@@ -54,7 +54,7 @@ class CpuOps:
     def running(self) -> Iterator[None]:
         """See `Ops.running`."""
         try:
-            with self.workspace.lent():
+            with self.workspace.recycling():
                 yield
         except MemoryError as error:
             raise DeviceError(
