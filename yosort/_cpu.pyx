@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 import numpy as np
 
 from yosort._dense cimport Kernels, PackedLinear
-from yosort._kernels cimport ceil_div, ys_kernels, ys_linear
+from yosort._kernels cimport ceil_div, ys_codes, ys_kernels, ys_linear
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 # Tokens that one unit hashes.
@@ -132,11 +132,10 @@ def project_tokens(Kernels kernels, ThreadPool pool, const float[:, :] x, Packed
 
 cdef struct CumulateJob:
     const ys_kernels *kernels
-    const uint16_t *query_codes
-    const uint16_t *key_codes
+    ys_codes queries, keys              # of all texts, by the first head's first function
     const int64_t *query_offsets
     const int64_t *offsets
-    int64_t texts, queries, keys, heads, slices, value_stride, out_stride
+    int64_t texts, heads, slices, value_stride, out_stride
     int dim, num_hash, hash_code_len
     const float *value
     float *out
@@ -151,10 +150,12 @@ cdef void cumulate_unit(void *argument, Py_ssize_t unit, int worker) noexcept no
     cdef int64_t slice_width = job.kernels.slice, column = unit % job.slices * slice_width
     cdef int64_t q = job.query_offsets[text], k = job.offsets[text]
     cdef int64_t at = head * job.dim + column
+    cdef ys_codes queries = job.queries, keys = job.keys
+    queries.codes += head * job.num_hash * queries.stride + q
+    keys.codes += head * job.num_hash * keys.stride + k
+    queries.count, keys.count = job.query_offsets[text + 1] - q, job.offsets[text + 1] - k
     job.kernels.cumulate_slice(
-        job.query_codes + head * job.num_hash * job.queries + q, job.query_offsets[text + 1] - q,
-        job.queries, job.key_codes + head * job.num_hash * job.keys + k, job.offsets[text + 1] - k,
-        job.keys, job.num_hash, job.hash_code_len, job.value + k * job.value_stride + at,
+        queries, keys, job.num_hash, job.hash_code_len, job.value + k * job.value_stride + at,
         job.value_stride, <int>min(slice_width, job.dim - column), <float>(1.0 / job.num_hash),
         job.out + q * job.out_stride + at, job.out_stride, job.scratch + worker * job.scratch_size,
     )
@@ -173,17 +174,17 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
     cdef int64_t longest_query = 0, longest = 0, text
     job.texts = offsets.shape[0] - 1
     job.heads, job.num_hash = query_codes.shape[0], query_codes.shape[1]
-    job.queries, job.keys = query_codes.shape[2], key_codes.shape[2]
-    if job.texts < 1 or job.queries == 0 or job.heads == 0 or out.shape[1] == 0:
+    job.queries.stride, job.keys.stride = query_codes.shape[2], key_codes.shape[2]
+    if job.texts < 1 or job.queries.stride == 0 or job.heads == 0 or out.shape[1] == 0:
         return
-    if job.keys == 0:
+    if job.keys.stride == 0:
         out[:, :] = 0.0
         return
     for text in range(job.texts):
         longest_query = max(longest_query, query_offsets[text + 1] - query_offsets[text])
         longest = max(longest, offsets[text + 1] - offsets[text])
     job.kernels, job.hash_code_len = kernels.table, hash_code_len
-    job.query_codes, job.key_codes = &query_codes[0, 0, 0], &key_codes[0, 0, 0]
+    job.queries.codes, job.keys.codes = &query_codes[0, 0, 0], &key_codes[0, 0, 0]
     job.query_offsets, job.offsets = &query_offsets[0], &offsets[0]
     job.dim = out.shape[1] // job.heads
     job.slices = ceil_div(job.dim, kernels.table.slice)

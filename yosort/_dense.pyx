@@ -6,6 +6,9 @@ Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without t
 
 from libc.stdint cimport int8_t, int64_t
 
+from functools import reduce
+from itertools import accumulate
+
 import numpy as np
 
 from yosort._kernels cimport ceil_div, ys_kernels, ys_linear, ys_product, ys_tail, ys_variant
@@ -164,28 +167,10 @@ cdef class PackedLinear:
 
 def _blocks(weights, step):
     """Yield [step, in] blocks of the weights' rows laid end to end, the last one shorter."""
-    if len(weights) == 1 or all(w.shape[0] % step == 0 for w in weights):
-        for weight in weights:
-            for begin in range(0, weight.shape[0], step):
-                yield weight[begin : begin + step]
-        return
-    rest = None
-    for weight in weights:
-        begin = 0
-        if rest is not None:
-            begin = min(step - rest.shape[0], weight.shape[0])
-            rest = _join(rest, weight[:begin])
-            if rest.shape[0] < step:
-                continue
-            yield rest
-            rest = None
-        whole = (weight.shape[0] - begin) // step * step
-        for at in range(begin, begin + whole, step):
-            yield weight[at : at + step]
-        if begin + whole < weight.shape[0]:
-            rest = weight[begin + whole :]
-    if rest is not None:
-        yield rest
+    *starts, total = accumulate((w.shape[0] for w in weights), initial=0)
+    for at in range(0, total, step):
+        parts = [w[max(at - s, 0) : max(at + step - s, 0)] for w, s in zip(weights, starts)]
+        yield reduce(_join, [part for part in parts if part.shape[0]])
 
 
 def _join(first, second):

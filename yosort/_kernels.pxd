@@ -28,6 +28,9 @@ cdef extern from "kernels/cpu/kernels.h":
         int64_t context_stride, x_stride
         float *out
         float *next_out
+    struct ys_codes:
+        const uint16_t *codes
+        int64_t count, stride
     struct ys_kernels:
         const char *name
         const ys_product *const *products
@@ -46,9 +49,8 @@ cdef extern from "kernels/cpu/kernels.h":
         void sign_codes(const float *, Py_ssize_t, Py_ssize_t, int, int, uint16_t *,
                         Py_ssize_t) noexcept nogil
         int64_t cumulate_scratch(int64_t, int64_t, int) noexcept nogil
-        void cumulate_slice(const uint16_t *, int64_t, int64_t, const uint16_t *, int64_t, int64_t,
-                            int, int, const float *, int64_t, int, float, float *, int64_t,
-                            float *) noexcept nogil
+        void cumulate_slice(ys_codes, ys_codes, int, int, const float *, int64_t, int, float,
+                            float *, int64_t, float *) noexcept nogil
         int64_t packed_keys(int64_t, int) noexcept nogil
         int64_t packed_values(int64_t, int) noexcept nogil
         void pack_head(const float *, int64_t, const float *, int64_t, int64_t, int, int, int,

@@ -177,8 +177,8 @@ static void test_cumulation(int queries, int keys, int num_hash, int length, int
         q[i] = (uint16_t)(fabsf(draw()) * limit);
         k[i] = (uint16_t)(fabsf(draw()) * limit);
     }
-    K->cumulate_slice(q, queries, queries, k, keys, keys, num_hash, length, value, dims, dims,
-                      1.0f / num_hash, out, dims, scratch);
+    K->cumulate_slice((struct ys_codes){q, queries, queries}, (struct ys_codes){k, keys, keys}, num_hash,
+                      length, value, dims, dims, 1.0f / num_hash, out, dims, scratch);
     double worst = 0.0;
     for (int i = 0; i < queries; i++)
         for (int d = 0; d < dims; d++) {

@@ -8,6 +8,7 @@
 #ifndef YOSORT_CUMULATION_H
 #define YOSORT_CUMULATION_H
 
+#include "kernels.h"
 #include "simd.h"
 
 #define SLICE (2 * LANES)
@@ -21,21 +22,23 @@ static int64_t ys_cumulate_scratch(int64_t queries, int64_t keys, int hash_code_
     return (((int64_t)ys_group_of(hash_code_len) << hash_code_len) + queries + keys) * SLICE;
 }
 
+/* Code of token i by function h, times what a bucket takes. */
+YS_INLINE size_t ys_bucket(struct ys_codes c, int h, int64_t i) {
+    return (size_t)c.codes[h * c.stride + i] * SLICE;
+}
+
 /* Empty the buckets that this group will touch: all of them, unless few tokens touch fewer. */
-static void ys_clear_tables(float *tables, int functions, int hash_code_len,
-                            const uint16_t *query_codes, ptrdiff_t queries,
-                            ptrdiff_t query_stride, const uint16_t *key_codes, ptrdiff_t keys,
-                            ptrdiff_t key_stride) {
+static void ys_clear_tables(float *tables, int functions, int hash_code_len, struct ys_codes queries,
+                            struct ys_codes keys) {
     const size_t table = (size_t)SLICE << hash_code_len, bucket = SLICE * sizeof(float);
-    if (queries + keys > (ptrdiff_t)1 << hash_code_len) {
+    if (queries.count + keys.count > (int64_t)1 << hash_code_len) {
         memset(tables, 0, (size_t)functions * table * sizeof(float));
         return;
     }
     for (int h = 0; h < functions; h++) {
-        for (ptrdiff_t i = 0; i < queries; i++)
-            memset(tables + h * table + (size_t)query_codes[h * query_stride + i] * SLICE, 0, bucket);
-        for (ptrdiff_t j = 0; j < keys; j++)
-            memset(tables + h * table + (size_t)key_codes[h * key_stride + j] * SLICE, 0, bucket);
+        float *to = tables + h * table;
+        for (int64_t i = 0; i < queries.count; i++) memset(to + ys_bucket(queries, h, i), 0, bucket);
+        for (int64_t j = 0; j < keys.count; j++) memset(to + ys_bucket(keys, h, j), 0, bucket);
     }
 }
 
@@ -46,20 +49,18 @@ YS_INLINE void ys_insert(float *bucket, vf v0, vf v1) {
 
 /* All keys into, then all queries out of, the tables of `functions` hashes (a constant). */
 YS_INLINE void ys_cumulate_group(int functions, float *tables, int hash_code_len,
-                                 const uint16_t *query_codes, ptrdiff_t queries,
-                                 ptrdiff_t query_stride, const uint16_t *key_codes,
-                                 ptrdiff_t keys, ptrdiff_t key_stride, const float *values,
+                                 struct ys_codes queries, struct ys_codes keys, const float *values,
                                  float *sums) {
     const size_t table = (size_t)SLICE << hash_code_len;
-    for (ptrdiff_t j = 0; j < keys; j++) {
+    for (int64_t j = 0; j < keys.count; j++) {
         const vf v0 = vf_load(values + j * SLICE), v1 = vf_load(values + j * SLICE + LANES);
         for (int h = 0; h < functions; h++)
-            ys_insert(tables + h * table + (size_t)key_codes[h * key_stride + j] * SLICE, v0, v1);
+            ys_insert(tables + h * table + ys_bucket(keys, h, j), v0, v1);
     }
-    for (ptrdiff_t i = 0; i < queries; i++) {
+    for (int64_t i = 0; i < queries.count; i++) {
         vf s0 = vf_load(sums + i * SLICE), s1 = vf_load(sums + i * SLICE + LANES);
         for (int h = 0; h < functions; h++) {
-            const float *bucket = tables + h * table + (size_t)query_codes[h * query_stride + i] * SLICE;
+            const float *bucket = tables + h * table + ys_bucket(queries, h, i);
             s0 += vf_load(bucket);
             s1 += vf_load(bucket + LANES);
         }
@@ -70,36 +71,31 @@ YS_INLINE void ys_cumulate_group(int functions, float *tables, int hash_code_len
 
 /* One slice of one text and head: out[i][0 .. dims) = scale * sum over hashes and matching keys.
  *
- * codes: uint16 [num_hash] rows, *_stride apart. value: [keys] rows, value_stride apart, of which
- * `dims` <= SLICE floats count. out: [queries] rows, out_stride apart. */
-static void ys_cumulate_slice(const uint16_t *query_codes, int64_t queries, int64_t query_stride,
-                              const uint16_t *key_codes, int64_t keys, int64_t key_stride,
-                              int num_hash, int hash_code_len, const float *value,
-                              int64_t value_stride, int dims, float scale, float *out,
-                              int64_t out_stride, float *scratch) {
+ * value: [keys] rows, value_stride apart, of which `dims` <= SLICE floats count. out: [queries] rows,
+ * out_stride apart. */
+static void ys_cumulate_slice(struct ys_codes queries, struct ys_codes keys, int num_hash,
+                              int hash_code_len, const float *value, int64_t value_stride, int dims,
+                              float scale, float *out, int64_t out_stride, float *scratch) {
     const int group = ys_group_of(hash_code_len);
     float *tables = scratch, *values = tables + ((size_t)(group * SLICE) << hash_code_len);
-    float *sums = values + keys * SLICE;
-    for (int64_t j = 0; j < keys; j++) {
-        if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * value_stride, dims);
+    float *sums = values + keys.count * SLICE;
+    for (int64_t j = 0; j < keys.count; j++) {
+        if (j + AHEAD < keys.count) ys_prefetch(value + (j + AHEAD) * value_stride, dims);
         memcpy(values + j * SLICE, value + j * value_stride, (size_t)dims * sizeof(float));
         memset(values + j * SLICE + dims, 0, (size_t)(SLICE - dims) * sizeof(float));
     }
-    memset(sums, 0, (size_t)(queries * SLICE) * sizeof(float));
-    for (int first = 0; first < num_hash; first += group) {
-        const int functions = num_hash - first < group ? num_hash - first : group;
-        const uint16_t *q = query_codes + first * query_stride, *k = key_codes + first * key_stride;
-        ys_clear_tables(tables, functions, hash_code_len, q, queries, query_stride, k, keys, key_stride);
+    memset(sums, 0, (size_t)(queries.count * SLICE) * sizeof(float));
+    for (int h = 0, functions; h < num_hash; h += functions) {
+        functions = group == GROUP && num_hash - h >= GROUP ? GROUP : 1;
+        ys_clear_tables(tables, functions, hash_code_len, queries, keys);
         if (functions == GROUP)
-            ys_cumulate_group(GROUP, tables, hash_code_len, q, queries, query_stride, k, keys,
-                              key_stride, values, sums);
+            ys_cumulate_group(GROUP, tables, hash_code_len, queries, keys, values, sums);
         else
-            for (int h = 0; h < functions; h++)
-                ys_cumulate_group(1, tables + ((size_t)h * SLICE << hash_code_len), hash_code_len, q + h * query_stride, queries,
-                                  query_stride, k + h * key_stride, keys, key_stride, values,
-                                  sums);
+            ys_cumulate_group(1, tables, hash_code_len, queries, keys, values, sums);
+        queries.codes += functions * queries.stride;
+        keys.codes += functions * keys.stride;
     }
-    for (int64_t i = 0; i < queries; i++)
+    for (int64_t i = 0; i < queries.count; i++)
         for (int d = 0; d < dims; d++) out[i * out_stride + d] = sums[i * SLICE + d] * scale;
 }
 

@@ -65,6 +65,12 @@ struct ys_tail {
     float *out, *next_out;                      /* [rows][hidden], [rows][next.columns] */
 };
 
+/* Hash codes [num_hash] of a text's tokens: [count] each, `stride` apart. */
+struct ys_codes {
+    const uint16_t *codes;
+    int64_t count, stride;
+};
+
 struct ys_kernels {
     const char *name;               /* of the instruction set, such as "avx2" */
     const struct ys_product *const *products;   /* NULL after the last */
@@ -94,11 +100,9 @@ struct ys_kernels {
     /* cumulation.h */
     int slice;                      /* value dims that one call of cumulate_slice takes at most */
     int64_t (*cumulate_scratch)(int64_t queries, int64_t keys, int hash_code_len);
-    void (*cumulate_slice)(const uint16_t *query_codes, int64_t queries, int64_t query_stride,
-                           const uint16_t *key_codes, int64_t keys, int64_t key_stride,
-                           int num_hash, int hash_code_len, const float *value,
-                           int64_t value_stride, int dims, float scale, float *out,
-                           int64_t out_stride, float *scratch);
+    void (*cumulate_slice)(struct ys_codes queries, struct ys_codes keys, int num_hash,
+                           int hash_code_len, const float *value, int64_t value_stride, int dims,
+                           float scale, float *out, int64_t out_stride, float *scratch);
 
     /* expectation.h */
     int64_t (*packed_keys)(int64_t keys, int dim);

@@ -16,10 +16,11 @@ static int64_t ys_middle_stride(const struct ys_tail *t) { return t->down.produc
 
 /* Floats of space for packed rows of any of the maps from `hidden`. */
 static int64_t ys_tail_packed(const struct ys_tail *t, int64_t rows) {
-    int64_t most = ys_packed_rows(&t->output, rows), other = ys_packed_rows(&t->up, rows);
-    if (other > most) most = other;
-    other = t->next.panels ? ys_packed_rows(&t->next, rows) : 0;
-    return other > most ? other : most;
+    const struct ys_linear *maps[] = {&t->output, &t->up, t->next.panels ? &t->next : &t->up};
+    int64_t most = 0;
+    for (int i = 0; i < 3; i++)
+        if (ys_packed_rows(maps[i], rows) > most) most = ys_packed_rows(maps[i], rows);
+    return most;
 }
 
 /* Floats of scratch that ys_tail_rows takes for a block of `rows`. */

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+struct ys_thread_start { void (*fn)(void *); void *argument; };
+
 #ifdef _WIN32
 
 #define WIN32_LEAN_AND_MEAN
@@ -28,7 +30,6 @@ static inline int ys_swap_if(volatile int64_t *p, int64_t old, int64_t n) { retu
 static inline int64_t ys_process_id(void) { return (int64_t)GetCurrentProcessId(); }
 static inline void ys_pause(void) { YieldProcessor(); }
 
-struct ys_thread_start { void (*fn)(void *); void *argument; };
 static unsigned __stdcall ys_thread_main(void *p) {
     struct ys_thread_start start = *(struct ys_thread_start *)p;
     free(p);
@@ -78,7 +79,6 @@ static inline void ys_pause(void) {
 #endif
 }
 
-struct ys_thread_start { void (*fn)(void *); void *argument; };
 static void *ys_thread_main(void *p) {
     struct ys_thread_start start = *(struct ys_thread_start *)p;
     free(p);

@@ -61,26 +61,22 @@ YS_INLINE vf vf_sqrt(vf x) {
 }
 #endif
 
-/* Ask for `count` floats of a row that will be read soon. Rows of one head lie a whole hidden state
- * apart, on pages of their own, where no hardware prefetcher follows. AHEAD: rows to be ahead by. */
-#define AHEAD 8
-#define CACHE_LINE 16   /* floats */
-YS_INLINE void ys_prefetch(const float *row, ptrdiff_t count) {
-#if defined(__GNUC__)
-    for (ptrdiff_t i = 0; i < count; i += CACHE_LINE) __builtin_prefetch(row + i);
+#ifdef __GNUC__
+#  define YS_PREFETCH(address, level) __builtin_prefetch(address, 0, level)
 #else
-    (void)row, (void)count;
+#  define YS_PREFETCH(address, level) (void)(address)
 #endif
+#define AHEAD 8         /* rows to be ahead by */
+#define CACHE_LINE 16   /* floats */
+
+/* Ask for `count` floats of a row that will be read soon. Rows of one head lie a whole hidden state
+ * apart, on pages of their own, where no hardware prefetcher follows. */
+YS_INLINE void ys_prefetch(const float *row, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i += CACHE_LINE) YS_PREFETCH(row + i, 3);
 }
 
 /* Ask for one cache line that will be read after much else: into the second-level cache only. */
-YS_INLINE void ys_prefetch_later(const void *line) {
-#if defined(__GNUC__)
-    __builtin_prefetch(line, 0, 2);
-#else
-    (void)line;
-#endif
-}
+YS_INLINE void ys_prefetch_later(const void *line) { YS_PREFETCH(line, 2); }
 
 /* The sum of all lanes, by halves: a short chain and a fixed order. */
 YS_INLINE float vf_sum(vf x) {
