@@ -153,11 +153,6 @@ cdef class PackedLinear:
         values = values.reshape(-1, self.in_features, panel)[ids // panel, :, ids % panel]
         return values.astype(np.float32) * self.scales[ids][:, None]
 
-    def become(self, PackedLinear other):
-        """Take the contents of another map of the same shape, while nobody else uses this one."""
-        self.panels, self.scales = other.panels, other.scales
-        self.padded_bias, self.map = other.padded_bias, other.map
-
     @property
     def nbytes(self):
         """Bytes held."""
