@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "gemm_float32.h"
 
 #define PI 3.14159265358979323846
 
@@ -67,7 +67,8 @@ static void test_linear(const struct ys_product *product, int64_t rows, int64_t 
                         int64_t columns) {
     const int64_t padded = round_up(columns, product->nr);
     float *x = floats(rows * depth), *weight = floats(columns * depth), *bias = floats(padded);
-    float *panels = floats(padded * depth), *out = floats(rows * columns);
+    float *panels = floats((size_t)(padded / product->nr * product->panel_bytes(depth)) / sizeof(float) + 1);
+    float *out = floats(rows * columns);
     const struct ys_linear map = {product, panels, bias, NULL, depth, columns};
     float *scratch = floats(K->packed_rows(&map, rows));
     product->pack_weight(weight, 0, columns, depth, panels);
@@ -115,6 +116,75 @@ static void test_quantized(const struct ys_product *product, int64_t rows, int64
         }
     check(product->name, wrong, 0);
     free(x); free(bias); free(scales); free(weight); free(out); free(q); free(panels); free(scratch);
+}
+
+/* The sums of a tile in memory, which is where a matrix unit leaves them. */
+static void kernel_in_memory(ptrdiff_t rows, const struct ys_tile *t) {
+    float sum[MR][NR];
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (int j = 0; j < NR; j++) {
+            sum[r][j] = 0.0f;
+            for (ptrdiff_t k = 0; k < t->steps; k++)
+                sum[r][j] += ((const float *)t->a)[r * STRIDE + k] * ((const float *)t->b)[k * NR + j];
+        }
+    vf sums[MR][2];
+    memcpy(sums, sum, sizeof sums);
+    ys_finish_tile(rows, sums, t);
+}
+
+static void multiply_in_memory(const struct ys_linear *map, const void *block, int64_t rows, int64_t at,
+                               int64_t depth, int64_t begin, int64_t end, const struct ys_epilogue *e) {
+    struct ys_tile t = {.a = block, .steps = depth};
+    for (int64_t column = begin; column < end; column += NR) {
+        t.b = t.ahead = (const char *)((const float *)map->panels + column * map->depth + at * NR);
+        ys_start_panel(&t, e, begin, column, end);
+        ys_panel_tiles(kernel_in_memory, rows, MR, STRIDE * sizeof(float), 0, t);
+    }
+}
+
+static struct ys_linear random_map(const struct ys_product *product, int64_t depth, int64_t columns) {
+    const int64_t padded = round_up(columns, product->nr);
+    float *weight = floats(columns * depth), *bias = floats(padded), *scales = floats(padded);
+    int8_t *q = malloc((size_t)(columns * depth));
+    void *panels = malloc((size_t)(padded / product->nr * product->panel_bytes(depth)));
+    for (int64_t c = 0; c < columns; c++) scales[c] = K->quantize_row(weight + c * depth, depth, q + c * depth);
+    product->pack_weight(product->quantized ? (const void *)q : weight, 0, columns, depth, panels);
+    free(weight); free(q);
+    return (struct ys_linear){product, panels, bias, scales, depth, columns};
+}
+
+static float *apply(const struct ys_linear *map, const float *x, int activation, int64_t rows) {
+    float *out = floats(rows * map->columns), *scratch = floats(K->packed_rows(map, rows));
+    K->linear_rows(map, x, map->depth, rows, activation, 0, map->columns, out, map->columns, scratch);
+    free(scratch);
+    return out;
+}
+
+static void normalize(const struct ys_norm *n, float *x, const float *residual, int64_t rows, int width) {
+    for (int64_t r = 0; r < rows; r++)
+        K->layer_norm_row(x + r * width, residual + r * width, n->scale, n->shift, n->eps, width, x + r * width);
+}
+
+/* The fused rest of a layer has the bits of its steps. */
+static void test_tail(const struct ys_product *product, const struct ys_product *down) {
+    enum { ROWS = 29, HIDDEN = 40, MIDDLE = 1300 };
+    float *x = floats(ROWS * HIDDEN), *context = floats(ROWS * HIDDEN);
+    float *got = floats(ROWS * HIDDEN), *next = floats(ROWS * 50);
+    struct ys_tail t = {
+        random_map(product, HIDDEN, HIDDEN), random_map(product, HIDDEN, MIDDLE),
+        random_map(down, MIDDLE, HIDDEN), random_map(product, HIDDEN, 50),
+        {floats(HIDDEN), floats(HIDDEN), 1e-6f}, {floats(HIDDEN), floats(HIDDEN), 0.25f},
+        YS_GELU, context, x, HIDDEN, HIDDEN, got, next,
+    };
+    float *scratch = floats(K->tail_scratch(&t, ROWS));
+    K->tail_rows(&t, 0, ROWS, scratch);
+    float *y = apply(&t.output, context, YS_LINEAR, ROWS);
+    normalize(&t.norm1, y, x, ROWS, HIDDEN);
+    float *middle = apply(&t.up, y, YS_GELU, ROWS), *out = apply(&t.down, middle, YS_LINEAR, ROWS);
+    normalize(&t.norm2, out, y, ROWS, HIDDEN);
+    float *after = apply(&t.next, out, YS_LINEAR, ROWS);
+    check("fused tail", memcmp(got, out, ROWS * HIDDEN * sizeof(float)) != 0, 0);
+    check("fused tail's next", memcmp(next, after, ROWS * 50 * sizeof(float)) != 0, 0);
 }
 
 static void test_layer_norm(int width) {
@@ -234,6 +304,12 @@ int main(void) {
         for (int j = 0; K->products[j]; j++)
             (K->products[j]->quantized ? test_quantized : test_linear)(
                 K->products[j], shapes[i][0], shapes[i][1], shapes[i][2]);
+    struct ys_product in_memory = ys_float32;
+    in_memory.multiply = multiply_in_memory;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        test_linear(&in_memory, shapes[i][0], shapes[i][1], shapes[i][2]);
+    for (int i = 0; K->products[i]; i++)
+        for (int j = 0; K->products[j]; j++) test_tail(K->products[i], K->products[j]);
     for (int width = 1; width < 70; width += 3) test_layer_norm(width);
     for (int width = 1; width <= 128; width *= 2)
         for (int length = 1; length <= 16 && length <= width; length += 3)

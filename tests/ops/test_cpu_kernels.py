@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import OP
 
-from yosort._dense import available_instruction_sets
+from yosort._dense import Kernels, PackedLinear, available_instruction_sets
 from yosort.activations import ACTIVATIONS
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
@@ -37,6 +37,17 @@ def test_a_variant_is_there_and_the_baseline_always() -> None:
     assert VARIANTS[-1] == "baseline"
     with pytest.raises(ValueError, match="no kernels for 'mmx'"):
         CpuOps(1, "mmx")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_product_goes_by_its_name(variant: str) -> None:
+    kernels = Kernels(variant)
+    assert kernels.products == ["float32", "int8", "narrow"]
+    weight = np.eye(3, dtype=np.float32)
+    for name in kernels.products:
+        assert PackedLinear(kernels, [weight], [None], name).kind == name
+    with pytest.raises(ValueError, match=r"no product 'int4'; there are \['float32', "):
+        PackedLinear(kernels, [weight], [None], "int4")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

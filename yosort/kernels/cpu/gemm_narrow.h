@@ -1,4 +1,4 @@
-/* A float32 product of int8 weights, which become floats block by block: bit for bit that of a float32
+/* A float32 product of int8 weights, which are made floats block by block: bit for bit that of a float32
  * map of the same values, and it reads a quarter of the memory. A panel is int8 [depth][NR]. */
 #ifndef YOSORT_GEMM_NARROW_H
 #define YOSORT_GEMM_NARROW_H
