@@ -4,7 +4,7 @@
 Heads stand side by side in the columns of q, k and v; `offsets` cut the rows into texts. Work is
 shared out over texts, heads and blocks of rows or value dims, so that one long text and many short
 ones both fill the threads; no sum depends on how. Arguments are checked by the callers in
-ops/cpu.py, and the loops run without the GIL.
+ops/cpu/, and the loops run without the GIL.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """The choice of kernels; linear maps, the rest of a layer, layer normalisation with them.
 
-Arrays are float32 and checked by the callers in ops/cpu.py. Loops run without the GIL.
+Arrays are float32 and checked by the callers in ops/cpu/. Loops run without the GIL.
 """
 
 from libc.stdint cimport int8_t, int64_t
