@@ -22,6 +22,7 @@ import numpy.typing as npt
 from yosort.errors import CheckpointError, quote
 from yosort.foreign import START, ZIP, name_content
 from yosort.quantized import Quantized, Weight
+from yosort.widened import Widened
 
 # An index of ten thousand tensors takes 1 MB; a config a few kB.
 MAX_JSON_BYTES = 64 << 20
@@ -93,7 +94,11 @@ def release_pages(arrays: Iterable[Weight]) -> None:
         return
     mappings: dict[int, mmap.mmap] = {}
     for array in arrays:
-        base: Any = array.values if isinstance(array, Quantized) else array
+        base: Any = array
+        if isinstance(array, Quantized):
+            base = array.values
+        elif isinstance(array, Widened):
+            base = array.bits
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, _MAPPING):

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from yosort.widened import Widened
+
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
@@ -62,4 +64,5 @@ class Quantized:
         return taken
 
 
-Weight: TypeAlias = "npt.NDArray[Any] | Quantized"
+#: A weight, whatever it is held as: all of them count as float arrays.
+Weight: TypeAlias = "npt.NDArray[Any] | Quantized | Widened"

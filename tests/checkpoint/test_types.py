@@ -16,6 +16,8 @@ import yosort
 from yosort.checkpoint import State, read_state
 from yosort.checkpoint.stored import Tensor
 from yosort.cli.inspecting import collect
+from yosort.files import is_mapped
+from yosort.widened import Widened
 
 HEAD = "cls.predictions.bias"
 
@@ -85,3 +87,25 @@ def test_a_model_that_was_pickled_saves_the_same_types(tmp_path: Path, by_folder
     pickle.loads(pickle.dumps(model)).save_pretrained(tmp_path / "again")
     state = read_state(tmp_path / "again")
     assert {state.tensor(name).dtype for name in state} == {"BF16"}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_a_checkpoint_lies_in_memory_once(dtype: str, tmp_path: Path) -> None:
+    """No float32 copy of it is kept beside what the backend has packed."""
+    arrays: Any = weights()
+    if dtype == "bfloat16":
+        arrays = bfloat16(arrays)
+    else:
+        arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    model = yosort.load(model_folder(tmp_path / "m", arrays), device="cpu")
+    kept = model._parameters
+    assert {type(weight) for weight in kept.values()} == {Widened}
+    assert all(is_mapped(weight.bits) for weight in kept.values())
+    name = "yoso.embeddings.word_embeddings.weight"
+    assert kept[name].shape == arrays[name].shape
+    assert kept[name].size == arrays[name].size
+    wanted = np.asarray(arrays[name], np.float32)
+    np.testing.assert_array_equal(kept[name], wanted)
+    np.testing.assert_array_equal(kept[name][2:4], wanted[2:4])
+    rows = np.array([3, 0, 3])
+    np.testing.assert_array_equal(kept[name].take(rows, axis=0), wanted[rows])

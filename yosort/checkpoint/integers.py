@@ -17,6 +17,7 @@ from yosort.checkpoint.names import SCALE
 from yosort.checkpoint.stored import State
 from yosort.errors import CheckpointError, quote
 from yosort.quantized import Quantized, Weight
+from yosort.widened import Widened
 
 #: A larger scale times -128 is beyond float32.
 MAX_SCALE = FLOAT32_MAX / 128
@@ -38,10 +39,11 @@ def join_scales(state: State, *, where: str) -> dict[str, Weight]:
         owner = name.removesuffix(SCALE)
         if owner != name and owner in state:
             continue
-        tensor, array = state.tensor(name), state[name]
+        tensor = state.tensor(name)
         if tensor.dtype != "I8" or name + SCALE not in state:
-            joined[name] = array
+            joined[name] = tensor.weight()
             continue
+        array = tensor.array()
         scales: npt.NDArray[Any] = state[name + SCALE]
         if array.ndim != 2 or scales.shape != array.shape[:1] or scales.dtype != np.float32:
             raise CheckpointError(
@@ -57,9 +59,9 @@ def join_scales(state: State, *, where: str) -> dict[str, Weight]:
     return joined
 
 
-def split_scales(parameters: Mapping[str, Weight]) -> dict[str, npt.NDArray[Any]]:
+def split_scales(parameters: Mapping[str, Weight]) -> dict[str, npt.NDArray[Any] | Widened]:
     """Return weights as a file holds them: `join_scales` the other way round."""
-    split: dict[str, npt.NDArray[Any]] = {}
+    split: dict[str, npt.NDArray[Any] | Widened] = {}
     for name, weight in parameters.items():
         if isinstance(weight, Quantized):
             split |= {name: weight.values, name + SCALE: weight.scales}

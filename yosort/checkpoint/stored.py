@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.errors import CheckpointError, quote
+from yosort.widened import Widened
 
 Array = npt.NDArray[np.generic]
 
@@ -40,6 +41,8 @@ DTYPES: Mapping[str, str] = {
     "BOOL": "bool",
 }
 FLOATS = ("F64", "F32", "F16", "BF16")
+#: Those that count as float32.
+WIDENED = ("F64", "BF16")
 
 _NAME_OF = {
     bits.newbyteorder("="): name for name, bits in BITS.items() if name not in ("BF16", "BOOL")
@@ -59,8 +62,13 @@ class Tensor:
     bits: Array
 
     @classmethod
-    def of(cls, array: Array, *, name: str = "tensor") -> Tensor:
-        """Wrap an array. `name` is for the message of the CheckpointError about its dtype."""
+    def of(cls, array: Array | Widened, *, name: str = "tensor") -> Tensor:
+        """Wrap an array. `name` is for the message of the CheckpointError about its dtype.
+
+        What was read as bfloat16 stays it; what was float64 becomes float32.
+        """
+        if isinstance(array, Widened) and array.bits.dtype.kind == "u":
+            return cls("BF16", array.bits)
         array = np.asarray(array)
         if array.dtype == np.bool_:
             return cls("BOOL", array.astype("u1"))
@@ -83,15 +91,15 @@ class Tensor:
         BF16 becomes float32 (exact) and F64 becomes float32 (rounded); BOOL becomes bool. Bits that
         lie unaligned in the file are copied: compiled loops may not read them in place.
         """
-        if self.dtype == "BF16":
-            wide: npt.NDArray[np.uint32] = self.bits.astype(np.uint32) << np.uint32(16)
-            return wide.view(np.float32)
-        if self.dtype == "F64":
-            with np.errstate(over="ignore"):  # beyond float32's range is infinity, as in torch
-                return self.bits.astype(np.float32)
+        if self.dtype in WIDENED:
+            return np.asarray(Widened(self.bits))
         if self.dtype == "BOOL":
             return np.not_equal(self.bits, 0)
         return self.bits if self.bits.flags.aligned else self.bits.copy()
+
+    def weight(self) -> Array | Widened:
+        """Return the values as `array` does, but bfloat16 and float64 as they lie in the file."""
+        return Widened(self.bits) if self.dtype in WIDENED else self.array()
 
     def cast(self, dtype: str, *, name: str) -> Tensor:
         """Return the tensor in another floating dtype; integers and booleans stay as they are.
@@ -145,7 +153,7 @@ class State(Mapping[str, Array]):
         self._tensors = dict(tensors)
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> State:
+    def of(cls, arrays: Mapping[str, Array | Widened]) -> State:
         """Wrap plain arrays; a State is returned as it is."""
         if isinstance(arrays, cls):
             return arrays

@@ -77,8 +77,6 @@ class PretrainedModel(Answering, TorchHabits):
     head: ClassVar[str | None] = None
     #: What the weights were read from, where all of them were.
     _origin: Origin | None = None
-    # The types in the file of weights that were read, for `save_pretrained`.
-    _stored_types: Mapping[str, str] = {}
     #: The error of each product that int8 was measured for, by name; see docs/int8.md.
     int8_errors: Mapping[str, float] = {}
 
@@ -243,7 +241,6 @@ class PretrainedModel(Answering, TorchHabits):
                 folder.name, len(random), cls.head,
             )  # fmt: skip
         model = cls.__new__(cls)
-        model._stored_types = weights.types
         model._set_up(config, parameters, folder, given.options, ops)
         model._origin = None if random else origin
         return model
@@ -288,7 +285,6 @@ class PretrainedModel(Answering, TorchHabits):
             type(self).__name__,
             self._parameters,
             self._folder,
-            self._stored_types,
             max_shard_size=read_size("max_shard_size", max_shard_size),
         )
 
@@ -414,7 +410,7 @@ class PretrainedModel(Answering, TorchHabits):
             folder = folder.absolute()
             with suppress(CheckpointError):
                 tokenizer = self.tokenizer  # now, if it is still there
-        whole = (dict(self._parameters), tokenizer, dict(self._stored_types))
+        whole = (dict(self._parameters), tokenizer)
         return self._restore, (self.config, options, folder, None, *whole)
 
     @classmethod
@@ -426,7 +422,6 @@ class PretrainedModel(Answering, TorchHabits):
         origin: Origin | None,
         parameters: Mapping[str, Weight] = MappingProxyType({}),
         tokenizer: Tokenizer | None = None,
-        stored_types: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
         """Make the model that `__reduce__` describes.
 
@@ -439,10 +434,9 @@ class PretrainedModel(Answering, TorchHabits):
             origin.check()
             state, where = read_weights(origin.folder), str(origin.folder)
             parameters, _ = select(state, config, cls.head, where=where, allow_random_head=False)
-            stored_types = state.types
         model = cls.__new__(cls)
         model._set_up(config, dict(parameters), folder, options, ops)
-        model._origin, model._tokenizer, model._stored_types = origin, tokenizer, stored_types
+        model._origin, model._tokenizer = origin, tokenizer
         return model
 
 

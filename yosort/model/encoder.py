@@ -167,7 +167,7 @@ class Scope:
 
     def linear(self, name: str) -> Any:
         return self.ops.linear_map(
-            [self[name + ".weight"]], [self[name + ".bias"]], name=BASE_PREFIX + name
+            [self[name + ".weight"]], [np.asarray(self[name + ".bias"])], name=BASE_PREFIX + name
         )
 
     def tables(self) -> EmbeddingTables:
@@ -185,7 +185,7 @@ class Scope:
         parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
         qkv = self.ops.linear_map(
             [self[part + ".weight"] for part in parts],
-            [self[part + ".bias"] for part in parts],
+            [np.asarray(self[part + ".bias"]) for part in parts],
             name=f"{BASE_PREFIX}{name}attention.self",
         )
         conv_weight = None

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from yosort.checkpoint import (
     TOKENIZER_FILES,
     join_scales,
@@ -17,7 +15,6 @@ from yosort.checkpoint import (
     to_canonical,
     write_state,
 )
-from yosort.checkpoint.names import TIES
 from yosort.checkpoint.shards import remove_stale
 from yosort.checkpoint.stored import DTYPES, State
 from yosort.config import YosoConfig
@@ -31,8 +28,7 @@ class Weights(dict[str, Weight]):
     """Weights by canonical name, and the types that the file has them in.
 
     Attributes:
-        types: the name of each weight's stored type, "bfloat16" and "float64" among them, which
-            are float32 once read.
+        types: the name of each weight's stored type.
     """
 
     types: Mapping[str, str]
@@ -60,7 +56,6 @@ def write_model(
     architecture: str,
     parameters: Mapping[str, Weight],
     source: Path | None,
-    types: Mapping[str, str],
     *,
     max_shard_size: int | None = None,
 ) -> None:
@@ -72,13 +67,12 @@ def write_model(
         architecture: its class.
         parameters: its weights, ties filled in.
         source: the folder whose tokenizer goes along; None for none.
-        types: of `read_weights`; what was read as bfloat16 is written as bfloat16, without loss.
         max_shard_size: bytes of weights a file; None: one file.
 
     Raises:
         CheckpointError: the folder cannot be made or written (ConfigError: its config.json).
     """
-    weights = _as_read(State.of(split_scales(stored(parameters))), types)
+    weights = State.of(split_scales(stored(parameters)))
     extra = {**config.extra, **_dtype_fields(config, weights)}
     described = replace(config, architectures=(architecture,), extra=extra)
     try:
@@ -95,22 +89,6 @@ def write_model(
         remove_stale(target, written)
     except OSError as error:
         raise CheckpointError(f"{target}: cannot be written: {error}") from error
-
-
-def _as_read(weights: State, types: Mapping[str, str]) -> State:
-    """Return weights in the types that they were read in, where float32 was widened from them."""
-    tied = dict(TIES)
-    tensors = {}
-    for name in weights:
-        tensor = weights.tensor(name)
-        type_ = types.get(name) or types.get(tied.get(name, ""))
-        if type_ == "bfloat16" and tensor.dtype == "F32":
-            narrow = tensor.cast("BF16", name=name)
-            # Whatever has changed a weight since must not be rounded.
-            if np.array_equal(narrow.array(), tensor.array(), equal_nan=True):
-                tensor = narrow
-        tensors[name] = tensor
-    return State(tensors)
 
 
 def _dtype_fields(config: YosoConfig, weights: State) -> dict[str, str]:

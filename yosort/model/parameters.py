@@ -18,6 +18,7 @@ from yosort.checkpoint.names import (
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, show
 from yosort.quantized import Weight
+from yosort.widened import Widened
 
 State = Mapping[str, Weight]
 Shapes = dict[str, tuple[int, ...]]
@@ -154,10 +155,14 @@ def _tie(found: dict[str, Weight], own: Shapes, config: YosoConfig) -> None:
     for name, source in TIES:
         if name not in own or source not in found:
             continue
-        if name not in found or (
-            found[name].shape == found[source].shape and np.array_equal(found[name], found[source])
-        ):
+        if name not in found or _are_equal(found[name], found[source]):
             found[name] = found[source]
+
+
+def _are_equal(first: Weight, second: Weight) -> bool:
+    if isinstance(first, Widened) and isinstance(second, Widened):
+        return np.array_equal(first.bits, second.bits)
+    return first.shape == second.shape and np.array_equal(first, second)
 
 
 def _is_foreign_head(name: str, own: Shapes) -> bool:
