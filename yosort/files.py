@@ -240,7 +240,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
 
 
 def finish_files(folder: Path) -> None:
-    """Finish what a process that died in `replace_files` had begun to put in place, if any did.
+    """Finish what a process that died in `replace_files` had started to put in place, if any did.
 
     Every reader of a folder does so first; several may at once. Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Running a task's command: inputs -> pipeline -> records, begun anew or continued."""
+"""Running a task's command: inputs -> pipeline -> records, started anew or continued."""
 
 from __future__ import annotations
 

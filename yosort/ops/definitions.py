@@ -214,10 +214,10 @@ def quantize(
     """
     x = x.astype(np.float32)
     largest = np.abs(x).max(axis=1, initial=0.0).astype(np.float32)
-    some = largest >= np.float32(1e-30)
-    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=some)
+    scaled = largest >= np.float32(1e-30)
+    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=scaled)
     q = np.rint(x * inverse[:, None]).astype(np.int8)
-    return q, np.where(some, largest / np.float32(127), np.float32(0))
+    return q, np.where(scaled, largest / np.float32(127), np.float32(0))
 
 
 def quantized_linear(

@@ -46,9 +46,9 @@ def encode(
     words = not isinstance(samples[0].text, str)
     with refusals():
         if cut is not None and not rest:
-            whole = settled(backend, None, split=split)
+            whole = configured(backend, None, split=split)
             samples = [enough(whole, sample, cut, special=special) for sample in samples]
-        used = settled(backend, cut, split=split)
+        used = configured(backend, cut, split=split)
         if len(samples) == 1:  # without the library's threads, which do not survive a fork
             text, pair = samples[0]
             return [used.encode(text, pair, is_pretokenized=words, add_special_tokens=special)]
@@ -56,7 +56,9 @@ def encode(
         return list(used.encode_batch(inputs, is_pretokenized=words, add_special_tokens=special))
 
 
-def settled(backend: tokenizers.Tokenizer, cut: Cut | None, *, split: bool) -> tokenizers.Tokenizer:
+def configured(
+    backend: tokenizers.Tokenizer, cut: Cut | None, *, split: bool
+) -> tokenizers.Tokenizer:
     """Return a tokenizer of the same parts with other settings.
 
     Raises:

@@ -38,7 +38,7 @@ from yosort.tokenizer.arguments import (
     read_samples,
     refuse_unknown,
 )
-from yosort.tokenizer.backend import encode, enough, pad, refusals, settled
+from yosort.tokenizer.backend import configured, encode, enough, pad, refusals
 from yosort.tokenizer.encodings import BatchEncoding, Encoding, as_arrays
 from yosort.tokenizer.files import read_tokenizer
 from yosort.tokenizer.padding import pad_rows
@@ -504,7 +504,7 @@ class Tokenizer(Vocabulary):
         sample = _one(text, pair)
         check_choice("strategy", strategy, STRATEGIES)
         cut = Cut(check_count("max_tokens", max_tokens), 0, strategy, self.truncation_side)
-        backend = settled(self.backend, None, split=self.split_special_tokens)
+        backend = configured(self.backend, None, split=self.split_special_tokens)
         with refusals():
             short = enough(backend, sample, cut, special=True)
         return short.text, short.pair
