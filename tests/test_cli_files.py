@@ -388,3 +388,13 @@ def test_info_shows_every_fact_of_the_bundled_model(
         ["memory, 4,096 tokens", "about 32 MB more"],
         ["tokenizer", "8,192 tokens; special: <s>, </s>, <unk>, <pad>, <mask>"],
     ]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson"])
+def test_json_lines_by_either_name(
+    models: dict[str, Path], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / f"out{suffix}"
+    assert run(models, "classify", *TEXTS, "--output", target) == 0
+    assert run(models, "classify", *TEXTS) == 0
+    assert lines(target.read_text(encoding="utf-8")) == lines(capsys.readouterr().out)

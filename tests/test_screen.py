@@ -202,3 +202,27 @@ def test_no_command_dies_of_a_code_page(environment: dict[str, str], tmp_path: P
     assert (done.returncode, done.stdout) == (0, out + b"\n")
     page = on_terminal(80, "classify", "--model", folder, "--top-k", "2", "日", "b", **environment)
     assert page.count("\n") == 7
+
+
+def test_a_long_name_takes_the_line_and_its_text_follows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    long = {"entity_group": "CORPORATION_OF_THE_STATE", "score": 0.5, "word": " Ada and Co"}
+    fits = {"entity_group": "A" * 16, "score": 0.25, "word": "Ada"}
+    over = {"entity_group": "A" * 17, "score": 0.25, "word": "Ada"}
+    write(screen.show_entities, ["one"], [long, fits, over])
+    assert capsys.readouterr().out == (
+        " 50.00%  CORPORATION_OF_THE_STATE  Ada\n         and Co\n"
+        f" 25.00%  {'A' * 16} Ada\n"
+        f" 25.00%  {'A' * 17}  Ada\n"
+    )
+
+
+def test_a_text_that_fits_is_shown_whole() -> None:
+    assert terminal.shorten("abcdef", 6) == "abcdef"
+    assert terminal.shorten("abcdefg", 6) == "abc..."
+    assert terminal.shorten("日本語", 6) == "日本語"
+    assert terminal.shorten("日本語x", 6) == "日..."
+    assert list(terminal.hang("ab  ", "one two three", 14)) == ["ab  one two", "    three"]
+    assert list(terminal.hang("ab  ", "", 14)) == ["ab"]

@@ -377,3 +377,26 @@ def test_script(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     check(tmp_path / "out", weights())
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "YosoModel", "YosoForMaskedLM", "YosoForSequenceClassification", "YosoForMultipleChoice",
+        "YosoForTokenClassification", "YosoForQuestionAnswering",
+    ],
+)  # fmt: skip
+def test_every_class_by_its_name_or_its_head(name: str, named: bool, tmp_path: Path) -> None:
+    fields = {k: v for k, v in CONFIG.items() if k not in ("architectures", "model_type")}
+    model = getattr(yosort, name)(YosoConfig.from_dict(fields), seed=1)
+    model.save_pretrained(tmp_path / "in")
+    if not named:
+        path = tmp_path / "in" / "config.json"
+        stored = json.loads(path.read_text())
+        del stored["architectures"]
+        path.write_text(json.dumps(stored))
+    again = yosort.load(convert(tmp_path / "in", tmp_path / "out"))
+    assert type(again).__name__ == name
+    ids = np.array([[[2, 3], [4, 5]]] if name == "YosoForMultipleChoice" else [[2, 3, 4]])
+    np.testing.assert_array_equal(again(ids)[0], model(ids)[0])

@@ -359,3 +359,22 @@ def test_sizes_of_numpys_small_types_do_not_wrap_around() -> None:
     sizes = {"heads": 2, "seed": 0}
     got = ops.hash_signs(np.uint8(200), np.int8(9), np.int8(100), **sizes)
     np.testing.assert_array_equal(got, ops.hash_signs(200, 9, 100, **sizes))
+
+
+@pytest.mark.parametrize(("sizes", "largest"), [((1, 1), 0.01), ((8, 4), 1.0), ((8, 4), 100.0)])
+def test_a_product_with_the_projection_stays_a_number(
+    sizes: tuple[int, int], largest: float
+) -> None:
+    """Of `dim` products each may be as large as float32 holds, and no larger."""
+    dim, code_len = sizes
+    projection = np.full((1, dim, code_len), largest, np.float32)
+    limit = float(np.finfo(np.float32).max) / max(1.0, largest * dim)
+    codes = {"num_hash": 1, "hash_code_len": code_len}
+    below = ops.gaussian_hash(np.full((1, 1, dim), 0.999 * limit, "f4"), projection, **codes)
+    assert below.tolist() == [[[2**code_len - 1]]]
+    if limit < 3e38:
+        above = np.full((1, 1, dim), 1.001 * limit, np.float32)
+    else:
+        above = np.full((1, 1, dim), 2 * limit)
+    with pytest.raises(InputError, match="x: wanted finite values of at most"):
+        ops.gaussian_hash(above, projection, **codes)

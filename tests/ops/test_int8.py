@@ -221,3 +221,9 @@ def test_quantized_counts_as_the_matrix_it_stands_for() -> None:
     np.testing.assert_array_equal(np.asarray(matrix[1:], np.float64), dense[1:])
     np.testing.assert_array_equal(matrix.take(np.array([1, 0, 1])), dense[[1, 0, 1]])
     np.testing.assert_array_equal(np.asarray(matrix.followed_by(matrix)), np.tile(dense, (2, 1)))
+
+
+def test_what_is_not_known_to_be_good_is_left() -> None:
+    ops = Int8Ops(1)
+    ops.errors.update(half=ERROR_BOUND / 2, bound=ERROR_BOUND, double=2 * ERROR_BOUND, bad=np.nan)
+    assert ops.left == ["double", "bad"]

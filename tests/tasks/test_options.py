@@ -261,3 +261,18 @@ def test_a_pipeline_predicts_and_saves(folders: dict[str, Path], tmp_path: Path)
     assert again.tokenizer.padding_side == "left"
     with pytest.raises(ConfigError, match="safe_serialization: wanted True, got False"):
         classify.save_pretrained(tmp_path, safe_serialization=False)
+
+
+@pytest.mark.parametrize("options", [{"revision": "v2"}, {"device": "cpu", "num_threads": 1}])
+def test_a_loaded_model_is_loaded_already(folders: dict[str, Path], options: Any) -> None:
+    """Where it runs may be said again; what was chosen at loading may not."""
+    model = yosort.load(folders["text-classification"], device="cpu")
+    wanted = yosort.pipeline("text-classification", model)("a dog")
+    for same in ({"device": "cpu"}, {"device": "auto"}, {"dtype": None}, {"torch_dtype": "auto"}):
+        assert yosort.pipeline("text-classification", model, **same)("a dog") == wanted
+    with pytest.raises(yosort.ConfigError, match="only apply to a model that is yet to load"):
+        yosort.pipeline("text-classification", model, **options)
+    with pytest.raises(
+        yosort.ConfigError, match="loaded with device='cpu'; load it with device='cuda:7'"
+    ):
+        yosort.pipeline("text-classification", model, device="cuda:7")

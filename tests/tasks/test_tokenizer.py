@@ -126,3 +126,12 @@ def test_a_unigram_tokenizer_of_alberts_kind(tmp_path: Path) -> None:
     assert {answer["token_str"] for answer in answers} == {"e", "q"}
     with pytest.raises(yosort.InputError, match=r"mask token is \[MASK\], not <mask>"):
         fill("the <mask> fox")
+
+
+def test_the_name_is_a_text() -> None:
+    backend = Tokenizer.from_pretrained(bundled_model()).backend
+    copy = type(backend).from_str(backend.to_str())
+    named = Tokenizer(copy, {"mask_token": "<mask>"}, name_or_path="mine")
+    assert (named.name_or_path, named.mask_token_id) == ("mine", backend.token_to_id("<mask>"))
+    with pytest.raises(yosort.InputError, match="name_or_path: wanted a text, got 3"):
+        Tokenizer(copy, {}, name_or_path=3)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ import yosort
 from tasks.models import save_unigram, save_word_piece
 from yosort import CheckpointError, ConfigError, InputError, Tokenizer
 from yosort.tasks import bundled_model
+from yosort.tokenizer.backend import refusals
 from yosort.tokenizer.leading import leading
 
 KINDS = ("byte_level", "word_piece", "unigram")
@@ -243,3 +244,30 @@ def test_encodings_by_index_and_name(tokenizers: dict[str, Tokenizer]) -> None:
         batch.nothing  # noqa: B018
     with pytest.raises(InputError, match="batch_index: wanted an integer from 0 to 1, got 2"):
         batch.tokens(2)
+
+
+def test_what_stops_a_program_is_no_error_of_a_text() -> None:
+    """Ctrl-C passes through; what the library raises, panics included, is an InputError."""
+    panic = type("PanicException", (BaseException,), {})
+    for error, wanted in [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (SystemExit(3), SystemExit),
+        (MemoryError(), MemoryError),
+        (Exception("no\nroom"), yosort.InputError),
+        (panic("no\nroom"), yosort.InputError),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"), yosort.InputError),
+    ]:
+        with pytest.raises(wanted) as caught, refusals():
+            raise error
+        assert (caught.value is error) == (wanted is not yosort.InputError)
+        if str(error) == "no\nroom":
+            assert str(caught.value) == "these texts cannot be cut so: no room"
+
+
+@pytest.mark.parametrize("option", ["text_target", "text_pair_target", "max_target_length"])
+def test_an_encoder_has_no_targets(tokenizers: dict[str, Tokenizer], option: str) -> None:
+    tokenizer = next(iter(tokenizers.values()))
+    with pytest.raises(yosort.InputError, match=f"{option}.*encoders, which have no target texts"):
+        tokenizer("a", **{option: "b"})
+    with pytest.raises(yosort.InputError, match="no_such_word"):
+        tokenizer("a", no_such_word=1)

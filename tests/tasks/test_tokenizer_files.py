@@ -373,3 +373,27 @@ def test_a_normalized_token_is_found_as_the_text_reads_then(tmp_path: Path) -> N
         folder = write(tmp_path / str(normalized), {**VOCAB, **config})
         ids = Tokenizer.from_pretrained(folder).encode("<NEW>", add_special_tokens=False)
         assert Tokenizer.from_pretrained(folder).convert_ids_to_tokens(ids) == wanted
+
+
+def test_a_token_without_flags_and_one_with(tmp_path: Path) -> None:
+    """A role makes a token special, whatever its flags say; a token without a role is as listed."""
+    flags = {**FLAGGED, "content": "<new>"}
+    for mask in ("<new>", flags, {**flags, "special": False}):
+        folder = write(tmp_path, {**JSON, **named("X", mask_token=mask)})
+        token = Tokenizer.from_pretrained(folder).backend.get_added_tokens_decoder()[8192]
+        assert (token.content, token.special) == ("<new>", True)
+        assert (token.lstrip, token.normalized) == (isinstance(mask, dict), False)
+    for special in (True, False):
+        listed = {"8192": {**flags, "special": special}}
+        folder = write(tmp_path, {**JSON, **named("X", added_tokens_decoder=listed)})
+        token = Tokenizer.from_pretrained(folder).backend.get_added_tokens_decoder()[8192]
+        assert (token.special, token.lstrip) == (special, True)
+
+
+def test_the_unknown_token_is_the_files_own(tmp_path: Path) -> None:
+    words = ["[PAD]", "<oov>", "[CLS]", "[SEP]", "[MASK]", "a"]
+    config = named("BertTokenizer", unk_token="<oov>")
+    folder = write(tmp_path, {"vocab.txt": "\n".join(words) + "\n", **config})
+    tokenizer = Tokenizer.from_pretrained(folder)
+    assert tokenizer.unk_token_id == 1
+    assert tokenizer.encode("a zebra") == [2, 5, 1, 3]
