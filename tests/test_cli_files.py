@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def run(models: dict[str, Path], command: str, *arguments: object) -> int:
     return main([command, *map(str, arguments), "--model", str(models[command])])
 
 
-def lines(text: str) -> list[object]:
+def lines(text: str) -> list[Any]:
     """Parse JSON lines."""
     return [json.loads(line) for line in text.splitlines()]
 
@@ -398,3 +399,44 @@ def test_json_lines_by_either_name(
     assert run(models, "classify", *TEXTS, "--output", target) == 0
     assert run(models, "classify", *TEXTS) == 0
     assert lines(target.read_text(encoding="utf-8")) == lines(capsys.readouterr().out)
+
+
+def test_no_bar_where_nobody_looks(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(models, "classify", *TEXTS, "--output", tmp_path / "out.jsonl") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_info_of_a_sampled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the rows come codes, 4 bytes for each hash and head: a group of at most 16 MB."""
+    fields = {"use_expectation": False, "num_hash": 512, "max_position_embeddings": 8192}
+    folder = make(tmp_path / "m", "YosoModel", **fields)
+    assert main(["info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["attention"]["form"], facts["attention"]["num_hash"]) == ("sampled", 512)
+    rows, codes = 8 * 32 * 4, 4 * 512 * 2
+    assert facts["bytes_of_tokens"] == {
+        "512": 512 * (rows + codes),
+        "4096": 4096 * rows + 16 * 2**20,
+        "8192": 8192 * rows + 16 * 2**20,
+    }
+
+
+def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("bench", "--lengths", "8", "16", "--rounds", "2", "--json", "--num-threads", "1")
+    assert main([*arguments, "--model", str(models["embed"])]) == 0
+    rows = lines(capsys.readouterr().out)
+    assert [row.pop("tokens") for row in rows] == [8, 16]
+    for row in rows:
+        seconds = row.pop("seconds")
+        assert list(seconds) == ["expectation", "sampled"]
+        assert min(seconds.values()) > 0
+        assert row == {
+            "model": str(models["embed"]),
+            "parameters": yosort.load(models["embed"]).num_parameters(),
+            "dtype": "float32",
+            "device": "cpu",
+            "num_threads": 1,
+            "rounds": 2,
+        }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,3 +79,19 @@ def test_a_slow_processor_is_said_so(
     monkeypatch.setattr("yosort._dense.Kernels", lambda _: type("Kernels", (), {"name": name}))
     lines = [text for _, text in doctor.report()]
     assert sum("expect a quarter of the speed" in text for text in lines) == warned
+
+
+def test_a_gpu_and_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Device:
+        compute_capability = "86"
+        mem_info = (3 << 30, 4 << 30)
+
+    cupy: Any = SimpleNamespace(cuda=SimpleNamespace(Device=lambda index: Device()))
+    monkeypatch.setattr("yosort.ops.gpu.find_gpu", lambda *_: (cupy, 1))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    found = dict(doctor.report())
+    assert found["cupy"] == "unknown"
+    assert found["GPU"] == "cuda:1, compute capability 8.6"
+    assert found["  memory"] == "3,072 of 4,096 MB free"
+    cupy.__version__ = "14.1"
+    assert dict(doctor.report())["cupy"] == "14.1"

@@ -236,3 +236,15 @@ def test_casts_leave_integers_and_nan() -> None:
     # A NaN whose payload is only in the low bits must not become infinity.
     nan = np.array([0x7F800001, 0xFFFFFFFF], "u4").view("f4")
     assert np.isnan(Tensor.of(nan).cast("BF16", name="n").array()).all()
+
+
+@pytest.mark.parametrize(("axes", "good"), [(32, True), (33, False)])
+def test_as_many_axes_as_any_numpy_takes(axes: int, good: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors_bytes({"a": entry("F32", [1] * axes, 0, 4)}, b"\0\0\x80?"))
+    if good:
+        assert read_state(path)["a"].shape == (1,) * axes
+        assert read_state(path)["a"].item() == 1.0
+    else:
+        with pytest.raises(CheckpointError, match="wanted a shape of at most 32 sizes"):
+            read_state(path)

@@ -30,6 +30,7 @@ def reading(tokenizer: Any, texts: list[str]) -> dict[str, Any]:
     mask = tokenizer.convert_tokens_to_ids(["<mask>"])[0]
     found = {
         "calls": [[call.get(column) for column in COLUMNS] for call in calls],
+        "decoded": [tokenizer.decode(call.input_ids, skip_special_tokens=True) for call in calls],
         "count": len(tokenizer),
         "roles": {k: str(v) for k, v in tokenizer.special_tokens_map.items() if k != "mask_token"},
         "special": sorted({*tokenizer.all_special_ids} - {mask}),

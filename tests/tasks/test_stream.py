@@ -257,6 +257,8 @@ def test_bad_options_are_named(classify: Any, options: dict[str, Any]) -> None:
 def test_a_bar_counts_inputs(classify: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(classify(["one", "two"], progress=True)) == 2
     assert "2/2" in capsys.readouterr().err
+    assert len(classify(["one", "two"])) == 2
+    assert capsys.readouterr().err == ""
 
 
 def test_multiple_choice(tmp_path: Path) -> None:
@@ -305,3 +307,24 @@ def test_tasks_say_what_model_they_want(classify: Any) -> None:
         yosort.pipeline("question-answering")
     with pytest.raises(yosort.ConfigError, match="task: wanted one of fill-mask"):
         yosort.pipeline("translation")
+
+
+def test_batches_hold_as_many_tokens_as_they_may(
+    classify: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`batch_tokens` is the most of a batch, not one too many; a longer text has its own."""
+    sizes = []
+    original = type(classify).run
+
+    def run(self: Any, batch: Any, options: Any) -> Any:
+        sizes.append(sum(batch.lengths))
+        return original(self, batch, options)
+
+    monkeypatch.setattr(type(classify), "run", run)
+    n = len(classify.tokenizer.encoding("one").ids)
+    for batch_tokens, wanted in (
+        (2 * n, [2 * n, 2 * n]), (2 * n - 1, [n] * 4), (4 * n - 1, [3 * n, n]), (1, [n] * 4),
+    ):  # fmt: skip
+        sizes.clear()
+        classify(["one"] * 4, batch_tokens=batch_tokens)
+        assert sizes == wanted

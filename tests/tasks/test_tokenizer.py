@@ -133,5 +133,10 @@ def test_the_name_is_a_text() -> None:
     copy = type(backend).from_str(backend.to_str())
     named = Tokenizer(copy, {"mask_token": "<mask>"}, name_or_path="mine")
     assert (named.name_or_path, named.mask_token_id) == ("mine", backend.token_to_id("<mask>"))
+    assert named.model_input_names == ["input_ids", "token_type_ids", "attention_mask"]
+    assert Tokenizer(copy, {}, token_types=False).model_input_names == [
+        "input_ids",
+        "attention_mask",
+    ]
     with pytest.raises(yosort.InputError, match="name_or_path: wanted a text, got 3"):
         Tokenizer(copy, {}, name_or_path=3)  # type: ignore[arg-type]

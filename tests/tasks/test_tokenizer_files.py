@@ -104,6 +104,10 @@ CASES: dict[str, dict[str, Any]] = {
         **named("RobertaTokenizer", add_prefix_space=True, mask_token=TYPED),
     },
     "files, map": {**BPE, **MAP, **BUILT},
+    "files, added and special": {
+        **BPE, "added_tokens.json": NEW, **MAP,
+        **named("RobertaTokenizer", additional_special_tokens=["<new>"]),
+    },
     "files, added": {
         **BPE, "added_tokens.json": NEW, **MAP, **BUILT,
     },
@@ -197,6 +201,7 @@ def test_added_tokens_have_the_ids_and_flags_of_their_files(tmp_path: Path) -> N
     tokenizer = Tokenizer.from_pretrained(folder)
     text = "a <new> b <nieuw>  c"
     assert tokenizer.convert_tokens_to_ids(["<new>", "<nieuw>"]) == [8192, 8193]
+    assert {token: tokenizer.get_vocab().get(token) for token in NEW} == NEW
     # <new> takes the space before it along, <nieuw> those after it.
     ids = tokenizer.encode(text, add_special_tokens=False)
     tokens = ["a", "<new>", "Ġb", "Ġ", "<nieuw>", "c"]
@@ -230,6 +235,7 @@ def test_of_two_vocabularies_tokenizer_json_s_counts(tmp_path: Path) -> None:
         ({**JSON, **named("X", padding_side=3)}, "'right', got 3"),
         ({**JSON, **named("X", mask_token={"x": 1})}, "mask_token: wanted a token, got"),
         ({**JSON, **named("X", model_max_length="9")}, "wanted a number of tokens, got '9'"),
+        ({**JSON, **named("X", model_max_length=0)}, "wanted a number of tokens, got 0"),
         ({**JSON, **named("X", model_input_names=3)}, "wanted a list of texts, got 3"),
         ({**JSON, **named("X", extra_special_tokens=3)}, "wanted a list, got 3"),
     ],
@@ -348,6 +354,9 @@ def test_what_a_class_gives_where_no_file_says_so(tmp_path: Path) -> None:
     unnamed = Tokenizer.from_pretrained(write(tmp_path / "u", BPE))
     ids = unnamed.encode(text, add_special_tokens=False)
     assert unnamed.convert_ids_to_tokens(ids) == ["a", "<mask>"]
+    flags = {"special_tokens_map.json": {"mask_token": {**FLAGGED, "lstrip": False}}}
+    flagged = Tokenizer.from_pretrained(write(tmp_path / "f", {**BPE, **flags}))
+    assert flagged.tokenize(text) == ["a", "Ġ", "<mask>"]
     bert = Tokenizer.from_pretrained(write(tmp_path / "b", {**VOCAB, **named("BertTokenizer")}))
     assert bert.special_tokens_map == {
         "unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]",
@@ -362,6 +371,9 @@ def test_a_mask_token_that_no_file_gives_a_role_is_found(tmp_path: Path) -> None
     tokenizer = Tokenizer.from_pretrained(write(tmp_path, JSON))
     assert tokenizer.special_tokens["mask_token"] == "<mask>"
     assert tokenizer.mask_token_id == STORED["model"]["vocab"]["<mask>"]
+    words = {"tokenizer.json": json.loads(make_tokenizers.word_piece().to_str())}
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path / "words", words))
+    assert (tokenizer.mask_token, tokenizer.mask_token_id) == ("[MASK]", 4)
 
 
 def test_a_normalized_token_is_found_as_the_text_reads_then(tmp_path: Path) -> None:
