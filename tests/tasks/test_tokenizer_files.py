@@ -409,3 +409,18 @@ def test_the_unknown_token_is_the_files_own(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_pretrained(folder)
     assert tokenizer.unk_token_id == 1
     assert tokenizer.encode("a zebra") == [2, 5, 1, 3]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_spaces_before_marks_are_cleaned_where_the_files_say_so(
+    tmp_path: Path, clean: bool
+) -> None:
+    """As transformers 5.2 does: `decode` of several texts at once does not ask the files."""
+    files = {**JSON, **named("X", clean_up_tokenization_spaces=clean)}
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path, files))
+    ids = tokenizer.encode("Go . Now !", add_special_tokens=False)
+    one = "Go. Now!" if clean else "Go . Now !"
+    assert tokenizer.decode(ids) == one
+    assert tokenizer.batch_decode([ids, ids]) == [one, one]
+    assert tokenizer.decode([ids, ids]) == ["Go . Now !"] * 2
+    assert tokenizer.decode([ids], clean_up_tokenization_spaces=True) == ["Go. Now!"]
