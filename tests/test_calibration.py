@@ -152,6 +152,8 @@ def test_a_plot(tmp_path: Path) -> None:
 
 
 def test_a_plot_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(yosort.InputError, match=r"^plot: wanted a path"):
+        FOUND.plot(3)  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     with pytest.raises(yosort.InputError, match="pip install matplotlib"):
         FOUND.plot(tmp_path / "dial.svg")

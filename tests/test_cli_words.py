@@ -205,3 +205,15 @@ def test_a_word_that_is_none_is_named_with_the_nearest(
         main(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.rstrip().endswith(f"did you mean {nearest}?")
+
+
+@pytest.mark.parametrize(
+    ("command", "noun"),
+    [(name, "texts") for name in ("fill-mask", "classify", "ner", "embed")] + [("qa", "questions")],
+)
+def test_help_says_what_is_asked(
+    command: str, noun: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"{noun}; without any, --input or lines" in " ".join(capsys.readouterr().out.split())

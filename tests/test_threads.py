@@ -118,6 +118,8 @@ def test_container_quotas(
         assert usable_processors(tmp_path) == min(processors or mask, mask)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert usable_processors(tmp_path) == (processors or 64)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)  # a system that does not tell
+    assert usable_processors(tmp_path) == 1
 
 
 def test_the_default_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,3 +248,17 @@ def test_as_many_axes_as_any_numpy_takes(axes: int, good: bool, tmp_path: Path) 
     else:
         with pytest.raises(CheckpointError, match="wanted a shape of at most 32 sizes"):
             read_state(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0" * 7, "wanted 8 bytes of header length, got 7 bytes"),
+        (b"\0" * 8, "wanted a header that starts with '{'"),
+        (b"\2" + b"\0" * 7 + b"{", "within the 9 bytes of the file"),
+    ],
+)
+def test_files_that_end_in_their_header(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_state(tmp_path)

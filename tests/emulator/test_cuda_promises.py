@@ -107,6 +107,13 @@ def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None
     ops = CudaOps(fake_cupy)
     ops._kernels.device = turing
     np.testing.assert_allclose(attend(ops, "sampled", qkv, layout), wanted, rtol=0, atol=1e-6)
+    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 163 << 10)
+    ampere = fake_cupy.cuda.Device(0)
+    ampere.compute_capability = "80"
+    ops = CudaOps(fake_cupy)
+    ops._kernels.device = ampere
+    np.testing.assert_array_equal(attend(ops, "sampled", qkv, layout), wanted)
+    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
         attend(CudaOps(fake_cupy), "sampled", qkv, layout)
 

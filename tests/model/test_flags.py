@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import yosort
 from yosort import YosoConfig
+from yosort.checkpoint import read_state
 from yosort.ops.hashing import gaussian_projection
 
 SIZES = {
@@ -74,3 +77,16 @@ def test_labels_of_which_none_counts(name: str) -> None:
     labels[0, 4] = 2
     output = model(IDS, labels=labels)
     assert float(output.loss) == pytest.approx(cross_entropy(output.logits[0, 4:5], [2]), rel=1e-5)
+
+
+def test_padding_alone_is_drawn_as_zeros(tmp_path: Path) -> None:
+    """As torch's embedding has it; no other table and no bias knows of padding."""
+    yosort.YosoForMaskedLM(YosoConfig(**SIZES, pad_token_id=3), seed=5).save_pretrained(tmp_path)
+    for name, weight in read_state(tmp_path).items():
+        rows = np.asarray(weight).any(axis=-1)
+        if name.endswith("bias"):
+            assert not rows.any(), name
+        elif name == "yoso.embeddings.word_embeddings.weight":
+            assert np.flatnonzero(~rows).tolist() == [3]
+        else:
+            assert rows.all(), name

@@ -95,6 +95,7 @@ Device.__module__ = "torch"
         ({"attention": "AUTO:30"}, {"attention": "auto:30"}),
         ({"padding": "Attended"}, {"padding": "attended"}),
         ({"low_cpu_mem_usage": True, "trust_remote_code": False}, {}),
+        ({"use_fast": True, "use_safetensors": None, "weights_only": True}, {}),
     ],
 )
 def test_other_words_for_the_same(given: dict[str, Any], wanted: dict[str, Any]) -> None:
