@@ -118,6 +118,10 @@ CASES: dict[str, dict[str, Any]] = {
     "vocab.txt": {**VOCAB, **named("BertTokenizer")},
     "vocab.txt, fast": {**VOCAB, **named("BertTokenizerFast")},
     "vocab.txt, lower": {**VOCAB, **named("BertTokenizer", do_lower_case=True)},
+    "vocab.txt, lower, added and special": {
+        **VOCAB, "added_tokens.json": {"<NEW>": 11, "<nieuw>": 12},
+        **named("BertTokenizer", do_lower_case=True, additional_special_tokens=["<NEW>"]),
+    },
     "vocab.txt, accents": {
         **VOCAB, **named("BertTokenizer", do_lower_case=True, strip_accents=False),
     },
