@@ -87,7 +87,7 @@ def test_a_gpu_and_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
         mem_info = (3 << 30, 4 << 30)
 
     cupy: Any = SimpleNamespace(cuda=SimpleNamespace(Device=lambda index: Device()))
-    monkeypatch.setattr("yosort.ops.gpu.find_gpu", lambda *_: (cupy, 1))
+    monkeypatch.setattr("yosort.ops.cuda.finding.find_gpu", lambda *_: (cupy, 1))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     found = dict(doctor.report())
     assert found["cupy"] == "unknown"

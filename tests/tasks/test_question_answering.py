@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import yosort
@@ -99,3 +100,22 @@ def test_a_window_is_no_larger_than_what_the_model_takes(answer: Any) -> None:
     asked = {"question": "Who?", "context": " ".join(f"word{i}" for i in range(80))}
     assert answer(**asked, max_seq_len=384) == answer(**asked, max_seq_len=64) == answer(**asked)
     assert answer(**asked, max_seq_len=384) != answer(**asked, max_seq_len=30)
+
+
+def test_no_answer_is_as_likely_as_the_first_token_says(answer: Any) -> None:
+    question, context = "Who barks?", "a dog barks at the moon"
+    encoding = answer.tokenizer.encoding(question, context)
+    output = answer.model([encoding.ids])
+    readable = [0, *(i for i, s in enumerate(encoding.sequence_ids) if s == 1)]
+    likely = 1.0
+    for logits in (output.start_logits[0], output.end_logits[0]):
+        powers = np.exp(logits[readable].astype(np.float64))
+        likely *= powers[0] / powers.sum()
+    asked = {"question": question, "context": context, "top_k": 500}
+    found = answer(**asked, handle_impossible_answer=True)
+    (nothing,) = (a for a in found if a["answer"] == "")
+    assert (nothing["start"], nothing["end"]) == (0, 0)
+    assert nothing["score"] == pytest.approx(likely, rel=1e-4)
+    scores = [a["score"] for a in found]
+    assert scores == sorted(scores, reverse=True)
+    assert answer(**asked) == [a for a in found if a["answer"]]

@@ -99,3 +99,32 @@ def test_neighbours_join_where_their_labels_go_on(tmp_path: Path) -> None:
         ("PER", 0, 3), ("LOC", 4, 7), ("LOC", 8, 9), ("PER", 10, 15), ("PER", 16, 17)
     ]  # fmt: skip
     np.testing.assert_allclose([g["score"] for g in groups], [0.05, 0.25, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.parametrize("strategy", ["first", "max", "average"])
+def test_a_words_label_and_score_by_hand(tag: Any, strategy: str) -> None:
+    """Of its first token, of the surest one, or of the mean of all; entities are words' means."""
+    encoding = tag.tokenizer.encoding(TEXT)
+    powers = np.exp(tag.model([encoding.ids]).logits[0].astype(np.float64))
+    likely = powers / powers.sum(axis=1, keepdims=True)
+    wanted: list[tuple[str, list[float], int]] = []
+    for word, group in groupby(range(len(encoding.ids)), key=lambda i: encoding.word_ids[i]):
+        if word is None:
+            continue
+        of_word = likely[list(group)]
+        row = {
+            "first": of_word[0],
+            "max": of_word[of_word.max(axis=1).argmax()],
+            "average": of_word.mean(axis=0),
+        }[strategy]
+        label = ENTITIES[int(row.argmax())]
+        kind = label.split("-")[-1]
+        end = max(encoding.word_to_chars(word))
+        if wanted and wanted[-1][0] == kind and not label.startswith("B-"):
+            wanted[-1] = (kind, [*wanted[-1][1], row.max()], end)
+        else:
+            wanted.append((kind, [row.max()], end))
+    got = tag(TEXT, aggregation_strategy=strategy, ignore_labels=[])
+    assert [(e["entity_group"], e["end"]) for e in got] == [(kind, end) for kind, _, end in wanted]
+    means = [np.mean(scores) for _, scores, _ in wanted]
+    assert [e["score"] for e in got] == pytest.approx(means, rel=1e-4)
