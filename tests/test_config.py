@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yosort import ConfigError, YosoConfig
+import yosort
+from yosort import CheckpointError, ConfigError, YosoConfig
 
 
 def test_defaults_describe_yoso_base() -> None:
@@ -115,6 +116,19 @@ def test_files_that_are_no_config(text: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         YosoConfig.from_pretrained(tmp_path)
+
+
+def test_why_a_hub_id_cannot_be_had_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {"local_files_only": True, "cache_dir": tmp_path / "empty"}
+    with pytest.raises(CheckpointError) as wanted:
+        yosort.load("some/model", **options)
+    with pytest.raises(ConfigError) as caught:
+        YosoConfig.from_pretrained("some/model", **options)
+    assert str(caught.value) == str(wanted.value)
+    assert "some/model" in str(caught.value)
 
 
 json_values = st.recursive(

@@ -80,6 +80,15 @@ def test_a_prefix_on_some_weights_is_shown(tmp_path: Path) -> None:
     assert "random" not in str(caught.value)
 
 
+@pytest.mark.parametrize("head", ["cls.a", "classifier.a", "pre_classifier.a", "qa_outputs.a"])
+def test_names_of_nothing_known_stand_before_those_of_heads(head: str, tmp_path: Path) -> None:
+    arrays = weights()
+    arrays[head] = arrays["student.b"] = arrays.pop("yoso.embeddings.word_embeddings.weight")
+    with pytest.raises(CheckpointError) as caught:
+        yosort.load(model_folder(tmp_path / "m", arrays))
+    assert f"holds besides: 'student.b', '{head}'" in str(caught.value)
+
+
 def test_names_of_nothing_known_are_shown(tmp_path: Path) -> None:
     arrays = {f"student.{name}": array for name, array in weights().items()}
     with pytest.raises(CheckpointError, match=r"got none of them, but 'student\.") as caught:
