@@ -132,3 +132,11 @@ def test_files_are_on_the_disk_before_they_are_renamed(
         renamed = calls.index(("rename", new.name))
         assert {("fsync", "a"), ("fsync", "b"), ("fsync", new.name)} <= set(calls[:renamed])
         assert calls[-1][0] == "fsync", "the folder's new entries reach the disk, too"
+
+
+def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"12345")
+    assert files.read_file(path, 5) == b"12345"
+    with pytest.raises(CheckpointError, match="wanted at most 4 bytes, got 5"):
+        files.read_file(path, 4)
