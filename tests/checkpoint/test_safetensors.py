@@ -262,3 +262,14 @@ def test_files_that_end_in_their_header(content: bytes, message: str, tmp_path: 
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         read_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "offsets", [[0, 4, 8], [0], [], [-4, 0], [0.0, 4.0], [4, 0], [8, 12], "04", None, {"0": 4}]
+)
+def test_places_that_no_tensor_has(offsets: Any, tmp_path: Path) -> None:
+    header = {"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors_bytes(header, b"\0" * 8))
+    with pytest.raises(CheckpointError, match="'a': wanted data_offsets within the 8 bytes"):
+        read_state(path)
