@@ -413,3 +413,12 @@ def test_objects_without_a_text_in_its_place(
     Path("x.json").write_text(content, encoding="utf-8")
     assert main([command, "--allow-random-head", "--input", "x.json"]) == 1
     assert f"yosort: error: x.json, {message}\n" in capsys.readouterr().err
+
+
+def test_a_line_of_another_encoding_costs_itself(folder: Path) -> None:
+    Path("a.csv").write_bytes(b"text,n\nx,1\ncaf\xe9,2\ny,3\n")
+    output = ("--output", "o.jsonl", "--on-error", "collect")
+    assert classify(folder, "--input", "a.csv", *output) == 1
+    results = [json.loads(line) for line in Path("o.jsonl").read_bytes().splitlines()]
+    assert ["error" in result for result in results] == [False, True, False]
+    assert "UTF-8" in results[1]["error"]

@@ -273,3 +273,12 @@ def test_places_that_no_tensor_has(offsets: Any, tmp_path: Path) -> None:
     path.write_bytes(safetensors_bytes(header, b"\0" * 8))
     with pytest.raises(CheckpointError, match="'a': wanted data_offsets within the 8 bytes"):
         read_state(path)
+
+
+@pytest.mark.parametrize("letters", range(1, 9))
+def test_values_begin_at_a_multiple_of_eight_bytes(letters: int, tmp_path: Path) -> None:
+    write_state(tmp_path, {"x" * letters: np.arange(3, dtype="f4")})
+    raw = (tmp_path / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    assert length % 8 == 0
+    assert raw[8 + length :] == np.arange(3, dtype="<f4").tobytes()

@@ -134,6 +134,8 @@ def test_the_name_is_a_text() -> None:
     named = Tokenizer(copy, {"mask_token": "<mask>"}, name_or_path="mine")
     assert (named.name_or_path, named.mask_token_id) == ("mine", backend.token_to_id("<mask>"))
     assert named.model_input_names == ["input_ids", "token_type_ids", "attention_mask"]
+    assert named.token_types is True
+    assert Tokenizer(copy, {}, token_types=False).token_types is False
     assert Tokenizer(copy, {}, token_types=False).model_input_names == [
         "input_ids",
         "attention_mask",

@@ -271,3 +271,18 @@ def test_an_encoder_has_no_targets(tokenizers: dict[str, Tokenizer], option: str
         tokenizer("a", **{option: "b"})
     with pytest.raises(yosort.InputError, match="no_such_word"):
         tokenizer("a", no_such_word=1)
+
+
+def test_what_is_cut_and_padded_is_a_multiple(tokenizers: dict[str, Tokenizer]) -> None:
+    tokenizer = tokenizers["word_piece"]
+    both: dict[str, Any] = {"truncation": True, "padding": True, "pad_to_multiple_of": 4}
+    assert [len(row) for row in tokenizer(["the fox", "the"], **both).input_ids] == [4, 4]
+    assert len(tokenizer("the quick brown fox " * 9, max_length=8, **both).input_ids) == 8
+    with pytest.raises(InputError, match=r"max_length: wanted a multiple of .* \(4\) .*, got 9"):
+        tokenizer("the", max_length=9, **both)
+    # Without one of the two there is nothing to agree.
+    assert len(tokenizer("the", max_length=9, truncation=True, pad_to_multiple_of=4).input_ids) == 3
+    padded = tokenizer("the", max_length=9, padding="max_length", pad_to_multiple_of=4).input_ids
+    assert len(padded) == 12
+    unlimited = Tokenizer(tokenizer.backend, dict(tokenizer.special_tokens))
+    assert len(unlimited("the fox", **both).input_ids) == 4
