@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ import yosort
 from yosort import YosortError
 from yosort.checkpoint import read_state, resolve
 from yosort.conversion import convert
-from yosort.tasks import TASKS
+from yosort.model.architectures import TASKS
+from yosort.tasks import pipeline_class
 from yosort.tokenizer import Tokenizer
 
 EXAMPLES = int(os.environ.get("YOSORT_ARGUMENT_EXAMPLES", "20"))
@@ -47,8 +47,7 @@ def public_calls() -> dict[str, Callable[..., Any]]:
         elif inspect.isfunction(value):
             found[name] = value
     found |= {f"ops.{name}": getattr(yosort.ops, name) for name in yosort.ops.__all__}
-    for task, (module, name) in TASKS.items():
-        found[task] = getattr(import_module(f"yosort.tasks.{module}"), name).__call__
+    found |= {task: pipeline_class(task).__call__ for task in TASKS}
     found |= _methods("Tokenizer", Tokenizer)
     found |= {"convert": convert, "read_state": read_state, "resolve": resolve}
     return {name: call for name, call in found.items() if parameters(call)}

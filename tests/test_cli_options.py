@@ -12,8 +12,9 @@ import yosort.cli.running
 import yosort.model.base
 import yosort.model.loading
 from yosort.cli import build_parser, main
+from yosort.model.architectures import TASKS
 
-COMMANDS = ("fill-mask", "classify", "ner", "qa", "embed")
+COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
 OWN = {
     "help", "debug", "text", "input", "format", "field", "output", "resume", "context",

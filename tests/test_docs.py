@@ -25,7 +25,8 @@ import yosort
 import yosort.model.outputs
 import yosort.ops
 import yosort.tasks.results
-from yosort.tasks import TASKS, bundled_model
+from yosort.model.architectures import TASKS
+from yosort.tasks import bundled_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -158,8 +159,8 @@ def test_the_reference_has_every_public_name() -> None:
     assert "`yosort.__version__`" in API
     for name in yosort.ops.__all__:
         assert f"yosort.ops.{name}" in DIRECTIVES
-    for module, name in TASKS.values():
-        assert f"yosort.tasks.{module}.{name}" in DIRECTIVES
+    for task in TASKS.values():
+        assert f"{task.module}.{task.pipeline}" in DIRECTIVES
     outputs = [n for n, cls in vars(yosort.model.outputs).items() if n.endswith("Output")]
     assert len(outputs) == 7
     for name in outputs:

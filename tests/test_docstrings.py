@@ -18,7 +18,8 @@ import pytest
 import yosort
 import yosort.model.outputs
 import yosort.ops
-from yosort.tasks import TASKS
+from yosort.model.architectures import TASKS
+from yosort.tasks import pipeline_class
 
 API = (Path(__file__).resolve().parent.parent / "docs/api.md").read_text("utf-8")
 #: Each directive of the page, and its options.
@@ -209,8 +210,7 @@ def test_docstrings_of_models_have_shapes_and_errors(name: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_docstrings_of_pipelines_have_results_and_errors(task: str) -> None:
-    module, name = TASKS[task]
-    call = pkgutil.resolve_name(f"yosort.tasks.{module}.{name}").__call__
+    call = pipeline_class(task).__call__
     assert "Returns:\n" in call.__doc__
     assert ERRORS.search(call.__doc__)
     for argument in list(inspect.signature(call).parameters.values())[1:]:

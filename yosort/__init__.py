@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from yosort._version import __version__
 from yosort.elsewhere import instead_of
+from yosort.model.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from yosort.config import YosoConfig
@@ -56,29 +57,20 @@ __all__ = [
 _HOMES = {
     "config": ("YosoConfig",),
     "errors": ("CheckpointError", "ConfigError", "DeviceError", "InputError", "YosortError"),
-    "model.heads": (
-        "YosoForMaskedLM",
-        "YosoForMultipleChoice",
-        "YosoForQuestionAnswering",
-        "YosoForSequenceClassification",
-        "YosoForTokenClassification",
-        "YosoModel",
-    ),
+    "model.heads": tuple(ARCHITECTURES),
     "model.loading": ("load",),
     "tasks": ("pipeline",),
     "tokenizer": ("Tokenizer",),
     "tuning.calibration": ("Calibration", "calibrate"),
 }
-#: What transformers' pages call them; here a name means one class.
+#: What transformers' pages call them; here a name means one class: YosoForX is AutoModelForX.
 _ALIASES = {
     "AutoConfig": "YosoConfig",
-    "AutoModel": "YosoModel",
-    "AutoModelForMaskedLM": "YosoForMaskedLM",
-    "AutoModelForMultipleChoice": "YosoForMultipleChoice",
-    "AutoModelForQuestionAnswering": "YosoForQuestionAnswering",
-    "AutoModelForSequenceClassification": "YosoForSequenceClassification",
-    "AutoModelForTokenClassification": "YosoForTokenClassification",
     "AutoTokenizer": "Tokenizer",
+    **{
+        f"AutoModel{name.removeprefix('Yoso').removeprefix('Model')}": name
+        for name in ARCHITECTURES
+    },
 }
 _MODULES = ("ops", "tasks")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

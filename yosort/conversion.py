@@ -16,34 +16,25 @@ from yosort.arguments import check_choice, check_count, check_flag, check_path, 
 from yosort.checkpoint import original
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.integers import is_integers
-from yosort.checkpoint.names import (
-    DECODER_BIAS,
-    DECODER_WEIGHT,
-    MLM_BIAS,
-    canonical_names,
-    is_original,
-    is_shared,
-    to_canonical,
-)
+from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_canonical
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
 from yosort.files import read_json, replace_folder
+from yosort.model.architectures import (
+    ANSWER_ENDS,
+    ARCHITECTURES,
+    DECODER_BIAS,
+    DECODER_WEIGHT,
+    MLM_BIAS,
+    architecture_of,
+)
 from yosort.model.parameters import select, stored
 from yosort.tuning.int8 import quantize_state
 
 logger = logging.getLogger(__name__)
 
-# transformers' classes and the names that yosort.model.parameters has for their heads.
-HEADS: Mapping[str, str | None] = {
-    "YosoModel": None,
-    "YosoForMaskedLM": "masked_lm",
-    "YosoForSequenceClassification": "sequence_classification",
-    "YosoForMultipleChoice": "multiple_choice",
-    "YosoForTokenClassification": "token_classification",
-    "YosoForQuestionAnswering": "question_answering",
-}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 INT8 = "int8"
 
@@ -252,7 +243,7 @@ def _adapt(path: Path, raw: State, state: State, config: YosoConfig) -> State:
     dropped = [name for name, to in canonical_names(raw).items() if to is None]
     if dropped:
         logger.warning("%s: left out, as transformers has no such weights: %s", path, dropped)
-    head = "qa_outputs.weight"
+    head = f"{ANSWER_ENDS}.weight"
     if head in state and state.shape(head)[:1] == (1,):
         raise CheckpointError(
             f"{path}: qahead: unsupported: one output a token (WikiHop); transformers' question "
@@ -270,20 +261,12 @@ def _architecture(state: State, fields: Mapping[str, Any]) -> str:
     """Return the class of the model: what the config names, else what the head's weights are."""
     named = fields.get("architectures")
     if isinstance(named, (list, tuple)) and named:
-        if not isinstance(named[0], str) or named[0] not in HEADS:
+        if not isinstance(named[0], str) or named[0] not in ARCHITECTURES:
             raise CheckpointError(
-                f"architectures: wanted one of {', '.join(HEADS)}, got {quote(named[0])}"
+                f"architectures: wanted one of {', '.join(ARCHITECTURES)}, got {quote(named[0])}"
             )
         return named[0]
-    if "qa_outputs.weight" in state:
-        return "YosoForQuestionAnswering"
-    if "pre_classifier.weight" in state:
-        return "YosoForMultipleChoice"
-    if "classifier.out_proj.weight" in state:
-        return "YosoForSequenceClassification"
-    if "classifier.weight" in state:
-        return "YosoForTokenClassification"
-    return "YosoForMaskedLM" if any(name.startswith("cls.") for name in state) else "YosoModel"
+    return architecture_of(state)
 
 
 def _finish(
@@ -293,7 +276,7 @@ def _finish(
     config = YosoConfig.from_dict(fields)
     # Ties and shapes are judged on the bits, so that nothing is converted only to be compared.
     bits = {name: state.tensor(name).bits for name in state}
-    head = HEADS[fields["architectures"][0]]
+    head = ARCHITECTURES[fields["architectures"][0]].head
     chosen, _ = select(bits, config, head, where=what, allow_random_head=False)
     dtypes = {id(state.tensor(name).bits): state.tensor(name).dtype for name in state}
     kept: dict[str, Any] = dict(stored(chosen))

@@ -16,19 +16,13 @@ from yosort.checkpoint import read_state, to_canonical
 from yosort.checkpoint.unpickle import GLOBALS, loads
 from yosort.conversion import convert
 from yosort.errors import CheckpointError
+from yosort.model.architectures import ARCHITECTURES
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-CLASSES = [
-    "YosoModel",
-    "YosoForMaskedLM",
-    "YosoForSequenceClassification",
-    "YosoForMultipleChoice",
-    "YosoForTokenClassification",
-    "YosoForQuestionAnswering",
-]
+CLASSES = list(ARCHITECTURES)
 
 
 @pytest.fixture(autouse=True)

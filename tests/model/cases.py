@@ -6,14 +6,9 @@ from typing import Any
 
 import numpy as np
 
-CLASSES = (
-    "YosoModel",
-    "YosoForMaskedLM",
-    "YosoForSequenceClassification",
-    "YosoForMultipleChoice",
-    "YosoForTokenClassification",
-    "YosoForQuestionAnswering",
-)
+from yosort.model.architectures import ARCHITECTURES
+
+CLASSES = tuple(ARCHITECTURES)
 
 
 def inputs_for(

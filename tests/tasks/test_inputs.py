@@ -11,6 +11,7 @@ import pytest
 
 import yosort
 from tasks.models import ENTITIES, make, make_word_piece
+from yosort.model.architectures import TASKS
 from yosort.tasks.stream import Failure
 
 TEXTS = ["the quick brown fox", "the lazy dog", "jumps"]
@@ -103,21 +104,13 @@ GOOD: dict[str, Any] = dict.fromkeys(BAD, "the quick [MASK]") | {
     "question-answering": {"question": "the fox", "context": "the dog"},
     "multiple-choice": {"prompt": "the", "choices": ["fox", "dog"]},
 }
-CLASSES = {
-    "feature-extraction": "YosoModel",
-    "text-classification": "YosoForSequenceClassification",
-    "token-classification": "YosoForTokenClassification",
-    "fill-mask": "YosoForMaskedLM",
-    "question-answering": "YosoForQuestionAnswering",
-    "multiple-choice": "YosoForMultipleChoice",
-}
 
 
 @pytest.mark.parametrize("specials", [True, False], ids=["special tokens", "none"])
 @pytest.mark.parametrize("task", BAD)
 def test_nothing_to_read_is_an_error(task: str, specials: bool, tmp_path: Path) -> None:
     labels = {"num_labels": 5, "id2label": ENTITIES} if task == "token-classification" else {}
-    pipe = yosort.pipeline(task, make_word_piece(tmp_path, CLASSES[task], **labels))
+    pipe = yosort.pipeline(task, make_word_piece(tmp_path, TASKS[task].model, **labels))
     if not specials:
         pipe.tokenizer.backend.post_processor = None  # as byte-level tokenizers may have none
     good, bad = GOOD[task], BAD[task]
@@ -132,7 +125,7 @@ def test_nothing_to_read_is_an_error(task: str, specials: bool, tmp_path: Path) 
 
 @pytest.mark.parametrize("task", ["feature-extraction", "text-classification"])
 def test_an_empty_text_needs_special_tokens(task: str, tmp_path: Path) -> None:
-    pipe = yosort.pipeline(task, make_word_piece(tmp_path, CLASSES[task]))
+    pipe = yosort.pipeline(task, make_word_piece(tmp_path, TASKS[task].model))
     assert pipe("")
     with pytest.raises(yosort.InputError, match="keeps nothing of"):
         pipe("​")

@@ -11,7 +11,7 @@ import pytest
 import yosort
 from tasks.models import ENTITIES, TEXTS, make
 from yosort import ConfigError, InputError
-from yosort.tasks import TASKS
+from yosort.model.architectures import TASKS
 from yosort.tasks.stream import Batch
 
 LONG = " ".join(TEXTS) * 3

@@ -1,4 +1,4 @@
-"""The one table of weight names: transformers' own, and those of the authors' code.
+"""Weight names in any dialect -> transformers', which `model.architectures` lists.
 
 Canonical names are transformers', with the base model under `yoso.`:
 
@@ -19,48 +19,37 @@ from collections.abc import Collection, Iterable, Mapping
 
 from yosort.checkpoint.stored import FLOATS, Array, State
 from yosort.errors import CheckpointError, quote
-
-BASE_PREFIX = "yoso."
-DECODER_WEIGHT = "cls.predictions.decoder.weight"
-DECODER_BIAS = "cls.predictions.decoder.bias"
-MLM_BIAS = "cls.predictions.bias"
-WORD_EMBEDDINGS = BASE_PREFIX + "embeddings.word_embeddings.weight"
-
-#: Pairs (name, source) that a tied model shares; each may be absent when the other is there.
-TIES = (
-    (DECODER_WEIGHT, WORD_EMBEDDINGS),
-    (DECODER_BIAS, MLM_BIAS),
-    (MLM_BIAS, DECODER_BIAS),
-)
+from yosort.model import architectures as own
+from yosort.model.architectures import BASE_PREFIX, HEAD_PREFIXES, layer_prefix
 
 #: What the name of an int8 weight's scales ends in, after the weight's own.
 SCALE = "_scale"
 
 # The authors' module names -> ours, below the embeddings, below a layer, and at the top.
 _EMBEDDINGS = {
-    "word_embeddings": "word_embeddings",
-    "position_embeddings": "position_embeddings",
-    "token_type_embeddings": "token_type_embeddings",
-    "norm": "LayerNorm",
+    "word_embeddings": own.WORDS,
+    "position_embeddings": own.POSITIONS,
+    "token_type_embeddings": own.TOKEN_TYPES,
+    "norm": own.EMBEDDINGS_NORM,
 }
 _LAYER = {
-    "mha.W_q": "attention.self.query",
-    "mha.W_k": "attention.self.key",
-    "mha.W_v": "attention.self.value",
-    "mha.attn.conv": "attention.self.conv",
-    "mha.ff": "attention.output.dense",
-    "norm1": "attention.output.LayerNorm",
-    "ff.0": "intermediate.dense",
-    "ff1": "intermediate.dense",
-    "ff.2": "output.dense",
-    "ff2": "output.dense",
-    "norm2": "output.LayerNorm",
+    "mha.W_q": own.QUERY,
+    "mha.W_k": own.KEY,
+    "mha.W_v": own.VALUE,
+    "mha.attn.conv": own.CONVOLUTION,
+    "mha.ff": own.OUTPUT,
+    "norm1": own.NORM1,
+    "ff.0": own.UP,
+    "ff1": own.UP,
+    "ff.2": own.DOWN,
+    "ff2": own.DOWN,
+    "norm2": own.NORM2,
 }
 _TOP = {
-    "mlm.dense": "cls.predictions.transform.dense",
-    "mlm.norm": "cls.predictions.transform.LayerNorm",
-    "mlm.mlm_class": "cls.predictions.decoder",
-    "qahead": "qa_outputs",
+    "mlm.dense": own.TRANSFORM,
+    "mlm.norm": own.TRANSFORM_NORM,
+    "mlm.mlm_class": own.DECODER,
+    "qahead": own.ANSWER_ENDS,
 }
 # Sentence heads of the authors' BERT pretraining; transformers has no pooler for YOSO, and its own
 # conversion dropped them too.
@@ -99,7 +88,9 @@ _BELOW = ("yoso.", "encoder.layer.", "model.", *_WRAPPERS)
 # Wrappers of single modules within a model.
 _WITHIN = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
 #: Where the weights of a model are, and what those are called; all else is no weight of it.
-_WEIGHT = re.compile(r"(?:yoso|cls|classifier|pre_classifier|qa_outputs)\.(?:.+\.)?(?:weight|bias)")
+_WEIGHT = re.compile(
+    rf"(?:{'|'.join(map(re.escape, (BASE_PREFIX, *HEAD_PREFIXES)))})(?:.+\.)?(?:weight|bias)"
+)
 _LEAF = re.compile(r"(.+)\.(weight|bias)")
 _BUFFERS = re.compile(r"(?:yoso\.|model\.)?embeddings\.(?:position_ids|token_type_ids)")
 _OLD_NORM = {"gamma": "weight", "beta": "bias"}
@@ -209,7 +200,7 @@ def _canonical(source: str, name: str) -> str | None:
         if part in name:
             raise CheckpointError(f"{quote(source)}: unsupported: {reason}")
     if name.startswith(("embeddings.", "encoder.")):
-        return f"yoso.{name}"
+        return BASE_PREFIX + name
     return _from_original(name) or name
 
 
@@ -217,9 +208,9 @@ def _from_original(name: str) -> str | None:
     match = _ORIGINAL_LAYER.fullmatch(name)
     if match is not None:
         index, rest, table = int(match[1] or 0), match[3], _LAYER
-        prefix = f"yoso.encoder.layer.{index}."
+        prefix = BASE_PREFIX + layer_prefix(index)
     elif name.startswith("model.embeddings."):
-        rest, table, prefix = name[len("model.embeddings.") :], _EMBEDDINGS, "yoso.embeddings."
+        rest, table, prefix = name[len("model.embeddings.") :], _EMBEDDINGS, BASE_PREFIX
     else:
         rest, table, prefix = name, _TOP, ""
     leaf = _LEAF.fullmatch(rest)

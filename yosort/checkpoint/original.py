@@ -15,10 +15,12 @@ import numpy as np
 
 from yosort.checkpoint.stored import State, Tensor
 from yosort.errors import CheckpointError, quote
+from yosort.model import architectures as own
+from yosort.model.architectures import BASE_PREFIX, WORD_EMBEDDINGS, layer_prefix
 
-WORDS = "yoso.embeddings.word_embeddings.weight"
-POSITIONS = "yoso.embeddings.position_embeddings.weight"
-TYPES = "yoso.embeddings.token_type_embeddings.weight"
+WORDS = WORD_EMBEDDINGS
+POSITIONS = f"{BASE_PREFIX}{own.POSITIONS}.weight"
+TYPES = f"{BASE_PREFIX}{own.TOKEN_TYPES}.weight"
 
 _LAYER = re.compile(r"yoso\.encoder\.layer\.(\d+)\.(.+)")
 
@@ -105,7 +107,8 @@ def infer_config(state: State) -> dict[str, Any]:
     Raises:
         CheckpointError: the embeddings or the first layer are not there.
     """
-    inner = "yoso.encoder.layer.0.intermediate.dense.weight"
+    first = BASE_PREFIX + layer_prefix(0)
+    inner = f"{first}{own.UP}.weight"
     for name in (WORDS, POSITIONS, TYPES, inner):
         if name not in state or len(state.shape(name)) != 2:
             raise CheckpointError(f"wanted the matrix {name} among the weights, got none")
@@ -117,7 +120,7 @@ def infer_config(state: State) -> dict[str, Any]:
         "num_hidden_layers": len(layers),
         "type_vocab_size": state.shape(TYPES)[0],
     }
-    window = "yoso.encoder.layer.0.attention.self.conv.weight"
+    window = f"{first}{own.CONVOLUTION}.weight"
     if window in state and len(state.shape(window)) == 4:
         fields["num_attention_heads"] = state.shape(window)[0]
         fields["conv_window"] = state.shape(window)[2]
@@ -155,11 +158,12 @@ def shift_positions(state: State, max_positions: int) -> State:
 
 def unshare_layers(state: State, num_layers: int) -> State:
     """Repeat layer 0 for every layer: the authors' `shared_weight`. Nothing is copied."""
+    first = BASE_PREFIX + layer_prefix(0)
     shared = [match[2] for match in map(_LAYER.fullmatch, state) if match is not None]
     return _replaced(
         state,
         {
-            f"yoso.encoder.layer.{index}.{rest}": state.tensor(f"yoso.encoder.layer.0.{rest}")
+            f"{BASE_PREFIX}{layer_prefix(index)}{rest}": state.tensor(first + rest)
             for index in range(num_layers)
             for rest in shared
         },

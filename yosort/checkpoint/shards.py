@@ -11,13 +11,13 @@ from pathlib import Path
 
 from yosort.arguments import check_path, with_names
 from yosort.checkpoint.integers import is_integers
-from yosort.checkpoint.names import TIES
 from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
 from yosort.checkpoint.stored import Array, State, Tensor
 from yosort.checkpoint.torch_zip import read_torch_zip
 from yosort.errors import CheckpointError, quote
 from yosort.files import read_json, replace_file
 from yosort.foreign import list_names, name_folder
+from yosort.model.architectures import TIES
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"

@@ -11,13 +11,7 @@ from typing import Any
 from yosort.cli import reading, terminal
 from yosort.cli.messages import Places
 from yosort.errors import InputError
-
-#: Keys of the tasks' inputs, by the model's class; of the others: a text.
-_KEYS = {
-    "YosoForSequenceClassification": ("text", "text_pair"),
-    "YosoForQuestionAnswering": ("question", "context"),
-    "YosoForMultipleChoice": ("prompt", "choices"),
-}
+from yosort.model.architectures import tasks_of
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -93,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )
-    keys = _KEYS.get(type(loaded).__name__, ("text",))
+    keys = tasks_of(type(loaded).__name__)[0].keys
     found = calibrate(
         loaded,
         [entry.value for entry in reading.read(arguments, keys)],

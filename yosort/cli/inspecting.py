@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from yosort.cli import terminal
 from yosort.errors import CheckpointError, InputError, one_line
+from yosort.model.architectures import ARCHITECTURES, Task, tasks_of
 
 if TYPE_CHECKING:
     from yosort.config import YosoConfig
     from yosort.quantized import Weight
 
 LENGTHS = (512, 4096, 16384)
-#: What each class answers on the command line; every one of them embeds, too.
-COMMANDS = {
-    "YosoForMaskedLM": ("yosort fill-mask", "yosort embed"),
-    "YosoForSequenceClassification": ("yosort classify", "yosort embed"),
-    "YosoForTokenClassification": ("yosort ner", "yosort embed"),
-    "YosoForQuestionAnswering": ("yosort qa", "yosort embed"),
-    "YosoForMultipleChoice": ('yosort.pipeline("multiple-choice") in Python', "yosort embed"),
-    "YosoModel": ("yosort embed",),
-}
-_LABELLED = ("YosoForSequenceClassification", "YosoForTokenClassification")
 
 
 def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -94,7 +85,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "folder": str(folder),
         "class": names[0] if names else None,
-        "answers": [answer for name in names for answer in COMMANDS.get(name, ())],
+        "answers": [_answer(task) for name in names for task in tasks_of(name)],
         "layers": config.num_hidden_layers,
         "hidden_size": config.hidden_size,
         "heads": config.num_attention_heads,
@@ -111,7 +102,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         },
         "bytes": {"float32": 4 * sum(array.size for array in state.values())},
     }
-    if any(name in _LABELLED for name in names):
+    if any(name in ARCHITECTURES and ARCHITECTURES[name].is_labelled for name in names):
         facts["labels"] = config.label_names
     if any(isinstance(weight, Quantized) for weight in state.values()):
         facts["left_in_float"] = _large_floats(state)
@@ -128,6 +119,10 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     except CheckpointError as error:
         facts["tokenizer"] = {"error": one_line(error)}
     return facts
+
+
+def _answer(task: Task) -> str:
+    return f"yosort {task.command}" if task.command else f'yosort.pipeline("{task.name}") in Python'
 
 
 def count_parameters(state: Mapping[str, Weight]) -> int:

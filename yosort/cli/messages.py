@@ -13,15 +13,8 @@ import re
 from collections import deque
 
 from yosort.errors import one_line
+from yosort.model.architectures import TASKS
 
-#: The commands of tasks.
-COMMANDS = {
-    "fill-mask": "yosort fill-mask",
-    "text-classification": "yosort classify",
-    "token-classification": "yosort ner",
-    "question-answering": "yosort qa",
-    "feature-extraction": "yosort embed",
-}
 _VALUE = r"'[^']*'|\"[^\"]*\"|True|False|None|-?\d[\d.]*"
 
 
@@ -107,4 +100,5 @@ class Formatter(logging.Formatter):
 
 
 def _command(found: re.Match[str]) -> str:
-    return COMMANDS.get(found[1], f"{found[0]} in Python")
+    command = TASKS[found[1]].command if found[1] in TASKS else None
+    return f"yosort {command}" if command else f"{found[0]} in Python"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yosort.cli import reading, screen, terminal
+from yosort.model.architectures import TASKS, Task
 
 Show = Callable[[Any, int], Iterator[str]]
 
@@ -17,7 +18,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     fill = _command(
         commands,
         common,
-        "fill-mask",
+        TASKS["fill-mask"],
         "predict the tokens behind <mask>",
         'yosort fill-mask "Paris is the <mask> of France."',
     )
@@ -29,12 +30,12 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="choose among these words; write them last",
     )
-    _finish(fill, "fill-mask", ("text",), ("top_k", "targets"), screen.show_masks)
+    _finish(fill, TASKS["fill-mask"], ("top_k", "targets"), screen.show_masks)
 
     classify = _command(
         commands,
         common,
-        "classify",
+        TASKS["text-classification"],
         "label texts",
         'yosort classify --model FOLDER "a text" --top-k 3',
     )
@@ -45,15 +46,13 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         choices=("softmax", "sigmoid", "none"),
         help="scores to probabilities; else what config.json says",
     )
-    keys = ("text", "text_pair")
-    _finish(
-        classify, "text-classification", keys, ("top_k", "function_to_apply"), screen.show_labels
-    )
+    labelling = ("top_k", "function_to_apply")
+    _finish(classify, TASKS["text-classification"], labelling, screen.show_labels)
 
     ner = _command(
         commands,
         common,
-        "ner",
+        TASKS["token-classification"],
         "label tokens, words or entities",
         'yosort ner --model FOLDER "..."',
     )
@@ -72,12 +71,13 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         help="texts are words: JSON lists under `words`, or lines cut at white space",
     )
     tagging = ("aggregation_strategy", "ignore_labels", "stride", "is_split_into_words")
-    _finish(ner, "token-classification", ("text", "words"), tagging, screen.show_entities)
+    task = TASKS["token-classification"]
+    _finish(ner, task, tagging, screen.show_entities, keys=(*task.keys, "words"))
 
     qa = _command(
         commands,
         common,
-        "qa",
+        TASKS["question-answering"],
         "answer questions from a context",
         'yosort qa --model FOLDER --context "..." "Who wrote it?"',
     )
@@ -99,12 +99,12 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     limits = ("max_answer_len", "doc_stride", "max_seq_len", "max_question_len")
     answering = ("top_k", *limits, "handle_impossible_answer", "align_to_words")
-    _finish(qa, "question-answering", ("question", "context"), answering, screen.show_answers)
+    _finish(qa, TASKS["question-answering"], answering, screen.show_answers)
 
     embed = _command(
         commands,
         common,
-        "embed",
+        TASKS["feature-extraction"],
         "turn texts into vectors",
         "yosort embed --input texts.txt --output vectors.npy",
     )
@@ -116,21 +116,21 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         help="tokens to one (mean)",
     )
     embed.add_argument("--normalize", action="store_true", help="divide by the vector's length")
-    _finish(embed, "feature-extraction", ("text",), ("pooling", "normalize"), None)
+    _finish(embed, TASKS["feature-extraction"], ("pooling", "normalize"), None)
 
 
 def _command(
-    commands: Any, common: argparse.ArgumentParser, name: str, what: str, example: str
+    commands: Any, common: argparse.ArgumentParser, task: Task, what: str, example: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name,
+        task.command,
         parents=[common],
         help=what,
         description=f"{what[0].upper()}{what[1:]}. Writes a JSON line for each, in their order; "
         "on a terminal, texts given as arguments are answered in plain lines.",
         epilog=f"example: {example}",
     )
-    noun = "questions" if name == "qa" else "texts"
+    noun = f"{task.keys[0]}s"
     parser.add_argument(
         "text",
         nargs="*",
@@ -142,12 +142,13 @@ def _command(
 
 def _finish(
     parser: argparse.ArgumentParser,
-    task: str,
-    keys: tuple[str, ...],
+    task: Task,
     options: tuple[str, ...],
     show: Show | None,
+    keys: tuple[str, ...] = (),
 ) -> None:
     """Add what all tasks share, and say how to run this one."""
+    keys = keys or task.keys
     reading.add_arguments(parser, keys)
     group = parser.add_argument_group("output")
     group.add_argument("--output", type=Path, metavar="FILE", help=".jsonl, .csv or .npy")
@@ -180,7 +181,7 @@ def _finish(
         action="store_true",
         help="try a task that the checkpoint has no head for; answers mean nothing",
     )
-    parser.set_defaults(run=lambda arguments: _run(arguments, task, keys, options, show))
+    parser.set_defaults(run=lambda arguments: _run(arguments, task.name, keys, options, show))
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

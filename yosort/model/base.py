@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from yosort.arguments import check_path, checks_calls, with_names
 from yosort.checkpoint import resolve
-from yosort.checkpoint.names import WORD_EMBEDDINGS
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import release_pages
 from yosort.habits import TorchHabits
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.answering import Answering
+from yosort.model.architectures import WORD_EMBEDDINGS
 from yosort.model.attention import (
     check_mode,
     draw_attention,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.checkpoint.names import BASE_PREFIX
 from yosort.config import YosoConfig
+from yosort.model import architectures as names
+from yosort.model.architectures import BASE_PREFIX, layer_prefix
 from yosort.model.attention import Attention
 from yosort.model.batch import PackedBatch
 from yosort.ops.interface import Array, EmbeddingTables, LayerNorm, LayerTail, Ops
@@ -173,32 +174,32 @@ class Scope:
     def tables(self) -> EmbeddingTables:
         """Prepare the embeddings."""
         return EmbeddingTables(
-            word=self.ops.table(self["embeddings.word_embeddings.weight"]),
-            position=self.ops.table(self["embeddings.position_embeddings.weight"]),
-            token_type=self.ops.table(self["embeddings.token_type_embeddings.weight"]),
-            norm=self.layer_norm("embeddings.LayerNorm"),
+            word=self.ops.table(self[f"{names.WORDS}.weight"]),
+            position=self.ops.table(self[f"{names.POSITIONS}.weight"]),
+            token_type=self.ops.table(self[f"{names.TOKEN_TYPES}.weight"]),
+            norm=self.layer_norm(names.EMBEDDINGS_NORM),
         )
 
     def layer(self, i: int) -> Layer:
         """Prepare layer i."""
-        name, config = f"encoder.layer.{i}.", self.config
-        parts = [name + f"attention.self.{part}" for part in ("query", "key", "value")]
+        prefix, config = layer_prefix(i), self.config
+        parts = [prefix + part for part in (names.QUERY, names.KEY, names.VALUE)]
         qkv = self.ops.linear_map(
             [self[part + ".weight"] for part in parts],
             [np.asarray(self[part + ".bias"]) for part in parts],
-            name=f"{BASE_PREFIX}{name}attention.self",
+            name=f"{BASE_PREFIX}{prefix}attention.self",
         )
         conv_weight = None
         if config.conv_window is not None:
-            kernel = self.ops.parameter(self[name + "attention.self.conv.weight"])
+            kernel = self.ops.parameter(self[f"{prefix}{names.CONVOLUTION}.weight"])
             conv_weight = kernel.reshape(config.num_attention_heads, -1)
         tail = LayerTail(
-            output=self.linear(name + "attention.output.dense"),
-            norm1=self.layer_norm(name + "attention.output.LayerNorm"),
-            up=self.linear(name + "intermediate.dense"),
+            output=self.linear(prefix + names.OUTPUT),
+            norm1=self.layer_norm(prefix + names.NORM1),
+            up=self.linear(prefix + names.UP),
             activation=config.hidden_act,
-            down=self.linear(name + "output.dense"),
-            norm2=self.layer_norm(name + "output.LayerNorm"),
+            down=self.linear(prefix + names.DOWN),
+            norm2=self.layer_norm(prefix + names.NORM2),
         )
         return Layer(qkv, conv_weight, tail)
 

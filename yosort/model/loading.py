@@ -10,20 +10,11 @@ from yosort.checkpoint import resolve
 from yosort.config import HUB_OPTIONS, YosoConfig
 from yosort.errors import ConfigError
 from yosort.model import heads
+from yosort.model.architectures import ARCHITECTURES
 from yosort.model.base import PretrainedModel
 from yosort.model.options import read_config, read_loading
 
-CLASSES: dict[str, type[PretrainedModel]] = {
-    cls.__name__: cls
-    for cls in (
-        heads.YosoModel,
-        heads.YosoForMaskedLM,
-        heads.YosoForSequenceClassification,
-        heads.YosoForMultipleChoice,
-        heads.YosoForTokenClassification,
-        heads.YosoForQuestionAnswering,
-    )
-}
+CLASSES: dict[str, type[PretrainedModel]] = {name: getattr(heads, name) for name in ARCHITECTURES}
 
 
 @with_names(ConfigError, pretrained_model_name_or_path="source")

@@ -7,76 +7,68 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from yosort.checkpoint.names import (
+from yosort.config import YosoConfig
+from yosort.errors import CheckpointError, show
+from yosort.model.architectures import (
+    ARCHITECTURES,
     BASE_PREFIX,
     DECODER_BIAS,
     DECODER_WEIGHT,
+    EMBEDDINGS,
+    HEAD_PREFIXES,
+    LAYER,
     MLM_BIAS,
     TIES,
     WORD_EMBEDDINGS,
+    Weights,
+    layer_prefix,
 )
-from yosort.config import YosoConfig
-from yosort.errors import CheckpointError, show
 from yosort.quantized import Weight
 from yosort.widened import Widened
 
 State = Mapping[str, Weight]
 Shapes = dict[str, tuple[int, ...]]
 
-_HEADS = ("cls.", "classifier.", "pre_classifier.", "qa_outputs.")
+
+def sizes(config: YosoConfig) -> dict[str, int | None]:
+    """Return the sizes that the shapes of `architectures` name; None: the config has none."""
+    return {
+        "vocabulary": config.vocab_size,
+        # Positions count from 2, as in RoBERTa: the first two rows are never used.
+        "positions": config.max_position_embeddings + 2,
+        "token_types": config.type_vocab_size,
+        "hidden": config.hidden_size,
+        "inner": config.intermediate_size,
+        "heads": config.num_attention_heads,
+        "window": config.conv_window,
+        "labels": len(config.label_names),
+    }
 
 
 def base_shapes(config: YosoConfig) -> Shapes:
     """Return the encoder's parameters (names with the `yoso.` prefix) and their shapes."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    shapes: Shapes = {
-        "embeddings.word_embeddings.weight": (config.vocab_size, hidden),
-        # Positions count from 2, as in RoBERTa: the first two rows are never used.
-        "embeddings.position_embeddings.weight": (config.max_position_embeddings + 2, hidden),
-        "embeddings.token_type_embeddings.weight": (config.type_vocab_size, hidden),
-        **_norm("embeddings.LayerNorm", hidden),
-    }
-    for i in range(config.num_hidden_layers):
-        layer = f"encoder.layer.{i}."
-        for name in ("query", "key", "value"):
-            shapes.update(_dense(f"{layer}attention.self.{name}", hidden, hidden))
-        if config.conv_window is not None:
-            window = (config.num_attention_heads, 1, config.conv_window, 1)
-            shapes[f"{layer}attention.self.conv.weight"] = window
-        shapes.update(_dense(f"{layer}attention.output.dense", hidden, hidden))
-        shapes.update(_norm(f"{layer}attention.output.LayerNorm", hidden))
-        shapes.update(_dense(f"{layer}intermediate.dense", hidden, inner))
-        shapes.update(_dense(f"{layer}output.dense", inner, hidden))
-        shapes.update(_norm(f"{layer}output.LayerNorm", hidden))
+    layers = range(config.num_hidden_layers)
+    weights = {layer_prefix(i) + name: shape for i in layers for name, shape in LAYER.items()}
+    shapes = _shapes({**EMBEDDINGS, **weights}, config)
     return {BASE_PREFIX + name: shape for name, shape in shapes.items()}
 
 
 def head_shapes(config: YosoConfig, head: str | None) -> Shapes:
     """Return the parameters of a head (None: none) and their shapes."""
-    hidden = config.hidden_size
-    labels = len(config.label_names)
-    if head is None:
-        return {}
-    if head == "masked_lm":
-        return {
-            **_dense("cls.predictions.transform.dense", hidden, hidden),
-            **_norm("cls.predictions.transform.LayerNorm", hidden),
-            DECODER_WEIGHT: (config.vocab_size, hidden),
-            DECODER_BIAS: (config.vocab_size,),
-            MLM_BIAS: (config.vocab_size,),
-        }
-    if head == "sequence_classification":
-        return {
-            **_dense("classifier.dense", hidden, hidden),
-            **_dense("classifier.out_proj", hidden, labels),
-        }
-    if head == "multiple_choice":
-        return {**_dense("pre_classifier", hidden, hidden), **_dense("classifier", hidden, 1)}
-    if head == "token_classification":
-        return _dense("classifier", hidden, labels)
-    if head == "question_answering":
-        return _dense("qa_outputs", hidden, 2)
-    raise ValueError(f"no such head: {head}")
+    found = [row.weights for row in ARCHITECTURES.values() if row.head == head]
+    if not found:
+        raise ValueError(f"no such head: {head}")
+    return _shapes(found[0], config)
+
+
+def _shapes(weights: Weights, config: YosoConfig) -> Shapes:
+    known = sizes(config)
+    shapes: Shapes = {}
+    for name, shape in weights.items():
+        numbers = [known[size] if isinstance(size, str) else size for size in shape]
+        if None not in numbers:
+            shapes[name] = tuple(number for number in numbers if number is not None)
+    return shapes
 
 
 def stored(parameters: State) -> dict[str, Weight]:
@@ -195,7 +187,7 @@ def _report(
         return
     hint = ""
     aside = [name for name in state if not name.startswith(BASE_PREFIX) and name not in own]
-    aside.sort(key=lambda name: name.startswith(_HEADS))  # names of nothing known first
+    aside.sort(key=lambda name: name.startswith(HEAD_PREFIXES))  # names of nothing known first
     if aside and missing:
         hint = f"\nThe checkpoint holds besides: {_some(aside)}."
     # A head drawn at random helps if nothing else is wrong.
@@ -241,11 +233,3 @@ def random_parameters(
             if name == WORD_EMBEDDINGS and config.pad_token_id is not None:
                 values[config.pad_token_id] = 0.0
     return drawn
-
-
-def _dense(name: str, into: int, out: int) -> Shapes:
-    return {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
-
-
-def _norm(name: str, width: int) -> Shapes:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}

@@ -11,6 +11,7 @@ from yosort.arguments import check_choice, check_flag, no_such_option, with_name
 from yosort.checkpoint import resolve
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
+from yosort.model.architectures import ALIASES, ARCHITECTURES, TASKS
 from yosort.model.base import PretrainedModel
 from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading
 from yosort.tasks.options import WORDS, is_batch_padding
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
     from yosort.tasks.text_classification import TextClassificationPipeline
     from yosort.tasks.token_classification import TokenClassificationPipeline
 
-#: task -> module and class here; the class names the model that it runs on.
-TASKS = {
-    "fill-mask": ("fill_mask", "FillMaskPipeline"),
-    "text-classification": ("text_classification", "TextClassificationPipeline"),
-    "token-classification": ("token_classification", "TokenClassificationPipeline"),
-    "question-answering": ("question_answering", "QuestionAnsweringPipeline"),
-    "multiple-choice": ("multiple_choice", "MultipleChoicePipeline"),
-    "feature-extraction": ("feature_extraction", "FeatureExtractionPipeline"),
-}
-#: transformers' other names.
-ALIASES = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
 Model = str | os.PathLike[str] | PretrainedModel
 #: What the bundled model, a masked language model, can answer.
 BUNDLED_TASKS = ("fill-mask", "feature-extraction")
@@ -185,26 +175,27 @@ def _other_task(
         names = YosoConfig.from_pretrained(resolve(source, **hub)).architectures or ()
     except YosortError:
         return None
-    found = [(_import(task).model_class.__name__, task) for task in TASKS]
+    found = [(task.model, name) for name, task in TASKS.items() if task.model in names]
     # An encoder without a head is nobody's: any task may draw one.
-    found = [(name, task) for name, task in found if name in names and name != "YosoModel"]
+    found = [(model, name) for model, name in found if ARCHITECTURES[model].head is not None]
     return None if not found or cls.model_class.__name__ in names else found[0]
 
 
 def _class_of(task: str | None, model: Model | None) -> type[Pipeline]:
     if task is None:
         for name in TASKS:
-            cls = _import(name)
+            cls = pipeline_class(name)
             if type(model) is cls.model_class:
                 return cls
         raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got None")
     name = check_choice("task", task, (*TASKS, *ALIASES), ConfigError)
-    return _import(ALIASES.get(name, name))
+    return pipeline_class(ALIASES.get(name, name))
 
 
-def _import(task: str) -> type[Pipeline]:
-    module, name = TASKS[task]
-    cls: type[Pipeline] = getattr(importlib.import_module(f"yosort.tasks.{module}"), name)
+def pipeline_class(task: str) -> type[Pipeline]:
+    """Return the class of a task's pipeline, by transformers' name of the task."""
+    row = TASKS[task]
+    cls: type[Pipeline] = getattr(importlib.import_module(row.module), row.pipeline)
     return cls
 
 

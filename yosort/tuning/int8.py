@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort._dense import PackedLinear, quantize
-from yosort.checkpoint.names import BASE_PREFIX, DECODER_WEIGHT, SCALE, WORD_EMBEDDINGS
+from yosort.checkpoint.names import SCALE
 from yosort.checkpoint.stored import State, Tensor
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
+from yosort.model.architectures import BASE_PREFIX, DECODER_WEIGHT, WORD_EMBEDDINGS
 from yosort.model.attention import draw_attention
 from yosort.model.batch import PackedBatch
 from yosort.model.encoder import Encoder, PackedInputs, Parameters, Scope
