@@ -10,19 +10,21 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from yosort.activations import ACTIVATIONS
 from yosort.ops.cuda import attention as cuda_attention
-from yosort.ops.cuda.launcher import ACTIVATION_NUMBERS, SIGNATURES, source
+from yosort.ops.cuda.launcher import SIGNATURES, source
 from yosort.ops.hashing import hash_dim
 
 #: Turing, Ampere, Orin, Hopper, Blackwell.
 ARCHITECTURES = (75, 80, 87, 90, 120)
 
 #: file -> the specialisations that models ask for
-SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
+SPECIALISATIONS: dict[str, list[dict[str, int | str]]] = {
     "hadamard_hash": [
         {"WIDTH": hash_dim(dim, length), "CODE_LEN": length}
         for dim in (8, 32, 48, 64, 128, 256)
@@ -40,8 +42,11 @@ SPECIALISATIONS: dict[str, list[dict[str, int]]] = {
         for chunk in (8, 16, 32, 64)
     ],
     "layer": [
-        *({"ACTIVATION": number, "PER_THREAD": 1} for number in ACTIVATION_NUMBERS.values()),
-        *({"ACTIVATION": 0, "PER_THREAD": count} for count in (3, 4, 16)),
+        *(
+            {"ACTIVATION": f"activate_{a}", "PER_THREAD": 1}
+            for a in sorted({*ACTIVATIONS.values()})
+        ),
+        *({"ACTIVATION": "activate_linear", "PER_THREAD": count} for count in (3, 4, 16)),
     ],
     "convolution": [{}],
 }
@@ -110,7 +115,7 @@ def _parse(log: str) -> dict[str, Compiled]:
     return kernels
 
 
-def options(defines: dict[str, int], half: bool) -> tuple[str, ...]:
+def options(defines: Mapping[str, int | str], half: bool) -> tuple[str, ...]:
     """Return what the launcher passes to the compiler."""
     return ("--std=c++14", *(f"-D{k}={v}" for k, v in defines.items()), *(["-DHALF"] * half))
 

@@ -1,38 +1,43 @@
 // What surrounds the dense products of a layer: embeddings, bias, activation, residual and
-// normalisation. ACTIVATION: a formula's number, in the order of ops/cuda/launcher.py's list.
+// normalisation. ACTIVATION: the formula's function below, such as activate_gelu.
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-__device__ inline float activate(float x) {
-#if ACTIVATION == 1  // gelu
+__device__ inline float activate_linear(float x) { return x; }
+
+__device__ inline float activate_gelu(float x) {
     return 0.5f * x * (1.0f + erff(x * 0.70710678f));
-#elif ACTIVATION == 2  // gelu_10
-    // Clipped at 10; -10 is never reached. NaN stays NaN.
-    const float y = 0.5f * x * (1.0f + erff(x * 0.70710678f));
+}
+
+// Clipped at 10; -10 is never reached. NaN stays NaN.
+__device__ inline float activate_gelu_10(float x) {
+    const float y = activate_gelu(x);
     return y > 10.0f ? 10.0f : y;
-#elif ACTIVATION == 3  // gelu_tanh, as 0.5 (1 + tanh u) = sigmoid(2u)
+}
+
+// 0.5 (1 + tanh u) = sigmoid(2u)
+__device__ inline float activate_gelu_tanh(float x) {
     return x * sigmoid(1.5957691f * (x + 0.044715f * x * x * x));
-#elif ACTIVATION == 4  // quick_gelu
-    return x * sigmoid(1.702f * x);
-#elif ACTIVATION == 5  // relu
-    return x < 0.0f ? 0.0f : x;
-#elif ACTIVATION == 6  // silu
-    return x * sigmoid(x);
-#elif ACTIVATION == 7  // tanh
-    return tanhf(x);
-#elif ACTIVATION == 8  // sigmoid
-    return sigmoid(x);
-#elif ACTIVATION == 9  // mish
+}
+
+__device__ inline float activate_quick_gelu(float x) { return x * sigmoid(1.702f * x); }
+
+__device__ inline float activate_relu(float x) { return x < 0.0f ? 0.0f : x; }
+
+__device__ inline float activate_silu(float x) { return x * sigmoid(x); }
+
+__device__ inline float activate_tanh(float x) { return tanhf(x); }
+
+__device__ inline float activate_sigmoid(float x) { return sigmoid(x); }
+
+__device__ inline float activate_mish(float x) {
     return x * tanhf(x > 20.0f ? x : log1pf(expf(x)));
-#else  // linear
-    return x;
-#endif
 }
 
 // x = activation(x + bias), in place: x [rows][columns], bias [columns]. A thread an element.
 extern "C" __global__ void bias_activation(real *x, const float *bias, int64 size, int columns) {
     const int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < size) store(x + i, activate(load(x + i) + bias[i % columns]));
+    if (i < size) store(x + i, ACTIVATION(load(x + i) + bias[i % columns]));
 }
 
 // Normalise one row that the block holds in registers: PER_THREAD elements a thread, strided.

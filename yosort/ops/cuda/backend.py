@@ -15,7 +15,7 @@ from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
 from yosort.ops.cuda.attention import AttentionKernels, CudaHashFunctions, CudaLayout, stride_of
 from yosort.ops.cuda.finding import LESS, check_process, is_full, remedy
-from yosort.ops.cuda.launcher import ACTIVATION_NUMBERS, Launcher
+from yosort.ops.cuda.launcher import Launcher
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -140,7 +140,7 @@ class CudaOps:
             tables.norm.eps,
             width,
             out,
-            ACTIVATION=0,
+            ACTIVATION="activate_linear",
             PER_THREAD=per_thread,
         )
         return out
@@ -149,7 +149,6 @@ class CudaOps:
         """See `Ops.linear`."""
         weight, bias = linear_map
         out = self._product(x, weight)
-        number = ACTIVATION_NUMBERS[ACTIVATIONS[activation]]
         self._launch(
             "bias_activation",
             (-(-out.size // 256),),
@@ -158,7 +157,7 @@ class CudaOps:
             bias,
             out.size,
             out.shape[1],
-            ACTIVATION=number,
+            ACTIVATION=f"activate_{ACTIVATIONS[activation]}",
             PER_THREAD=1,
         )
         return out
@@ -289,7 +288,7 @@ class CudaOps:
             norm.eps,
             x.shape[1],
             out,
-            ACTIVATION=0,
+            ACTIVATION="activate_linear",
             PER_THREAD=per_thread,
         )
         return out

@@ -14,25 +14,6 @@ import numpy as np
 
 from yosort.errors import DeviceError
 
-#: The formulas of layer.cu, by number.
-ACTIVATION_NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        (
-            "linear",
-            "gelu",
-            "gelu_10",
-            "gelu_tanh",
-            "quick_gelu",
-            "relu",
-            "silu",
-            "tanh",
-            "sigmoid",
-            "mish",
-        )
-    )
-}
-
 #: kernel -> (its file, its arguments): r: real array (the compute type), f: float32 array,
 #: c: uint16 codes, u: uint32 array, i: int32 array, l: int64 array (a trailing ? allows None);
 #: I, L, F: an int32, int64, float32 number.
@@ -48,6 +29,8 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "embed": ("layer", "r? l? r? r l r l f f F I r"),
     "add_convolution": ("convolution", "r r L f I i i i i f? I I I"),
 }
+#: The value of a macro: a number, or the name of a function.
+Define = int | str
 _ARRAYS = {"f": "float32", "c": "uint16", "u": "uint32", "i": "int32", "l": "int64"}
 _NUMBERS: dict[str, Any] = {"I": np.int32, "L": np.int64, "F": np.float32}
 _LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1}
@@ -85,7 +68,7 @@ class Launcher:
         threads: int,
         *arguments: Any,
         shared_bytes: int = 0,
-        **defines: int,
+        **defines: Define,
     ) -> None:
         """Launch a kernel on the current stream: compiled at first use for these `defines`.
 
@@ -126,7 +109,9 @@ class Launcher:
                 checked.append(argument)
         return tuple(checked)
 
-    def _function(self, name: str, shared_bytes: int, defines: tuple[tuple[str, int], ...]) -> Any:
+    def _function(
+        self, name: str, shared_bytes: int, defines: tuple[tuple[str, Define], ...]
+    ) -> Any:
         # Streams and threads share what is compiled; CuPy itself caches the binaries on disk.
         key = (name, shared_bytes, defines, self.cupy.cuda.Device().id)
         with self._lock:
