@@ -23,6 +23,8 @@ from yosort.ops.hashing import hash_dim
 #: Turing, Ampere, Orin, Hopper, Blackwell.
 ARCHITECTURES = (75, 80, 87, 90, 120)
 
+FORMULAS = sorted({*ACTIVATIONS.values()})
+
 #: file -> the specialisations that models ask for
 SPECIALISATIONS: dict[str, list[dict[str, int | str]]] = {
     "hadamard_hash": [

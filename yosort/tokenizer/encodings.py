@@ -13,6 +13,7 @@ import tokenizers
 
 from yosort.arguments import checks_calls, is_integer
 from yosort.errors import InputError, show
+from yosort.ops.cuda import finding
 
 
 class CharSpan(NamedTuple):
@@ -303,9 +304,7 @@ def as_arrays(data: dict[str, list[Any]], kind: str) -> dict[str, Any]:
     """
     xp: Any = np
     if kind == "cp":
-        from yosort.ops.cuda.finding import find_gpu
-
-        xp, _ = find_gpu()
+        xp, _ = finding.find_gpu()
     lengths = {len(row) for row in data["input_ids"]}
     if len(lengths) > 1:
         raise InputError(
