@@ -34,6 +34,17 @@ MODEL = yosort.YosoModel(CONFIG, device="cpu")
 IDS = np.array([[1, 2, 3], [4, 5, 6]])
 
 
+def test_one_constructor_writes_what_was_wanted_and_what_came() -> None:
+    error = InputError.wanted("top_k", "an integer", "5\n6", hint="int(...) makes one")
+    assert type(error) is InputError
+    assert str(error) == r"top_k: wanted an integer, got '5\n6'; int(...) makes one"
+    assert str(ConfigError.wanted(Path("a"), "a file", got="a folder")) == (
+        "a: wanted a file, got a folder"
+    )
+    assert str(CheckpointError.wanted("x", "a text")) == "x: wanted a text, got None"
+    assert len(str(InputError.wanted("x", "a text", [1] * 10**6))) < 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

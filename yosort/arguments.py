@@ -27,7 +27,7 @@ def check_count(
 ) -> int:
     """Return an integer of at least `least`, or raise `error`."""
     if not is_integer(value) or value < least:
-        raise error(f"{name}: wanted an integer of at least {least}, got {show(value)}")
+        raise error.wanted(name, f"an integer of at least {least}", value)
     return int(value)
 
 
@@ -41,7 +41,7 @@ def check_flag(
     if value is None and unset is not None:
         return unset
     if not isinstance(value, (bool, np.bool_)):
-        raise error(f"{name}: wanted True or False, got {show(value)}")
+        raise error.wanted(name, "True or False", value)
     return bool(value)
 
 
@@ -54,7 +54,7 @@ def check_choice(
     if lower is None or lower not in known:
         hint = _nearest(lower or "", known, 0.75)  # text-generation is no feature-extraction
         got = show(value) + (f"; {hint}" if hint else "")
-        raise error(f"{name}: wanted one of {', '.join(known)}, got {got}")
+        raise error.wanted(name, f"one of {', '.join(known)}", got=got)
     return lower
 
 
@@ -120,7 +120,7 @@ def with_names(
             for name in renamed.keys() & options.keys():
                 own = renamed[name]
                 if own in options:
-                    raise error(f"{name}: wanted {own} or {name}, got both")
+                    raise error.wanted(name, f"{own} or {name}", got="both")
                 options[own] = options.pop(name)
             for name in options if not takes_any else ():
                 if name not in names:
@@ -209,7 +209,7 @@ def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
     except TypeError:
         iterator = None
     if iterator is None or isinstance(values, (str, bytes, Mapping)):
-        raise InputError(f"{name}: wanted several {what}, such as a list, got {show(values)}")
+        raise InputError.wanted(name, f"several {what}, such as a list", values)
     return list(iterator)
 
 
@@ -254,5 +254,5 @@ def check_path(name: str, value: Any, error: type[YosortError] = CheckpointError
     except (TypeError, ValueError) as failure:  # UnicodeEncodeError is a ValueError
         raise error(f"{name}: wanted a path, got {show(value)}: {failure}") from None
     if not encoded or b"\0" in encoded:
-        raise error(f"{name}: wanted a path, got {show(value)}")
+        raise error.wanted(name, "a path", value)
     return path

@@ -16,7 +16,7 @@ import numpy as np
 from yosort.activations import ACTIVATIONS
 from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
-from yosort.errors import CheckpointError, ConfigError, show
+from yosort.errors import CheckpointError, ConfigError
 from yosort.files import read_json, replace_file
 from yosort.saving import check_saving
 
@@ -225,8 +225,8 @@ class YosoConfig:
             count = 2 if self.num_labels is None else self.num_labels
             id2label = {i: f"LABEL_{i}" for i in range(count)}
         if sorted(id2label) != list(range(len(id2label))):
-            raise ConfigError(
-                f"id2label: wanted the keys 0 to {len(id2label) - 1}, got {sorted(id2label)}"
+            raise ConfigError.wanted(
+                "id2label", f"the keys 0 to {len(id2label) - 1}", got=sorted(id2label)
             )
         label2id = None if self.label2id is None else _int_values("label2id", self.label2id)
         if label2id is None or len(label2id) != len(id2label):
@@ -314,9 +314,8 @@ class YosoConfig:
         if names is not None:
             names = _int_keys("id2label", names)
             if count is not None and count != len(names):
-                raise ConfigError(
-                    f"num_labels: wanted {len(names)}, the number of names in id2label, "
-                    f"got {show(count)}"
+                raise ConfigError.wanted(
+                    "num_labels", f"{len(names)}, the number of names in id2label", count
                 )
             changed = {"label2id": None, **changed, "num_labels": len(names)}
         elif count is not None and count != self.num_labels:
@@ -462,7 +461,7 @@ def _refuse_change(self: YosoConfig, name: str, value: Any) -> None:
 def _check_model_type(values: Mapping[str, Any]) -> None:
     model_type = values.get("model_type", "yoso")
     if not isinstance(model_type, str) or model_type != "yoso":
-        raise ConfigError(f'model_type: wanted "yoso", got {show(model_type)}')
+        raise ConfigError.wanted("model_type", '"yoso"', model_type)
 
 
 def _with_extra(init: Any) -> Any:
@@ -511,7 +510,7 @@ _FLAGS = (
 
 def _require(name: str, value: Any, wanted: str, accepts: Any) -> None:
     if not accepts(value):
-        raise ConfigError(f"{name}: wanted {wanted}, got {show(value)}")
+        raise ConfigError.wanted(name, wanted, value)
 
 
 def _is_count(value: Any, least: int = 1) -> bool:
@@ -549,9 +548,7 @@ def _int_keys(name: str, mapping: Any) -> dict[int, str]:
             raise TypeError
         return {_to_int(k): str(v) for k, v in mapping.items()}
     except (AttributeError, TypeError, ValueError):
-        raise ConfigError(
-            f"{name}: wanted an object of names by label number, got {show(mapping)}"
-        ) from None
+        raise ConfigError.wanted(name, "an object of names by label number", mapping) from None
 
 
 def _int_values(name: str, mapping: Any) -> dict[str, int]:
@@ -560,9 +557,7 @@ def _int_values(name: str, mapping: Any) -> dict[str, int]:
             raise TypeError
         return {str(k): _to_int(v) for k, v in mapping.items()}
     except (AttributeError, TypeError, ValueError):
-        raise ConfigError(
-            f"{name}: wanted an object of label numbers by name, got {show(mapping)}"
-        ) from None
+        raise ConfigError.wanted(name, "an object of label numbers by name", mapping) from None
 
 
 def _generic(id2label: Mapping[int, str]) -> bool:

@@ -162,7 +162,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise CheckpointError(f"{target}: wanted a folder to write, got a file")
+        raise CheckpointError.wanted(target, "a folder to write", got="a file")
     names = sorted(entry.name for entry in target.iterdir())
     if names and not overwrite:
         raise CheckpointError(
@@ -262,8 +262,8 @@ def _architecture(state: State, fields: Mapping[str, Any]) -> str:
     named = fields.get("architectures")
     if isinstance(named, (list, tuple)) and named:
         if not isinstance(named[0], str) or named[0] not in ARCHITECTURES:
-            raise CheckpointError(
-                f"architectures: wanted one of {', '.join(ARCHITECTURES)}, got {quote(named[0])}"
+            raise CheckpointError.wanted(
+                "architectures", f"one of {', '.join(ARCHITECTURES)}", got=quote(named[0])
             )
         return named[0]
     return architecture_of(state)

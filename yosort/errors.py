@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import reprlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlong = 4, 60
@@ -13,6 +17,28 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 12
 
 class YosortError(Exception):
     """Base of all of them: `except yosort.YosortError` catches whatever yosort rejects."""
+
+    @classmethod
+    def wanted(
+        cls,
+        name: object,
+        what: object,
+        value: object = None,
+        *,
+        got: object = None,
+        hint: str | None = None,
+    ) -> Self:
+        """Return the error "name: wanted what, got value; hint".
+
+        Args:
+            name: of the argument, the field or the file.
+            what: it has to be.
+            value: what came, as `show` shows it.
+            got: what came in words, in place of a value.
+            hint: what to do.
+        """
+        came = show(value) if got is None else got
+        return cls(f"{name}: wanted {what}, got {came}" + (f"; {hint}" if hint else ""))
 
 
 class ConfigError(YosortError):

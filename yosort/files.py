@@ -53,8 +53,8 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
     """
     size = regular_size(path)
     if size == 0:
-        raise CheckpointError(
-            f"{path}: wanted a file of weights, got an empty file; copy or download it again"
+        raise CheckpointError.wanted(
+            path, "a file of weights", got="an empty file", hint="copy or download it again"
         )
     try:
         data = _map_or_read(path)
@@ -62,7 +62,7 @@ def map_file(path: Path) -> npt.NDArray[np.uint8]:
         raise CheckpointError(f"{path}: cannot be mapped into memory: {error}") from error
     content = name_content(data[:START].tobytes())
     if content is not None:
-        raise CheckpointError(f"{path}: wanted a file of weights, got {content}")
+        raise CheckpointError.wanted(path, "a file of weights", got=content)
     return data
 
 
@@ -125,14 +125,14 @@ def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
     """
     size = regular_size(path)
     if size > limit:
-        raise CheckpointError(f"{path}: wanted at most {limit} bytes, got {size}")
+        raise CheckpointError.wanted(path, f"at most {limit} bytes", got=size)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     content = "a zip archive: unpack it" if data[:4] == ZIP else name_content(data[:START])
     if content is not None:
-        raise CheckpointError(f"{path}: wanted a file of text, got {content}")
+        raise CheckpointError.wanted(path, "a file of text", got=content)
     return data
 
 
@@ -151,7 +151,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what}: wanted valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{what}: wanted a JSON object, got {type(value).__name__}")
+        raise CheckpointError.wanted(what, "a JSON object", got=type(value).__name__)
     return value
 
 
@@ -182,7 +182,7 @@ def regular_size(path: Path) -> int:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be opened: {error}") from error
     if not stat.S_ISREG(info.st_mode):
-        raise CheckpointError(f"{path}: wanted a regular file, got something else")
+        raise CheckpointError.wanted(path, "a regular file", got="something else")
     return info.st_size
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yosort.arguments import check_flag, checks_calls
-from yosort.errors import ConfigError, InputError, YosortError, show
+from yosort.errors import ConfigError, InputError, YosortError
 from yosort.ops.choice import check_device, check_dtype
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TorchHabits:
             InputError: mode=True: there is no training here.
         """
         if check_flag("mode", mode):
-            raise InputError(f"mode: wanted False, got True; {_TRAINING}")
+            raise InputError.wanted("mode", "False", got="True", hint=_TRAINING)
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -80,7 +80,7 @@ class TorchHabits:
             InputError: requires_grad=True: there are no gradients here.
         """
         if check_flag("requires_grad", requires_grad):
-            raise InputError(f"requires_grad: wanted False, got True; {_TRAINING}")
+            raise InputError.wanted("requires_grad", "False", got="True", hint=_TRAINING)
         return self
 
     def to(self, *targets: Any, device: Any = None, dtype: Any = None) -> Self:
@@ -149,4 +149,4 @@ def _read_target(target: Any) -> tuple[str, str]:
     try:
         return "dtype", check_dtype(target)
     except YosortError:
-        raise ConfigError(f"to: wanted a device or a type, got {show(target)}") from None
+        raise ConfigError.wanted("to", "a device or a type", target) from None

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from yosort.arguments import is_integer
-from yosort.errors import ConfigError, DeviceError, show
+from yosort.errors import ConfigError, DeviceError
 
 #: Read in this order; the second is what BLAS, OpenMP and torch users set already.
 VARIABLES = ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS")
@@ -40,9 +40,8 @@ def resolve_num_threads(num_threads: int | None) -> int:
     """
     if num_threads is not None:
         if not is_integer(num_threads) or not 1 <= num_threads <= MAX_THREADS:
-            raise ConfigError(
-                f"num_threads: wanted None or an integer from 1 to {MAX_THREADS}, "
-                f"got {show(num_threads)}"
+            raise ConfigError.wanted(
+                "num_threads", f"None or an integer from 1 to {MAX_THREADS}", num_threads
             )
         return int(num_threads)
     for name in VARIABLES:
@@ -51,9 +50,7 @@ def resolve_num_threads(num_threads: int | None) -> int:
             # OpenMP allows one number a nesting level: "8,2". The outermost is ours.
             first = text.split(",")[0].strip()
             if not first.isdecimal() or not 1 <= int(first) <= MAX_THREADS:
-                raise ConfigError(
-                    f"{name}: wanted an integer from 1 to {MAX_THREADS}, got {show(text)}"
-                )
+                raise ConfigError.wanted(name, f"an integer from 1 to {MAX_THREADS}", text)
             return int(first)
     return usable_processors()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from yosort.arguments import check_count, no_such_option
-from yosort.errors import ConfigError, YosortError, show
+from yosort.errors import ConfigError, YosortError
 
 _UPLOAD = "huggingface_hub.upload_folder uploads the folder that is written"
 _NAMES = "files have the names that from_pretrained looks for; rename them afterwards"
@@ -45,7 +45,7 @@ def check_saving(
             raise no_such_option(name, (*known, *_OPTIONS), error)
         usual, hint = _OPTIONS[name]
         if value is not None and value is not usual:
-            raise error(f"{name}: wanted {usual}, got {show(value)}; {hint}")
+            raise error.wanted(name, usual, value, hint=hint)
 
 
 def read_size(name: str, value: Any) -> int | None:
@@ -57,7 +57,7 @@ def read_size(name: str, value: Any) -> int | None:
     if isinstance(value, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([KMGT])(I?))?B", value.strip().upper())
         if found is None:
-            raise ConfigError(f'{name}: wanted bytes, such as 1000 or "5GB", got {show(value)}')
+            raise ConfigError.wanted(name, 'bytes, such as 1000 or "5GB"', value)
         number, unit, binary = found.groups()
         step = 1024 if binary else 1000
         value = int(float(number) * step ** ("KMGT".index(unit) + 1 if unit else 0))

@@ -74,7 +74,7 @@ def resolve(
     if cache_dir is not None:
         check_path("cache_dir", cache_dir)
     if revision is not None and not isinstance(revision, str):
-        raise CheckpointError(f"revision: wanted a branch, tag or commit, got {quote(revision)}")
+        raise CheckpointError.wanted("revision", "a branch, tag or commit", got=quote(revision))
     try:
         path = Path(source)
         found = source != "" and path.exists()  # an empty name would be the current folder
@@ -92,12 +92,12 @@ def resolve(
                 f"finished: {error}"
             ) from error
         if weights and not has_weights(path) and (kind := name_folder(path)):
-            raise CheckpointError(
-                f"{path}: wanted a model folder, got {kind}; the folder holds {list_names(path)}"
+            raise CheckpointError.wanted(
+                path, "a model folder", got=kind, hint=f"the folder holds {list_names(path)}"
             )
         return path
     if found:
-        raise CheckpointError(f"{path}: wanted a model folder, got {_name_file(path)}")
+        raise CheckpointError.wanted(path, "a model folder", got=_name_file(path))
     # A Path object is a place on this machine; only text may also be an id.
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source) or ".." in source:
         raise CheckpointError(

@@ -65,15 +65,15 @@ def original_config(values: Mapping[str, Any], *, what: str) -> dict[str, Any]:
     model = values.get("model", values)
     attention = model.get("attn_type")
     if attention not in ("yoso-v1", "yoso-v1-e", "yoso-v2"):
-        raise CheckpointError(
-            f"{what}: attn_type: wanted yoso-v1, yoso-v1-e or yoso-v2, got {quote(attention)}"
+        raise CheckpointError.wanted(
+            f"{what}: attn_type", "yoso-v1, yoso-v1-e or yoso-v2", got=quote(attention)
         )
     fields = {to: model[name] for name, to in _FIELDS.items() if model.get(name) is not None}
     for name, value in fields.items():
         if isinstance(value, bool) != (name == "use_fast_hash") or not isinstance(
             value, (int, float)
         ):
-            raise CheckpointError(f"{what}: {name}: wanted a number, got {quote(value)}")
+            raise CheckpointError.wanted(f"{what}: {name}", "a number", got=quote(value))
     dim, heads, head_dim = (model.get(name) for name in ("dim", "num_head", "head_dim"))
     if model.get("embedding_dim", dim) != dim:
         raise CheckpointError(

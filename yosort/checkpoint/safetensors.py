@@ -36,7 +36,7 @@ def read_safetensors(path: Path) -> State:
     """
     data = map_file(path)
     if data.size < 8:
-        raise CheckpointError(f"{path}: wanted 8 bytes of header length, got {data.size} bytes")
+        raise CheckpointError.wanted(path, "8 bytes of header length", got=f"{data.size} bytes")
     if data[:4].tobytes() == b"PK\x03\x04":
         raise CheckpointError(
             f"{path}: wanted safetensors, got a zip file; if torch.save wrote it, name it "
@@ -51,7 +51,7 @@ def read_safetensors(path: Path) -> State:
         )
     raw = data[8 : 8 + length].tobytes()
     if not raw.startswith(b"{"):
-        raise CheckpointError(f"{path}: wanted a header that starts with '{{', got {raw[:8]!r}")
+        raise CheckpointError.wanted(path, "a header that starts with '{'", got=repr(raw[:8]))
     header = parse_json(raw, f"{path}: header")
     _check_metadata(path, header.pop("__metadata__", None))
     body = data[8 + length :]
@@ -120,25 +120,22 @@ def _parse_entry(what: str, entry: object, size: int) -> tuple[str, tuple[int, .
     """Check one tensor's header entry; `what` starts the messages, `size` is the body's."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         got = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
-        raise CheckpointError(f"{what}: wanted dtype, shape and data_offsets, got {quote(got)}")
+        raise CheckpointError.wanted(what, "dtype, shape and data_offsets", got=quote(got))
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise CheckpointError(
-            f"{what}: wanted one of the dtypes {', '.join(BITS)}, got {quote(dtype)}"
-        )
+        raise CheckpointError.wanted(what, f"one of the dtypes {', '.join(BITS)}", got=quote(dtype))
     # The product without its zeros is what NumPy's own limit is about.
     if (
         not _is_sizes(shape)
         or len(shape) > MAX_DIMS
         or math.prod(filter(None, shape)) > MAX_ELEMENTS
     ):
-        raise CheckpointError(
-            f"{what}: wanted a shape of at most {MAX_DIMS} sizes that a file can hold, "
-            f"got {quote(shape)}"
+        raise CheckpointError.wanted(
+            what, f"a shape of at most {MAX_DIMS} sizes that a file can hold", got=quote(shape)
         )
     if not _is_sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
-        raise CheckpointError(
-            f"{what}: wanted data_offsets within the {size} bytes of data, got {quote(offsets)}"
+        raise CheckpointError.wanted(
+            what, f"data_offsets within the {size} bytes of data", got=quote(offsets)
         )
     wanted = math.prod(shape) * BITS[dtype].itemsize
     if offsets[1] - offsets[0] != wanted:
@@ -171,8 +168,8 @@ def _check_cover(path: Path, spans: list[tuple[int, int, str]], size: int) -> No
             )
         position = stop
     if position != size:
-        raise CheckpointError(
-            f"{path}: wanted {position} bytes of data, as the header says, got {size}"
+        raise CheckpointError.wanted(
+            path, f"{position} bytes of data, as the header says", got=size
         )
 
 

@@ -88,8 +88,8 @@ def _read_shards(index: Path) -> State:
     # A shard may be a symbolic link, as in the hub's cache, but must be named in this folder.
     for name in weight_map.values():
         if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
-            raise CheckpointError(
-                f"{index}: wanted the names of files in its own folder, got {quote(name)}"
+            raise CheckpointError.wanted(
+                index, "the names of files in its own folder", got=quote(name)
             )
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(weight_map.values())):
@@ -198,7 +198,7 @@ def _group(state: State, limit: int | None) -> list[State]:
     if limit is None:
         return [state]
     if limit < 1:
-        raise CheckpointError(f"max_shard_size: wanted at least 1 byte, got {limit}")
+        raise CheckpointError.wanted("max_shard_size", "at least 1 byte", got=limit)
     groups: list[dict[str, Tensor]] = [{}]
     size = 0
     for name in state:

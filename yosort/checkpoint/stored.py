@@ -74,9 +74,8 @@ class Tensor:
             return cls("BOOL", array.astype("u1"))
         dtype = _NAME_OF.get(array.dtype.newbyteorder("="))
         if dtype is None:
-            raise CheckpointError(
-                f"{quote(name)}: wanted one of the dtypes {', '.join(map(str, _NAME_OF))}, "
-                f"got {array.dtype}"
+            raise CheckpointError.wanted(
+                quote(name), f"one of the dtypes {', '.join(map(str, _NAME_OF))}", got=array.dtype
             )
         return cls(dtype, array)
 

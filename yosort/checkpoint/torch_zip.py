@@ -44,11 +44,11 @@ def read_torch_zip(path: Path) -> State:
         archive.has("byteorder")
         and (order := archive.bytes("byteorder").tobytes()[:16]) != b"little"
     ):
-        raise CheckpointError(f"{path}: wanted little-endian data, got byteorder {order!r}")
+        raise CheckpointError.wanted(path, "little-endian data", got=f"byteorder {order!r}")
     pickle = archive.bytes("data.pkl")
     if pickle.size > MAX_PICKLE_BYTES:
-        raise CheckpointError(
-            f"{path}: data.pkl: wanted at most {MAX_PICKLE_BYTES} bytes, got {pickle.size}"
+        raise CheckpointError.wanted(
+            f"{path}: data.pkl", f"at most {MAX_PICKLE_BYTES} bytes", got=pickle.size
         )
     try:
         content = loads(pickle.tobytes())
@@ -59,9 +59,7 @@ def read_torch_zip(path: Path) -> State:
     for name, value in _weights(path, content).items():
         what = f"{path}: {quote(name)}"
         if not isinstance(name, str) or not isinstance(value, StridedTensor):
-            raise CheckpointError(
-                f"{what}: wanted a tensor by its name, got {type(value).__name__}"
-            )
+            raise CheckpointError.wanted(what, "a tensor by its name", got=type(value).__name__)
         if value.storage not in storages:
             storages[value.storage] = archive.storage(value.storage)
         tensors[name] = Tensor(value.storage.dtype, _strided(what, storages[value.storage], value))
@@ -70,7 +68,7 @@ def read_torch_zip(path: Path) -> State:
 
 def _weights(path: Path, content: Any) -> dict[Any, Any]:
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: wanted a dict of tensors, got {type(content).__name__}")
+        raise CheckpointError.wanted(path, "a dict of tensors", got=type(content).__name__)
     nested = (content.get(key) for key in STATE_KEYS)
     weights: dict[Any, Any] = next((it for it in nested if isinstance(it, dict)), content)
     if not any(isinstance(value, StridedTensor) for value in weights.values()):
@@ -101,9 +99,8 @@ def _strided(
         (size - 1) * stride for size, stride in zip(shape, strides, strict=True)
     )
     if last >= storage.size:
-        raise CheckpointError(
-            f"{what}: wanted elements within the {storage.size} of its storage, "
-            f"got one at {quote(last)}"
+        raise CheckpointError.wanted(
+            what, f"elements within the {storage.size} of its storage", got=f"one at {quote(last)}"
         )
     # Over one element a stride may be anything, beyond 64 bits of bytes too.
     steps = [
@@ -138,7 +135,7 @@ class _Archive:
             raise CheckpointError(f"{path}: the zip directory is damaged: {error}") from error
         self.entries = {entry.filename: entry for entry in entries}
         if len(self.entries) != len(entries):
-            raise CheckpointError(f"{path}: wanted each zip entry once, got one of them twice")
+            raise CheckpointError.wanted(path, "each zip entry once", got="one of them twice")
         self.prefix = next(
             (name[: -len("data.pkl")] for name in self.entries if _is_pickle(name)), None
         )
@@ -158,20 +155,20 @@ class _Archive:
         if entry is None:
             raise CheckpointError(f"{what}: wanted by the pickle, not in the zip file")
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise CheckpointError(
-                f"{what}: wanted it stored as torch does, got it compressed or encrypted"
+            raise CheckpointError.wanted(
+                what, "it stored as torch does", got="it compressed or encrypted"
             )
         # The directory's length of the extra field is not that of the entry's own header.
         begin = entry.header_offset
         header = self.data[begin : begin + 30].tobytes() if begin >= 0 else b""
         if len(header) != 30 or not header.startswith(b"PK\x03\x04"):
-            raise CheckpointError(f"{what}: wanted a zip entry at byte {begin}, got none")
+            raise CheckpointError.wanted(what, f"a zip entry at byte {begin}", got="none")
         name_length, extra_length = struct.unpack("<HH", header[26:30])
         start = begin + 30 + name_length + extra_length
         stop = start + entry.file_size
         if entry.compress_size != entry.file_size or stop > self.data.size:
-            raise CheckpointError(
-                f"{what}: wanted {entry.file_size} bytes at {start}, got a file of {self.data.size}"
+            raise CheckpointError.wanted(
+                what, f"{entry.file_size} bytes at {start}", got=f"a file of {self.data.size}"
             )
         return self.data[start:stop]
 

@@ -61,29 +61,28 @@ class _Function:
 
 def _ordered_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
     if args:
-        raise CheckpointError(f"OrderedDict: wanted no arguments, got {len(args)}")
+        raise CheckpointError.wanted("OrderedDict", "no arguments", got=len(args))
     return {}
 
 
 def _rebuild_tensor(args: tuple[Any, ...]) -> StridedTensor:
     # (storage, offset, size, stride, requires_grad, backward_hooks[, metadata])
     if len(args) not in (6, 7):
-        raise CheckpointError(f"_rebuild_tensor_v2: wanted 6 or 7 arguments, got {len(args)}")
+        raise CheckpointError.wanted("_rebuild_tensor_v2", "6 or 7 arguments", got=len(args))
     storage, offset, shape, strides = args[:4]
     if not isinstance(storage, Storage):
-        raise CheckpointError(f"_rebuild_tensor_v2: wanted a storage, got {_kind(storage)}")
+        raise CheckpointError.wanted("_rebuild_tensor_v2", "a storage", got=_kind(storage))
     if not (_is_size(offset) and _are_sizes(shape) and _are_sizes(strides)):
         raise CheckpointError(
             f"_rebuild_tensor_v2: wanted at most {MAX_DIMS} sizes that are non-negative integers"
         )
     if len(shape) != len(strides):
-        raise CheckpointError(
-            f"_rebuild_tensor_v2: wanted as many strides as sizes ({len(shape)}), "
-            f"got {len(strides)}"
+        raise CheckpointError.wanted(
+            "_rebuild_tensor_v2", f"as many strides as sizes ({len(shape)})", got=len(strides)
         )
     # Metadata marks a tensor as the negative or conjugate of its storage.
     if len(args) == 7 and args[6]:
-        raise CheckpointError("_rebuild_tensor_v2: wanted a tensor without metadata, got some")
+        raise CheckpointError.wanted("_rebuild_tensor_v2", "a tensor without metadata", got="some")
     return StridedTensor(storage, offset, shape, strides)
 
 
@@ -204,7 +203,7 @@ class _Machine:
     def peek(self, kind: type, name: str) -> Any:
         top = self.stack[-1] if self.stack else _MARK
         if not isinstance(top, kind):
-            raise CheckpointError(f"{name}: wanted a {kind.__name__}, got {_kind(top)}")
+            raise CheckpointError.wanted(name, f"a {kind.__name__}", got=_kind(top))
         return top
 
     def frame(self) -> None:
@@ -246,7 +245,7 @@ class _Machine:
     def set_items(self, values: list[Any]) -> None:
         target = self.peek(dict, "SETITEMS")
         if len(values) % 2:
-            raise CheckpointError("SETITEMS: wanted pairs, got a key without a value")
+            raise CheckpointError.wanted("SETITEMS", "pairs", got="a key without a value")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Hashing a tuple of shared tuples can take exponential time, so scalars only.
             if type(key) not in (str, int, bool, type(None)):
@@ -277,7 +276,7 @@ class _Machine:
     def reduce(self) -> None:
         args, function = self.pop(), self.pop()
         if not isinstance(function, _Function) or not isinstance(args, tuple):
-            raise CheckpointError(f"REDUCE: wanted a function and a tuple, got {_kind(function)}")
+            raise CheckpointError.wanted("REDUCE", "a function and a tuple", got=_kind(function))
         self.push(function.build(args))
 
     def build(self) -> None:

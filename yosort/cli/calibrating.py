@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if model is None and arguments.input is None and len(arguments.files) > 1:
         model, *files = files
     if not files:
-        raise InputError("FILE: wanted a file of texts, got none; - is standard input")
+        raise InputError.wanted("FILE", "a file of texts", got="none", hint="- is standard input")
     if arguments.plot:
         check_plot(arguments.plot)  # now, not after minutes
     arguments.input = files

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from yosort.tasks import bundled_model
 
     if arguments.source and arguments.model:
-        raise InputError(f"model: wanted one, got {arguments.source} and {arguments.model}")
+        raise InputError.wanted("model", "one", got=f"{arguments.source} and {arguments.model}")
     facts = collect(
         arguments.model or arguments.source or bundled_model(),
         revision=arguments.revision,

@@ -99,7 +99,7 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
         raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
     field = getattr(arguments, "field", None)
     if isinstance(field, list) and keys and len(field) > len(keys):
-        raise InputError(f"--field: wanted one for each of {' and '.join(keys)}, got {len(field)}")
+        raise InputError.wanted("--field", f"one for each of {' and '.join(keys)}", got=len(field))
     if getattr(arguments, "delimiter", None):
         tables.check_delimiter(arguments.delimiter)
     for name in names:
@@ -112,7 +112,7 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
                 "cannot stand beside it)"
             )
         if path.is_dir():
-            raise InputError(f"{name}: wanted a file, got a folder")
+            raise InputError.wanted(name, "a file", got="a folder")
         if path.is_file():
             _refuse_other_files(name)
 
@@ -162,7 +162,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: wanted text in UTF-8, got other bytes") from None
+        raise InputError.wanted(path, "text in UTF-8", got="other bytes") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -179,7 +179,7 @@ def _refuse_other_files(name: str) -> None:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
     for magic, what in _MAGIC.items():
         if begin.startswith(magic):
-            raise InputError(f"{name}: wanted text in UTF-8, or {_listed()}, got {what}")
+            raise InputError.wanted(name, f"text in UTF-8, or {_listed()}", got=what)
 
 
 def _listed() -> str:
@@ -255,7 +255,7 @@ def _decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[int, str | Inpu
     for number, line in enumerate(file, 1):
         if number == 1:
             if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError(f"{name}: wanted text in UTF-8, got text in UTF-16")
+                raise InputError.wanted(name, "text in UTF-8", got="text in UTF-16")
             line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield number, line.decode("utf-8")
@@ -276,7 +276,7 @@ def _rows(
             header = record.cells
             twice = [column for column, count in Counter(header).items() if count > 1]
             if twice:
-                raise InputError(f"{where}: wanted each column once, got {show(twice[0])} twice")
+                raise InputError.wanted(where, "each column once", got=f"{show(twice[0])} twice")
         elif isinstance(record.cells, InputError):
             yield where, record.cells
         elif not record.cells:
@@ -329,7 +329,7 @@ def _pick(row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, .
     if not found:
         empty = next((key for key in keys if key in row), None)
         if empty is not None:
-            raise InputError(f"{empty}: wanted a text, got null")
+            raise InputError.wanted(empty, "a text", got="null")
         raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + _nested(row, keys))
     first, *others = found
     # Of a pair the second text may be missing.
@@ -351,7 +351,7 @@ def _nested(row: dict[str, Any], keys: tuple[str, ...]) -> str:
 
 def _filled(name: str, value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
-        raise InputError(f"{name}: wanted a text, got an empty one")
+        raise InputError.wanted(name, "a text", got="an empty one")
     return value
 
 

@@ -116,12 +116,12 @@ def _check_output(arguments: argparse.Namespace) -> None:
             raise InputError(f"--output: wanted another file than what is read, got {name} twice")
     if _is_stream(path):
         if arguments.resume:
-            raise InputError(f"--resume: wanted a file to continue, got {path}")
+            raise InputError.wanted("--resume", "a file to continue", got=path)
         return
     if path.is_dir():
-        raise InputError(f"--output: wanted a file, got the folder {path}")
+        raise InputError.wanted("--output", "a file", got=f"the folder {path}")
     if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"--output: wanted a name in .jsonl, .csv or .npy, got {str(path)!r}")
+        raise InputError.wanted("--output", "a name in .jsonl, .csv or .npy", got=repr(str(path)))
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
     if not arguments.resume and path.exists() and path.stat().st_size:

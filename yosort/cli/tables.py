@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from yosort.errors import InputError, show
+from yosort.errors import InputError
 
 #: Characters of one record: more is no table.
 LONGEST = 1 << 26
@@ -36,7 +36,7 @@ def check_delimiter(delimiter: str) -> str:
     """
     found = "\t" if delimiter == "\\t" else delimiter
     if len(found) != 1 or found in '"\r\n':
-        raise InputError(f"--delimiter: wanted one character, got {show(delimiter)}")
+        raise InputError.wanted("--delimiter", "one character", delimiter)
     return found
 
 

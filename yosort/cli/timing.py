@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from yosort.tasks import bundled_model
 
     if arguments.rounds < 1:
-        raise InputError(f"rounds: wanted at least 1, got {arguments.rounds}")
+        raise InputError.wanted("rounds", "at least 1", got=arguments.rounds)
     source = arguments.model or bundled_model()
     options = model_options(arguments)
     modes = [options.pop("attention")] if arguments.attention else ["expectation", "sampled"]
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     lengths = arguments.lengths or usual
     for n in lengths:
         if not 1 <= n <= longest:
-            raise InputError(f"lengths: wanted 1 to {longest}, the model's positions, got {n}")
+            raise InputError.wanted("lengths", f"1 to {longest}, the model's positions", got=n)
     hub = {name: options[name] for name in ("revision", "local_files_only")}
     parameters = count_parameters(read_weights(resolve(source, **hub)))
     threads = resolve_num_threads(arguments.num_threads) if first.device == "cpu" else None

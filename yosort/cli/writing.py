@@ -71,8 +71,8 @@ class JsonLines:
             own = result if isinstance(result, dict) else {"result": result}
             if not own.keys().isdisjoint(kept):
                 twice = ", ".join(own.keys() & kept)
-                raise InputError(
-                    f"--keep: wanted other names than the results', got {twice}; NAME=OTHER renames"
+                raise InputError.wanted(
+                    "--keep", "other names than the results'", got=twice, hint="NAME=OTHER renames"
                 )
             result = {**kept, **own}
         text = json.dumps(result, ensure_ascii=False, allow_nan=False)

@@ -188,11 +188,9 @@ def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if word == "device_map" and isinstance(value, Mapping):
             if list(value) != [""]:  # the whole model, by its name among modules
-                raise ConfigError(
-                    f"device_map: wanted one device for the whole model, got {show(value)}"
-                )
+                raise ConfigError.wanted("device_map", "one device for the whole model", value)
             value = value[""]
         if found.get(name) not in (None, value, *_DEFAULTS.get(name, ())):
-            raise ConfigError(f"{word}: wanted {name} or {word}, got both")
+            raise ConfigError.wanted(word, f"{name} or {word}", got="both")
         found[name] = value
     return found

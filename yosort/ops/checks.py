@@ -21,7 +21,7 @@ def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kind
         kinds: numpy's dtype kinds that will do, such as "f" or "iu".
     """
     if not isinstance(array, np.ndarray) and type(array).__module__.partition(".")[0] != "cupy":
-        raise InputError(f"{name}: wanted an array, got {type(array).__name__}")
+        raise InputError.wanted(name, "an array", got=type(array).__name__)
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name}: wanted a plain array, got a masked one; give its mask by itself")
     got = array.shape
@@ -30,11 +30,11 @@ def check_array(name: str, array: Any, shape: tuple[int | str | None, ...], kind
     )
     if not fits:
         wanted = ", ".join(str(axis) for axis in shape)
-        raise InputError(f"{name}: wanted shape [{wanted}], got {list(got)}")
+        raise InputError.wanted(name, f"shape [{wanted}]", got=list(got))
     if array.dtype.kind not in kinds:
         names = {"f": "floating point", "i": "integer", "u": "unsigned", "b": "boolean"}
         wanted = " or ".join(names[k] for k in kinds)
-        raise InputError(f"{name}: wanted {wanted} values, got dtype {array.dtype}")
+        raise InputError.wanted(name, f"{wanted} values", got=f"dtype {array.dtype}")
 
 
 def check_finite(name: str, array: Any, largest: float = FLOAT32_MAX, mask: Any = None) -> float:
@@ -59,7 +59,7 @@ def check_mask(name: str, mask: Any, batch: int, n: int) -> None:
     check_array(name, mask, (batch, n), "biuf")
     bad = (mask != 0) & (mask != 1)
     if bool(bad.any()):
-        raise InputError(f"{name}: wanted zeros and ones, got {mask[bad][0]}")
+        raise InputError.wanted(name, "zeros and ones", got=mask[bad][0])
 
 
 def check_fast_hash(x: Any, signs: Any, num_hash: int, hash_code_len: int, mask: Any) -> None:
@@ -70,7 +70,7 @@ def check_fast_hash(x: Any, signs: Any, num_hash: int, hash_code_len: int, mask:
     parts, width = hash_parts(num_hash, hash_code_len, dim), hash_dim(dim, hash_code_len)
     check_array("signs", signs, (batch, 3, parts, width), "i")
     if not bool((abs(signs) == 1).all()):
-        raise InputError("signs: wanted only -1 and 1, got other values")
+        raise InputError.wanted("signs", "only -1 and 1", got="other values")
     check_mask("mask", mask, batch, n)
     check_finite("x", x, FLOAT32_MAX / width**3, mask)  # each of three transforms sums `width`
 

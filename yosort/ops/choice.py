@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from yosort.arguments import is_integer
-from yosort.errors import ConfigError, DeviceError, show
+from yosort.errors import ConfigError, DeviceError
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.int8 import Int8Ops
 from yosort.ops.cuda.backend import CudaOps
@@ -54,15 +54,15 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
         if found is not None:
             if name not in GPU_TYPES:
                 wanted = " or ".join(f'"{known}"' for known in GPU_TYPES)
-                raise ConfigError(f"dtype: wanted {wanted} on a GPU, got {show(dtype)}")
+                raise ConfigError.wanted("dtype", f"{wanted} on a GPU", dtype)
             return CudaOps(*found, dtype=name)
     if device == "reference":
         if name != "float32":
-            raise ConfigError(f'dtype: wanted "float32" of the reference, got {show(dtype)}')
+            raise ConfigError.wanted("dtype", '"float32" of the reference', dtype)
         return PlainOps()
     if name not in CPU_TYPES:
         wanted = " or ".join(f'"{known}"' for known in CPU_TYPES)
-        raise ConfigError(f"dtype: wanted {wanted} on the CPU, got {show(dtype)}")
+        raise ConfigError.wanted("dtype", f"{wanted} on the CPU", dtype)
     if name == "int8":
         return Int8Ops(num_threads)
     return CpuOps(num_threads)
@@ -83,9 +83,8 @@ def check_device(device: Any) -> str:
     name = str(device).lower() if isinstance(device, str) or _is_of_torch(device) else ""
     if name in ("auto", "cpu", "cuda", "reference") or re.fullmatch("cuda:[0-9]{1,9}", name):
         return name
-    raise ConfigError(
-        f'device: wanted "auto", "cpu", "cuda", "cuda:N", -1 (the CPU) or N (cuda:N), '
-        f"got {show(device)}"
+    raise ConfigError.wanted(
+        "device", '"auto", "cpu", "cuda", "cuda:N", -1 (the CPU) or N (cuda:N)', device
     )
 
 
@@ -108,7 +107,7 @@ def check_dtype(dtype: Any) -> str:
     name = _TYPE_NAMES.get(name, name)
     if name not in (*CPU_TYPES, *GPU_TYPES):
         known = " or ".join(f'"{name}"' for name in dict.fromkeys((*GPU_TYPES, *CPU_TYPES)))
-        raise ConfigError(f"dtype: wanted {known}, got {show(dtype)}")
+        raise ConfigError.wanted("dtype", known, dtype)
     return name
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.arguments import check_count, is_integer, is_row
-from yosort.errors import DeviceError, InputError, show
+from yosort.errors import DeviceError, InputError
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 
 Seed = int | Sequence[int]
@@ -99,9 +99,7 @@ def check_hash_sizes(num_hash: int, hash_code_len: int, dim: int) -> tuple[int, 
     """Return the sizes as Python's integers; raise InputError if no hash function has them."""
     sizes = check_count("num_hash", num_hash), check_count("dim", dim)
     if not is_integer(hash_code_len) or not 1 <= hash_code_len <= 16:
-        raise InputError(
-            f"hash_code_len: wanted an integer from 1 to 16, got {show(hash_code_len)}"
-        )
+        raise InputError.wanted("hash_code_len", "an integer from 1 to 16", hash_code_len)
     return sizes[0], int(hash_code_len), sizes[1]
 
 
@@ -122,6 +120,6 @@ def _philox(seed: Seed, purpose: str) -> np.random.Philox:
     words: Any = [seed] if is_integer(seed) else seed
     several = isinstance(words, (list, tuple, range)) or is_row(words)
     if not several or not len(words) or not all(is_integer(word) and word >= 0 for word in words):
-        raise InputError(f"seed: wanted a non-negative integer or several, got {show(seed)}")
+        raise InputError.wanted("seed", "a non-negative integer or several", seed)
     entropy = [int.from_bytes(purpose.encode(), "little"), *(int(word) for word in words)]
     return np.random.Philox(np.random.SeedSequence(entropy))

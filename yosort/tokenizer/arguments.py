@@ -150,7 +150,7 @@ def check_tensors(value: Any) -> str | None:
         raise InputError(
             f"return_tensors: wanted None, 'np' or 'cp', got {show(value)}: {_TENSORS[value]}"
         )
-    raise InputError(f"return_tensors: wanted None, 'np' or 'cp', got {show(value)}")
+    raise InputError.wanted("return_tensors", "None, 'np' or 'cp'", value)
 
 
 def refuse_unknown(
@@ -180,23 +180,22 @@ def read_samples(text: Any, text_pair: Any, *, words: bool) -> tuple[list[Sample
             hint = ": was it read as bytes? decode it"
         elif isinstance(text, Iterable) and not isinstance(text, Mapping):
             hint = "; list(...) makes a list"
-        raise InputError(f"text: wanted a text or a list of texts, got {show(text)}{hint}")
+        raise InputError.wanted("text", "a text or a list of texts", got=f"{show(text)}{hint}")
     if isinstance(text, str) or (words and not (text and isinstance(text[0], (list, tuple)))):
         pair = None if isinstance(text_pair, (str, list, tuple)) and not text_pair else text_pair
         return [_sample(text, pair, words, "text")], False
     if not text:
-        raise InputError("text: wanted at least one text, got an empty list")
+        raise InputError.wanted("text", "at least one text", got="an empty list")
     if text_pair is None:
         return [_item(item, words, f"text[{i}]") for i, item in enumerate(text)], True
     if not isinstance(text_pair, (list, tuple)) or len(text_pair) != len(text):
-        raise InputError(
-            f"text_pair: wanted a list of {len(text)} texts, as text has them, "
-            f"got {show(text_pair)}"
+        raise InputError.wanted(
+            "text_pair", f"a list of {len(text)} texts, as text has them", text_pair
         )
     both = enumerate(zip(text, text_pair, strict=True))
     missing = next((i for i, pair in enumerate(text_pair) if pair is None), None)
     if missing is not None:
-        raise InputError(f"text_pair[{missing}]: wanted a text, got None")
+        raise InputError.wanted(f"text_pair[{missing}]", "a text", got="None")
     pairs = [_sample(a, b, words, f"text[{i}]", f"text_pair[{i}]") for i, (a, b) in both]
     return pairs, True
 
@@ -208,9 +207,7 @@ def _choice(name: str, value: Any, known: tuple[str, ...], none: str) -> str | N
     if value is True:
         return known[0]
     if not isinstance(value, str) or value not in known:
-        raise InputError(
-            f"{name}: wanted True, False or one of {', '.join((*known, none))}, got {show(value)}"
-        )
+        raise InputError.wanted(name, f"True, False or one of {', '.join((*known, none))}", value)
     return known[known.index(value)]
 
 
@@ -230,7 +227,7 @@ def _sample(text: Any, pair: Any, words: bool, where: str, second: str = "text_p
             hint = ""
             if isinstance(part, (list, tuple)) and not words:
                 hint = "; is_split_into_words=True takes lists of words"
-            raise InputError(f"{name}: wanted {what}, got {show(part)}{hint}")
+            raise InputError.wanted(name, what, got=f"{show(part)}{hint}")
     if not words:
         return Sample(text, pair)
     return Sample(list(text), None if pair is None else list(pair))

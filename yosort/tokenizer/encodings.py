@@ -266,9 +266,7 @@ class BatchEncoding(UserDict[str, Any]):
             raise InputError("wanted a batch that a tokenizer made, got one without encodings")
         count = len(self.encodings)
         if not is_integer(batch_index) or not -count <= batch_index < count:
-            raise InputError(
-                f"batch_index: wanted an integer from 0 to {count - 1}, got {show(batch_index)}"
-            )
+            raise InputError.wanted("batch_index", f"an integer from 0 to {count - 1}", batch_index)
         return self.encodings[batch_index]
 
 
@@ -281,9 +279,8 @@ def _count(value: Any) -> int:
 def _sequence(index: Any, encoding: Encoding) -> int:
     """Return which text of a pair is meant; the library takes any other number for the first."""
     if not is_integer(index) or not 0 <= index < encoding.n_sequences:
-        raise InputError(
-            f"sequence_index: wanted an integer from 0 to {encoding.n_sequences - 1}, "
-            f"got {show(index)}"
+        raise InputError.wanted(
+            "sequence_index", f"an integer from 0 to {encoding.n_sequences - 1}", index
         )
     return int(index)
 
@@ -321,6 +318,6 @@ def _as_array(name: str, rows: list[Any]) -> npt.NDArray[Any]:
     except ValueError:  # of several lengths
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name}: wanted numbers of one length a text, got {show(rows)}")
+        raise InputError.wanted(name, "numbers of one length a text", rows)
     # Of nothing at all NumPy makes floats.
     return array.astype(np.int64) if array.dtype.kind in "iu" or not array.size else array

@@ -151,7 +151,7 @@ def _token(value: Any, where: str, **flags: bool) -> _Token:
         return _Token(value)
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, str):
-        raise CheckpointError(f"{where}: wanted a token, got {show(value)}")
+        raise CheckpointError.wanted(where, "a token", value)
     token = _Token(content)
     token.flags = {name: bool(value[name]) for name in _FLAGS if name in value} | flags
     return token
@@ -185,7 +185,7 @@ def _with_tokens(values: dict[str, Any], where: str, **flags: bool) -> dict[str,
         found |= {key: _token(value, f"{where}: {key}", **flags) for key, value in extra.items()}
         extra = []
     if not isinstance(extra, list):
-        raise CheckpointError(f"{where}: extra_special_tokens: wanted a list, got {show(extra)}")
+        raise CheckpointError.wanted(f"{where}: extra_special_tokens", "a list", extra)
     tokens = [_token(value, f"{where}: extra_special_tokens", **flags) for value in extra]
     return {**found, "extra_special_tokens": tokens}
 
@@ -216,7 +216,7 @@ def _added_tokens(
     for index, value in stored.items() if isinstance(stored, dict) else ():
         number = str(index)
         if not (number.isascii() and number.isdigit()):
-            raise CheckpointError(f"{where}: wanted the id of {show(value)}, got {show(index)}")
+            raise CheckpointError.wanted(where, f"the id of {show(value)}", index)
         found[int(number)] = _token(value, f"{where}: token {number}")
     return dict(sorted(found.items()))
 
@@ -365,9 +365,8 @@ def _input_names(
     if names is None:
         return made.model_input_names if made else ("input_ids", "attention_mask")
     if not are_texts(names):
-        raise CheckpointError(
-            f"{folder / 'tokenizer_config.json'}: model_input_names: wanted a list of texts, got "
-            f"{show(names)}"
+        raise CheckpointError.wanted(
+            f"{folder / 'tokenizer_config.json'}: model_input_names", "a list of texts", names
         )
     return tuple(names)
 
@@ -375,8 +374,8 @@ def _input_names(
 def _side(folder: Path, fields: dict[str, Any], key: str, stored: dict[str, Any] | None) -> str:
     side = fields.get(key, stored["direction"] if stored else "right")
     if side not in ("left", "right"):
-        raise CheckpointError(
-            f"{folder / 'tokenizer_config.json'}: {key}: wanted 'left' or 'right', got {show(side)}"
+        raise CheckpointError.wanted(
+            f"{folder / 'tokenizer_config.json'}: {key}", "'left' or 'right'", side
         )
     return str(side)
 
@@ -386,9 +385,8 @@ def _length(folder: Path, fields: dict[str, Any]) -> int | None:
     if length is None:
         return None
     if not isinstance(length, (int, float)) or isinstance(length, bool) or not length > 0:
-        raise CheckpointError(
-            f"{folder / 'tokenizer_config.json'}: model_max_length: wanted a number of tokens, got "
-            f"{show(length)}"
+        raise CheckpointError.wanted(
+            f"{folder / 'tokenizer_config.json'}: model_max_length", "a number of tokens", length
         )
     return int(length) if length < _NO_LENGTH else None
 

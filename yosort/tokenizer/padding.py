@@ -44,7 +44,7 @@ def pad_rows(
         data.setdefault("attention_mask", [[1] * len(row) for row in rows])
     for name, values in data.items():
         if not isinstance(values, list) or len(values) != len(rows):
-            raise InputError(f"{name}: wanted a list of {len(rows)}, got {show(values)}")
+            raise InputError.wanted(name, f"a list of {len(rows)}", values)
     if how is not None and rows:
         target = how.target(max(map(len, rows)))
         for name, filling in {"input_ids": pad_id, **_FILLINGS}.items():
@@ -67,7 +67,7 @@ def _by_key(encoded: Any) -> dict[str, Any]:
         encoded = {name: [one[name] for one in encoded] for name in names}
     if not isinstance(encoded, Mapping) or not len(_sized(encoded.get("input_ids"))):
         got = show(list(encoded)) if isinstance(encoded, Mapping) else show(encoded)
-        raise InputError(f"encoded_inputs: wanted texts with input_ids, got {got}")
+        raise InputError.wanted("encoded_inputs", "texts with input_ids", got=got)
     return dict(encoded)
 
 
@@ -91,14 +91,14 @@ def _as_lists(values: Any, depth: int = 2) -> Any:
 def _check_rows(rows: Any) -> list[list[int]]:
     for i, row in enumerate(rows):
         if not isinstance(row, list) or not all(map(is_integer, row)):
-            raise InputError(f"input_ids[{i}]: wanted a list of token ids, got {show(row)}")
+            raise InputError.wanted(f"input_ids[{i}]", "a list of token ids", row)
     return list(rows)
 
 
 def _check_lengths(name: str, values: list[Any], rows: list[list[int]]) -> None:
     for i, (value, row) in enumerate(zip(values, rows, strict=True)):
         if not isinstance(value, list) or len(value) != len(row):
-            raise InputError(f"{name}[{i}]: wanted a list of {len(row)}, got {show(value)}")
+            raise InputError.wanted(f"{name}[{i}]", f"a list of {len(row)}", value)
 
 
 def _fill(row: list[Any], target: int, filling: int, side: str) -> list[Any]:

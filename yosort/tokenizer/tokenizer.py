@@ -77,7 +77,7 @@ def _check_side(name: str, value: Any) -> str:
 
 def _check_names(name: str, value: Any) -> list[str]:
     if not are_texts(value):
-        raise InputError(f"{name}: wanted a list of texts, got {show(value)}")
+        raise InputError.wanted(name, "a list of texts", value)
     return list(value)
 
 
@@ -144,9 +144,9 @@ class Tokenizer(Vocabulary):
         name_or_path: str = "",
     ) -> None:
         if not isinstance(backend, tokenizers.Tokenizer):
-            raise InputError(f"backend: wanted a tokenizers.Tokenizer, got {show(backend)}")
+            raise InputError.wanted("backend", "a tokenizers.Tokenizer", backend)
         if not isinstance(special_tokens, dict) or not are_texts(list(special_tokens.values())):
-            raise InputError(f"special_tokens: wanted tokens by role, got {show(special_tokens)}")
+            raise InputError.wanted("special_tokens", "tokens by role", special_tokens)
         types = ["token_type_ids"] if check_flag("token_types", token_types) else []
         names = model_input_names
         if names is None:
@@ -163,7 +163,7 @@ class Tokenizer(Vocabulary):
         self.split_special_tokens = split_special_tokens
         self.extra_special_tokens = _check_names("extra_special_tokens", extra_special_tokens)
         if not isinstance(name_or_path, str):
-            raise InputError(f"name_or_path: wanted a text, got {show(name_or_path)}")
+            raise InputError.wanted("name_or_path", "a text", name_or_path)
         self.name_or_path = name_or_path
         self._warned = False
 

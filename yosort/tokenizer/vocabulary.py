@@ -57,7 +57,7 @@ def _token(role: str) -> Any:
         if token is None:
             self.special_tokens.pop(role, None)
         elif self.token_id(token) is None:
-            raise InputError(f"{role}: wanted a token of the vocabulary, got {show(token)}")
+            raise InputError.wanted(role, "a token of the vocabulary", token)
         else:
             self.special_tokens[role] = token
 
@@ -74,7 +74,7 @@ def _token_id(role: str) -> Any:
     def put(self: Vocabulary, index: Any) -> None:
         token = self.backend.id_to_token(int(index)) if _is_id(index) else None
         if index is not None and token is None:
-            raise InputError(f"{role}_id: wanted the id of a token, got {show(index)}")
+            raise InputError.wanted(f"{role}_id", "the id of a token", index)
         setattr(self, role, token)
 
     return property(get, put, doc=f"The id of the {role}; None where there is none.")
@@ -182,7 +182,7 @@ class Vocabulary:
             InputError: no text, or list of texts.
         """
         if not isinstance(tokens, str) and not are_texts(tokens):
-            raise InputError(f"tokens: wanted a token or a list of them, got {show(tokens)}")
+            raise InputError.wanted("tokens", "a token or a list of them", tokens)
         several = [tokens] if isinstance(tokens, str) else tokens
         found = [self.token_id(token) for token in several]
         ids = [self.unk_token_id if each is None else each for each in found]
@@ -294,7 +294,7 @@ class Vocabulary:
             InputError: no list of texts.
         """
         if not are_texts(tokens):
-            raise InputError(f"tokens: wanted a list of texts, got {show(tokens)}")
+            raise InputError.wanted("tokens", "a list of texts", tokens)
         decoder = self.backend.decoder
         try:
             return str(decoder.decode(list(tokens))) if decoder is not None else " ".join(tokens)
@@ -332,5 +332,5 @@ def _is_id(value: Any) -> bool:
 
 def _check_row(name: str, ids: Any, given: Any) -> list[int]:
     if not isinstance(ids, (list, tuple, range)) or not all(map(_is_id, ids)):
-        raise InputError(f"{name}: wanted a list of token ids, got {show(given)}")
+        raise InputError.wanted(name, "a list of token ids", given)
     return [int(token) for token in ids]

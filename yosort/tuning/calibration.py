@@ -21,7 +21,7 @@ from yosort.arguments import (
     checks_calls,
     with_names,
 )
-from yosort.errors import InputError, show
+from yosort.errors import InputError
 from yosort.model import heads
 from yosort.model.attention import draw_hash_functions
 from yosort.model.base import PretrainedModel
@@ -144,11 +144,9 @@ def check_plot(path: str | os.PathLike[str]) -> Path:
         raise InputError("plot: wanted matplotlib; pip install matplotlib") from None
     known = FigureCanvasBase.get_supported_filetypes()
     if target.suffix.lower().removeprefix(".") not in known:
-        raise InputError(
-            f"plot: wanted a name in {', '.join(sorted(known))}, got {show(str(path))}"
-        )
+        raise InputError.wanted("plot", f"a name in {', '.join(sorted(known))}", str(path))
     if not target.parent.is_dir():
-        raise InputError(f"plot: wanted a folder that exists, got {show(str(target.parent))}")
+        raise InputError.wanted("plot", "a folder that exists", str(target.parent))
     return target
 
 
@@ -185,15 +183,15 @@ def calibrate(
     """
     tried = sorted({check_count("num_hashes", n) for n in check_several("num_hashes", num_hashes)})
     if not tried:
-        raise InputError("num_hashes: wanted at least one, got none")
+        raise InputError.wanted("num_hashes", "at least one", got="none")
     overflow = check_choice("overflow", overflow, ("error", "truncate"))
     for name, value in (("seeds", seeds), ("limit", limit), ("batch_tokens", batch_tokens)):
         check_count(name, value)
     if seeds > MAX_SEEDS:
-        raise InputError(f"seeds: wanted at most {MAX_SEEDS:,}, got {show(seeds)}")
+        raise InputError.wanted("seeds", f"at most {MAX_SEEDS:,}", seeds)
     number = isinstance(within, (int, float, np.floating)) and not isinstance(within, bool)
     if not number or not 0 <= within < 1:
-        raise InputError(f"within: wanted a number from 0 to below 1, got {show(within)}")
+        raise InputError.wanted("within", "a number from 0 to below 1", within)
     read_loading(options)  # before any file is read
     values = check_several("inputs", inputs)
     if isinstance(model, PretrainedModel):
@@ -203,7 +201,7 @@ def calibrate(
     else:
         loaded = load(model, **options)
     if not values:
-        raise InputError("inputs: wanted at least one text, got none")
+        raise InputError.wanted("inputs", "at least one text", got="none")
     chosen = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(int)
     items = _prepare(loaded, {i: values[i] for i in chosen.tolist()}, overflow)
     expectation, sampled = (loaded.with_attention(form) for form in ("expectation", "sampled"))

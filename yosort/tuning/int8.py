@@ -192,8 +192,8 @@ def quantize_state(state: State, config: YosoConfig, *, where: str) -> State:
     """
     for name in state:
         if not np.isfinite(state[name]).all():
-            raise CheckpointError(
-                f"{where}: {quote(name)}: wanted finite weights for int8, got NaN or infinity"
+            raise CheckpointError.wanted(
+                f"{where}: {quote(name)}", "finite weights for int8", got="NaN or infinity"
             )
     ops = Int8Ops()
     with ops.running():

@@ -85,9 +85,8 @@ def find_gpu(device: str = "cuda") -> tuple[Any, int]:
         raise DeviceError(f"device={device!r}: this machine has {count} CUDA device(s)")
     capability = int(cupy.cuda.Device(index).compute_capability)
     if capability < OLDEST:
-        raise DeviceError(
-            f"device={device!r}: wanted compute capability {OLDEST / 10} or newer, "
-            f"got {capability / 10}"
+        raise DeviceError.wanted(
+            f"device={device!r}", f"compute capability {OLDEST / 10} or newer", got=capability / 10
         )
     try:
         cupy.cuda.nvrtc.getVersion()

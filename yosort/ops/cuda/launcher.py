@@ -79,7 +79,7 @@ class Launcher:
             return
         for size, limit in zip(grid, _GRID_LIMITS, strict=False):
             if size > limit:
-                raise DeviceError(f"{name}: wanted a grid of at most {limit} blocks, got {size}")
+                raise DeviceError.wanted(name, f"a grid of at most {limit} blocks", got=size)
         checked = self._check(name, arguments)
         function = self._function(name, shared_bytes, tuple(sorted(defines.items())))
         function(grid, (threads,), checked, shared_mem=shared_bytes)
@@ -87,14 +87,14 @@ class Launcher:
     def _check(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         kinds = SIGNATURES[name][1].split()
         if len(kinds) != len(arguments):
-            raise DeviceError(f"{name}: wanted {len(kinds)} arguments, got {len(arguments)}")
+            raise DeviceError.wanted(name, f"{len(kinds)} arguments", got=len(arguments))
         checked = []
         for i, (kind, argument) in enumerate(zip(kinds, arguments, strict=True)):
             if kind in _NUMBERS:
                 limit = _LARGEST.get(kind)
                 if limit is not None and not -limit <= argument <= limit:
-                    raise DeviceError(
-                        f"{name}: argument {i}: wanted at most {limit}, got {argument}"
+                    raise DeviceError.wanted(
+                        f"{name}: argument {i}", f"at most {limit}", got=argument
                     )
                 checked.append(_NUMBERS[kind](argument))
             elif argument is None and kind.endswith("?"):
@@ -103,7 +103,7 @@ class Launcher:
                 wanted = self.dtype.name if kind[0] == "r" else _ARRAYS[kind[0]]
                 if not isinstance(argument, self.cupy.ndarray) or argument.dtype.name != wanted:
                     got = getattr(argument, "dtype", type(argument).__name__)
-                    raise DeviceError(f"{name}: argument {i}: wanted a {wanted} array, got {got}")
+                    raise DeviceError.wanted(f"{name}: argument {i}", f"a {wanted} array", got=got)
                 if argument.ndim and argument.strides[-1] != argument.itemsize and argument.size:
                     raise DeviceError(f"{name}: argument {i}: wanted rows without gaps")
                 checked.append(argument)
