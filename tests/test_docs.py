@@ -83,6 +83,20 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def test_the_architecture_names_what_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`([\w/]+\.\w+)`: `([\w.]+)`", text)
+    assert len(places) > 30
+    for path, name in places:
+        source = (ROOT / "yosort" / path).read_text(encoding="utf-8")
+        owner, _, last = name.rpartition(".")
+        assert re.search(rf"\b(def|class|static void) {last}\b", source), (path, name)
+        assert not owner or re.search(rf"^class {owner}\b", source, re.M), (path, name)
+    drawing = "\n".join(re.findall(r"^    .*$", text, re.M))
+    for path in re.findall(r"\b[a-z]+/[\w/]*(?:\.py)?", drawing):
+        assert (ROOT / "yosort" / path).exists(), path
+
+
 #: transformers' YOSO page loads this id. A folder of its name comes before the hub.
 CHECKPOINT = "uw-madison/yoso-4096"
 
