@@ -15,7 +15,7 @@ plant() { # FILE, WHAT IS THERE, WHAT IT BECOMES, WHAT MUST BE REPORTED
   if cmp -s before "$1"; then
     echo "$1: has no '$2' to break"; exit 1
   fi
-  if SANITIZED=$work/built tools/sanitize.sh -x tests/ops/test_cpu_kernels.py >log 2>&1; then
+  if SANITIZED=$work/built tools/sanitize.sh -x tests/ops/test_ops.py -k cpu >log 2>&1; then
     echo "$1: $3: NOT noticed"; exit 1
   fi
   if ! grep -m 1 -E "$4" log; then
