@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from yosort.model.encoder import Layer
-from yosort.ops.interface import LayerTail
-
 
 def relative_error(got: Any, wanted: Any) -> float:
     """Return the largest difference over the largest magnitude wanted; inf if shapes differ."""
@@ -26,9 +23,3 @@ def flatten(output: Any) -> list[np.ndarray]:
     for field in output.to_tuple():
         arrays.extend(field if isinstance(field, tuple) else (field,))
     return [np.asarray(array) for array in arrays]
-
-
-def by_steps(ops: Any, tail: LayerTail, following: Any, context: Any, x: Any) -> tuple[Any, Any]:
-    """Return what a fused tail returns, one operation after the other."""
-    out = Layer(None, None, tail).finish(ops, context, x)
-    return out, None if following is None else ops.linear(out, following)

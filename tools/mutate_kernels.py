@@ -34,7 +34,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "yosort" / "kernels" / "cuda"
 TESTS = ["tests/ops"]
-TESTS += [f"tests/emulator/test_cuda_{part}.py" for part in ("ops", "promises", "models")]
+TESTS += [f"tests/emulator/test_cuda_{part}.py" for part in ("promises", "models")]
 #: Seconds to compile one specialisation: tests that need few of them come first.
 COMPILING = 0.3
 

@@ -1,121 +1,61 @@
-"""What the GPU backend promises beyond being right: what a result may depend on, and its costs."""
+"""What is the GPU backend's own beside tests/ops: passes, parts, counters, and codes of both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from comparing import relative_error
+from ops.cases import SHAPES, Attention, draw, layout_of, split
 
 from emulator import build, fake_cupy
 from yosort import ops as functional
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda import attention as cuda_attention
 from yosort.ops.cuda.backend import CudaOps
-from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import HashFunctions, Layout
+from yosort.ops.hashing import gaussian_projection
+from yosort.ops.interface import HashFunctions
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
-FORMS = ["expectation", "sampled", "slow hash"]
+
+def attend(ops: CudaOps, case: Attention) -> np.ndarray:
+    return np.asarray(ops.to_host(case.attend(ops, case.draw()["qkv"], case.lengths)))
 
 
-@pytest.fixture(autouse=True)
-def seeds() -> Iterator[None]:
-    """Let a test change the order of threads."""
-    before = fake_cupy.seed
-    yield
-    fake_cupy.seed = before
+@pytest.mark.parametrize("shape", [*SHAPES[3::5], (1, 1100, 2, 13, (7, 5))], ids=str)
+def test_queries_and_keys_get_their_codes_in_one_launch(shape: Any, any_order: None) -> None:
+    case, ops = Attention("fast", *shape), CudaOps(fake_cupy)
+    qkv = case.draw()["qkv"]
+    query, key, _ = split(ops.from_host(qkv))
+    prepared = ops.hash_functions(case.functions())
+    got = ops._kernels.codes(query, key[1:], prepared, case.hash_code_len)
+    for codes, rows in zip(got, (split(qkv)[0], split(qkv)[1][1:]), strict=True):
+        np.testing.assert_array_equal(codes.get(), case.codes(rows).swapaxes(1, 2))
 
 
-def draw(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
-
-
-def layout_of(lengths: list[int], count: int, code_len: int) -> Layout:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Layout(count, code_len, offsets, offsets)
-
-
-def attend(
-    ops: CudaOps, form: str, qkv: np.ndarray, layout: Layout, num_hash: int = 9
-) -> np.ndarray:
-    """Attend as a layer does: q, k and v are columns of one array."""
-    width = qkv.shape[1] // 3
-    place = fake_cupy.asarray(qkv)
-    query, key, value = (place[:, i * width : (i + 1) * width] for i in range(3))
-    if form == "expectation":
-        return ops.to_host(ops.expected_attention(query, key, value, ops.layout(layout)))
-    dim, length = width // layout.heads, layout.hash_code_len
-    if form == "sampled":
-        signs = hash_signs(num_hash, length, dim, heads=layout.heads, seed=1)
-        functions = HashFunctions(num_hash, signs=signs)
-    else:
-        matrix = gaussian_projection(num_hash, length, dim, heads=layout.heads, seed=1)
-        functions = HashFunctions(num_hash, projection=matrix)
-    return ops.to_host(
-        ops.sampled_attention(query, key, value, ops.layout(layout), ops.hash_functions(functions))
-    )
-
-
-@pytest.mark.parametrize("form", ["expectation", "sampled"])
-def test_a_text_does_not_depend_on_its_batch(form: str) -> None:
-    """The same bits alone, in a batch, and in another order of threads.
-
-    Enough texts that a choice of blocks by their number would show.
-    """
-    lengths = [5, 70, 3, 1, 18]
-    qkv = draw(1, sum(lengths), 3 * 2 * 8)
-    layout = layout_of(lengths, 2, 4)
-    together = attend(CudaOps(fake_cupy), form, qkv, layout)
-    for begin, end in zip(layout.offsets[:-1], layout.offsets[1:], strict=True):
-        fake_cupy.seed += 1
-        alone = attend(CudaOps(fake_cupy), form, qkv[begin:end], layout_of([end - begin], 2, 4))
-        np.testing.assert_array_equal(alone, together[begin:end])
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_an_overflow_shows_in_its_text_only(form: str) -> None:
-    qkv = draw(2, 12, 3 * 8)
-    clean = attend(CudaOps(fake_cupy), form, qkv, layout_of([5, 7], 1, 4))
-    qkv[2] = np.nan
-    got = attend(CudaOps(fake_cupy), form, qkv, layout_of([5, 7], 1, 4))
-    np.testing.assert_array_equal(got[5:], clean[5:])
-    if form == "expectation":
-        assert np.isnan(got[:5]).all()
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_one_values_overflow_takes_its_head_along(form: str) -> None:
-    """As it does on the CPU: a norm that is not a number divides all of the row."""
-    qkv, layout = draw(2, 12, 3 * 2 * 8), layout_of([12], 2, 1)
-    qkv[:, 2 * 16 + 3] = np.nan
-    got = attend(CudaOps(fake_cupy), form, qkv, layout)
-    assert np.isnan(got[:, :8]).all()
-    assert np.isfinite(got[:, 8:]).all()
+def test_no_kernel_uses_atomics() -> None:
+    fake_cupy.launches.clear()
+    attend(CudaOps(fake_cupy), Attention("fast", *SHAPES[8]))
+    names = [name for name, _ in fake_cupy.launches]
+    assert names == ["hadamard_hash", "lsh_cumulation", "normalize_heads"]
+    assert all(counters["atomics"] == 0 for _, counters in fake_cupy.launches)
 
 
 def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turing has 64 KB of shared memory a block: codes of 9 bits in two passes, the same sums."""
-    qkv, layout = draw(3, 40, 3 * 16), layout_of([33, 7], 2, 9)
-    wanted = attend(CudaOps(fake_cupy), "sampled", qkv, layout)
-    turing = fake_cupy.cuda.Device(0)
-    turing.compute_capability = "75"
-    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
-    ops = CudaOps(fake_cupy)
-    ops._kernels.device = turing
-    np.testing.assert_allclose(attend(ops, "sampled", qkv, layout), wanted, rtol=0, atol=1e-6)
-    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 163 << 10)
-    ampere = fake_cupy.cuda.Device(0)
-    ampere.compute_capability = "80"
-    ops = CudaOps(fake_cupy)
-    ops._kernels.device = ampere
-    np.testing.assert_array_equal(attend(ops, "sampled", qkv, layout), wanted)
-    monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", 64 << 10)
+    case = Attention("fast", 2, 8, 9, 9, (33, 7))
+    wanted = attend(CudaOps(fake_cupy), case)
+    for capability, shared, tolerance in (("80", 163 << 10, 0.0), ("75", 64 << 10, 1e-6)):
+        device, ops = fake_cupy.cuda.Device(0), CudaOps(fake_cupy)
+        device.compute_capability = capability
+        monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", shared)
+        ops._kernels.device = device
+        np.testing.assert_allclose(attend(ops, case), wanted, rtol=0, atol=tolerance)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
-        attend(CudaOps(fake_cupy), "sampled", qkv, layout)
+        attend(CudaOps(fake_cupy), case)
 
 
 def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +107,7 @@ def test_every_bucket_may_be_the_same_or_every_one_another(
 def counted(form: str, n: int) -> dict[str, int]:
     """Return what a call over one text of n tokens counts, all its kernels together."""
     fake_cupy.launches.clear()
-    attend(CudaOps(fake_cupy), form, draw(6, n, 3 * 8), layout_of([n], 1, 4), num_hash=4)
+    attend(CudaOps(fake_cupy), Attention(form, 1, 8, 4, 4, (n,)))
     names = fake_cupy.launches[0][1]
     return {name: sum(c[name] for _, c in fake_cupy.launches) for name in names}
 
@@ -177,7 +117,7 @@ def test_sampled_attention_costs_grow_with_the_length() -> None:
 
     To the byte: what does not grow (signs, offsets) cancels in the differences.
     """
-    small, middle, large = (counted("sampled", n) for n in (128, 256, 384))
+    small, middle, large = (counted("fast", n) for n in (128, 256, 384))
     for name in ("read_bytes", "written_bytes"):
         assert large[name] - middle[name] == middle[name] - small[name] > 0
     assert large["atomics"] == counted("expectation", 64)["atomics"] == 0
@@ -200,7 +140,7 @@ def test_no_round_is_wasted(num_hash: int, code_len: int) -> None:
 def test_no_tile_is_wasted() -> None:
     """Barriers of the expectation: a pair for each chunk of dims, and a pair a tile of keys."""
     fake_cupy.launches.clear()
-    attend(CudaOps(fake_cupy), "expectation", draw(8, 128, 3 * 64), layout_of([128], 1, 4))
+    attend(CudaOps(fake_cupy), Attention("expectation", 1, 64, 1, 4, (128,)))
     counters = dict(fake_cupy.launches)["expected_attention"]
     blocks, tiles, chunks = (
         128 // cuda_attention.QUERY_ROWS,

@@ -1,7 +1,6 @@
-"""On a real GPU, where CuPy finds one: the backend against the CPU's. `pytest -m gpu tests/gpu`.
+"""On a real GPU, where CuPy finds one: sizes of real texts, models, streams, several devices.
 
-The emulated tests compute the same comparisons without one; these add what it cannot show: the real
-compiler, cuBLAS, streams, sizes of real texts.
+`pytest -m gpu tests/ops tests/gpu` runs these, and every case of tests/ops there.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from comparing import flatten, relative_error
+from ops.cases import Attention, split, texts_of
 from tolerances import HALF, HALF_MODEL, OP, PARITY
 
 import yosort
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda.backend import CudaOps
-from yosort.ops.hashing import gaussian_projection, hash_signs
-from yosort.ops.interface import HashFunctions, Layout
 
 cupy = pytest.importorskip("cupy", exc_type=ImportError)
 if not cupy.cuda.is_available():
@@ -39,29 +37,6 @@ SHAPES = [
 ROW = 1e-4
 
 
-def draw(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
-
-
-def case(shape: Any) -> tuple[np.ndarray, Layout]:
-    count, dim, _, length, lengths = shape
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return draw(1, int(offsets[-1]), 3 * count * dim), Layout(count, length, offsets, offsets)
-
-
-def split(qkv: Any) -> tuple[Any, Any, Any]:
-    width = qkv.shape[1] // 3
-    return qkv[:, :width], qkv[:, width : 2 * width], qkv[:, 2 * width :]
-
-
-def functions_of(shape: Any, fast: bool) -> HashFunctions:
-    count, dim, num_hash, length, _ = shape
-    if fast:
-        return HashFunctions(num_hash, signs=hash_signs(num_hash, length, dim, heads=count, seed=3))
-    matrix = gaussian_projection(num_hash, length, dim, heads=count, seed=3)
-    return HashFunctions(num_hash, projection=matrix)
-
-
 def close(got: Any, wanted: np.ndarray, dim: int, bound: float) -> None:
     """Compare head by head: typical rows within `bound`, all that have a direction within ROW."""
     difference = np.abs(cupy.asnumpy(got).astype(np.float64) - wanted).reshape(-1, dim).max(axis=1)
@@ -72,72 +47,49 @@ def close(got: Any, wanted: np.ndarray, dim: int, bound: float) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
-    qkv, layout = case(shape)
-    functions = functions_of(shape, fast=True)
-    assert functions.signs is not None
-    query, key, _ = split(cupy.asarray(qkv))
+    case = Attention("fast", *shape)
+    arrays = split(case.draw()["qkv"])[:2]
     gpu, cpu = CudaOps(cupy), CpuOps()
-    got = gpu._kernels.codes(query, key, gpu.hash_functions(functions), layout.hash_code_len)
-    for codes, rows in zip(got, split(qkv)[:2], strict=True):
-        wanted = cpu.codes(rows, cpu.hash_functions(functions), layout.hash_code_len)
+    functions = gpu.hash_functions(case.functions())
+    got = gpu._kernels.codes(*map(cupy.asarray, arrays), functions, case.hash_code_len)
+    for codes, rows in zip(got, arrays, strict=True):
+        wanted = cpu.codes(rows, cpu.hash_functions(case.functions()), case.hash_code_len)
         np.testing.assert_array_equal(codes.get(), wanted)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("form", ["expectation", "sampled"])
+@pytest.mark.parametrize("form", ["expectation", "fast"])
 def test_attention_is_the_cpus(shape: Any, dtype: str, form: str) -> None:
-    qkv, layout = case(shape)
-    qkv = qkv.astype(dtype)
-    results = []
-    for backend, rows in (
-        (CudaOps(cupy, dtype=dtype), cupy.asarray(qkv)),
-        (CpuOps(), qkv.astype(np.float32)),
-    ):
-        if form == "expectation":
-            out = backend.expected_attention(*split(rows), backend.layout(layout))
-        else:
-            out = backend.sampled_attention(
-                *split(rows),
-                backend.layout(layout),
-                backend.hash_functions(functions_of(shape, fast=True)),
-            )
-        results.append(out)
-    close(*results, shape[1], OP if dtype == "float32" else HALF)
+    case = Attention(form, *shape)
+    qkv = case.draw()["qkv"].astype(dtype)
+    got = case.attend(CudaOps(cupy, dtype=dtype), qkv, case.lengths)
+    wanted = case.attend(CpuOps(), qkv.astype(np.float32), case.lengths)
+    close(got, wanted, case.width, OP if dtype == "float32" else HALF)
 
 
 def test_slow_hash_codes_differ_only_within_rounding() -> None:
-    shape = SHAPES[0]
-    qkv, layout = case(shape)
-    functions = functions_of(shape, fast=False)
-    x = split(qkv)[0]
+    case = Attention("gaussian", *SHAPES[0])
+    x, functions = split(case.draw()["qkv"])[0], case.functions()
     gpu, cpu = CudaOps(cupy), CpuOps()
-    got = gpu.codes(cupy.asarray(x), gpu.hash_functions(functions), layout.hash_code_len).get()
-    wanted = cpu.codes(x, cpu.hash_functions(functions), layout.hash_code_len)
+    got = gpu.codes(cupy.asarray(x), gpu.hash_functions(functions), case.hash_code_len).get()
+    wanted = cpu.codes(x, cpu.hash_functions(functions), case.hash_code_len)
     assert (got != wanted).mean() < 1e-4
 
 
-@pytest.mark.parametrize("form", ["expectation", "sampled"])
+@pytest.mark.parametrize("form", ["expectation", "fast"])
 def test_the_same_bits_every_time_and_in_any_batch(form: str) -> None:
-    shape = SHAPES[1]
-    qkv, layout = case(shape)
-    functions = functions_of(shape, fast=True)
+    case = Attention(form, *SHAPES[1])
+    qkv = case.draw()["qkv"]
 
-    def run(rows: np.ndarray, where: Layout) -> np.ndarray:
-        ops, arrays = CudaOps(cupy), split(cupy.asarray(rows))
-        if form == "expectation":
-            return np.asarray(ops.expected_attention(*arrays, ops.layout(where)).get())
-        return np.asarray(
-            ops.sampled_attention(*arrays, ops.layout(where), ops.hash_functions(functions)).get()
-        )
+    def run(rows: np.ndarray, lengths: Any) -> np.ndarray:
+        return np.asarray(case.attend(CudaOps(cupy), rows, lengths).get())
 
-    first = run(qkv, layout)
+    first = run(qkv, case.lengths)
     for _ in range(5):
-        np.testing.assert_array_equal(run(qkv, layout), first)
-    for begin, end in zip(layout.offsets[:-1], layout.offsets[1:], strict=True):
-        offsets = np.array([0, end - begin])
-        alone = run(qkv[begin:end], Layout(layout.heads, layout.hash_code_len, offsets, offsets))
-        np.testing.assert_array_equal(alone, first[begin:end])
+        np.testing.assert_array_equal(run(qkv, case.lengths), first)
+    for n, text in zip(case.lengths, texts_of(case.lengths), strict=True):
+        np.testing.assert_array_equal(run(qkv[text], [n]), first[text])
 
 
 CONFIG = yosort.YosoConfig(
@@ -231,17 +183,11 @@ def test_dlpack_and_errors() -> None:
 
 def test_long_texts_stay_linear_in_memory() -> None:
     """16,384 tokens, 12 heads: no array of n x n, which would be 12.9 GB."""
-    shape = (12, 64, 32, 9, [16384])
-    qkv, layout = case(shape)
     pool, ops = cupy.get_default_memory_pool(), CudaOps(cupy)
-    arrays = split(cupy.asarray(qkv))
-    for form in ("sampled", "expectation"):
+    for form in ("fast", "expectation"):
+        case = Attention(form, 12, 64, 32, 9, (16384,))
+        qkv = case.draw()["qkv"]
         pool.free_all_blocks()
         before = pool.total_bytes()
-        if form == "sampled":
-            ops.sampled_attention(
-                *arrays, ops.layout(layout), ops.hash_functions(functions_of(shape, fast=True))
-            )
-        else:
-            ops.expected_attention(*arrays, ops.layout(layout))
-        assert pool.total_bytes() - before < 16 * qkv.nbytes / 3
+        case.attend(ops, qkv, case.lengths)
+        assert pool.total_bytes() - before - qkv.nbytes < 16 * qkv.nbytes / 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import OP, POLE
 
+from ops.cases import draw, error_of_weights
+from ops.conftest import build, fake_cupy, real_cupy
 from yosort import InputError, ops
 from yosort.ops import definitions
 from yosort.ops.hashing import gaussian_projection
@@ -20,10 +23,6 @@ CASES = sorted((Path(__file__).parent.parent / "data" / "kernel_cases").glob("*.
 
 sizes = st.integers(1, 40)
 code_lengths = st.integers(1, 16)
-
-
-def draw(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
 def draw_mask(seed: int, *shape: int) -> np.ndarray:
@@ -38,24 +37,60 @@ def test_there_are_upstream_cases() -> None:
     assert len(CASES) >= 2
 
 
+@pytest.fixture(params=["numpy", "emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return each array module that the functions take arrays of."""
+    if request.param == "numpy":
+        return np
+    if request.param == "cuda":
+        return real_cupy()
+    if build.compiler() is None:
+        pytest.skip("no C++ compiler")
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    return fake_cupy
+
+
+def on_host(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_upstream_kernels_gave_the_same(path: Path) -> None:
+def test_upstream_kernels_gave_the_same(xp: Any, path: Path) -> None:
     case = np.load(path)
     sizes = {"num_hash": int(case["num_hash"]), "hash_code_len": int(case["hash_code_len"])}
-    query_codes = ops.fast_hash(case["q"], case["Dmat"], mask=case["q_mask"], **sizes)
-    key_codes = ops.fast_hash(case["k"], case["Dmat"], mask=case["k_mask"], **sizes)
-    np.testing.assert_array_equal(query_codes, case["q_codes"])
-    np.testing.assert_array_equal(key_codes, case["k_codes"])
+    a = {name: xp.asarray(case[name]) for name in ("q", "k", "v", "Dmat", "q_mask", "k_mask")}
+    query_codes = ops.fast_hash(a["q"], a["Dmat"], mask=a["q_mask"], **sizes)
+    key_codes = ops.fast_hash(a["k"], a["Dmat"], mask=a["k_mask"], **sizes)
+    np.testing.assert_array_equal(on_host(query_codes), case["q_codes"])
+    np.testing.assert_array_equal(on_host(key_codes), case["k_codes"])
     out = ops.lsh_cumulation(
         query_codes,
         key_codes,
-        case["v"],
+        a["v"],
         hash_code_len=sizes["hash_code_len"],
-        query_mask=case["q_mask"],
-        key_mask=case["k_mask"],
+        query_mask=a["q_mask"],
+        key_mask=a["k_mask"],
     )
+    assert type(out) is xp.ndarray
     # Integers over a power of two: exact in float32, so equal to the last bit.
-    np.testing.assert_array_equal(out, case["out"])
+    np.testing.assert_array_equal(on_host(out), case["out"])
+
+
+def test_masks_and_the_slow_hash(xp: Any) -> None:
+    x, mask = draw(4, 2, 9, 12), draw_mask(4, 2, 9)
+    query, key = unit(draw(5, 2, 9, 12)), unit(draw(6, 2, 9, 12))
+    matrix = gaussian_projection(5, 7, 12, heads=2, seed=1)
+    sizes = {"num_hash": 5, "hash_code_len": 7}
+    got = ops.gaussian_hash(xp.asarray(x), xp.asarray(matrix), **sizes)
+    np.testing.assert_array_equal(on_host(got), definitions.gaussian_hash(x, matrix, **sizes))
+    arrays, masks = (query, key, x), {"query_mask": mask, "key_mask": mask}
+    got = ops.expected_attention(
+        *map(xp.asarray, arrays),
+        hash_code_len=7,
+        **{name: xp.asarray(array) for name, array in masks.items()},
+    )
+    wanted = definitions.expected_attention(*arrays, hash_code_len=7, **masks)
+    assert relative_error(on_host(got), wanted) <= OP
 
 
 @given(
@@ -77,29 +112,6 @@ def test_fast_hash_is_its_definition_bit_for_bit(
     got = ops.fast_hash(x, signs, **arguments)
     assert got.dtype == np.int32
     np.testing.assert_array_equal(got, definitions.fast_hash(x, signs, **arguments))
-
-
-@given(
-    n=st.integers(0, 50),
-    dim=st.integers(1, 70),
-    num_hash=st.integers(1, 40),
-    hash_code_len=code_lengths,
-    seed=st.integers(0, 99),
-)
-@settings(deadline=None, max_examples=40)
-def test_gaussian_hash_is_its_definition_up_to_rounding(
-    n: int, dim: int, num_hash: int, hash_code_len: int, seed: int
-) -> None:
-    x = draw(seed, 2, n, dim)
-    projection = gaussian_projection(num_hash, hash_code_len, dim, heads=2, seed=seed)
-    arguments = {"num_hash": num_hash, "hash_code_len": hash_code_len}
-    got = ops.gaussian_hash(x, projection, **arguments)
-    wanted = definitions.gaussian_hash(x, projection, **arguments)
-    for h, b in zip(*np.nonzero(np.ones((num_hash, hash_code_len))), strict=True):
-        exact = x.astype(np.float64) @ projection[..., h * hash_code_len + b, None]
-        clear = np.abs(exact[..., 0]) > 1e-5
-        differs = ((got[..., h] ^ wanted[..., h]) >> b) & 1
-        assert not (differs & clear).any()
 
 
 @given(
@@ -152,13 +164,9 @@ def test_expected_attention_is_its_definition(
         arguments["key_mask"] = draw_mask(seed, 2, n_key)
     got = ops.expected_attention(query, key, value, **arguments)
     wanted = definitions.expected_attention(query, key, value, **arguments)
-    # A weight is p ** tau, and an error of p that of tau * p ** (tau - 1): small where p is. Near
-    # the poles, where the cosine is 1 or -1, p knows less; one dimension has nothing else.
-    cosine = np.clip(query.astype(np.float64) @ key.astype(np.float64).swapaxes(1, 2), -1, 1)
-    p = 1 - np.arccos(cosine) / np.pi
-    p_error = np.where(np.abs(cosine) > 0.99, POLE, OP)
-    error = hash_code_len * p_error * np.minimum(p + p_error, 1) ** (hash_code_len - 1)
-    bound = error @ np.abs(value.astype(np.float64)) + OP * (p**hash_code_len @ np.abs(value))
+    error = error_of_weights(query, key, hash_code_len)
+    both = definitions.expected_attention(query, key, np.abs(value), hash_code_len=hash_code_len)
+    bound = error @ np.abs(value.astype(np.float64)) + OP * both
     assert (np.abs(got - wanted) <= bound + 1e-12).all()
 
 
