@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -83,10 +84,18 @@ def plain(_: int) -> PlainOps:
     return PlainOps()
 
 
-def emulated(dtype: str, order: int) -> CudaOps:
-    """Return the GPU backend in the emulator, whose threads run in this order."""
+def need_emulator() -> ModuleType:
+    """Return the emulator's stand-in for CuPy where it can compile and switch stacks."""
     if build.compiler() is None:
         pytest.skip("no C++ compiler")
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("AddressSanitizer knows no stacks that are switched: tools/sanitize.sh")
+    return fake_cupy
+
+
+def emulated(dtype: str, order: int) -> CudaOps:
+    """Return the GPU backend in the emulator, whose threads run in this order."""
+    need_emulator()
     fake_cupy.seed = order
     return CudaOps(fake_cupy, dtype=dtype)
 
