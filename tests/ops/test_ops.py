@@ -178,9 +178,6 @@ def test_nan_in_a_row_stays_in_its_text(backend: Backend, form: str) -> None:
         assert np.isnan(got[:20]).all()
 
 
-@on(
-    *(b for b in BACKENDS if b not in (*CPU, *INT8)),  # whose other values are divided by 1e-12
-)
 @pytest.mark.parametrize("form", FORMS)
 def test_nan_of_one_value_takes_its_head_along(backend: Backend, form: str) -> None:
     """A norm that is not a number divides all of the row."""

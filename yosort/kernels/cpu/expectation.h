@@ -18,7 +18,7 @@ YS_INLINE float ys_inverse_norm(const float *x, int dim) {
     for (int d = 0; d < whole; d += LANES) squares += vf_load(x + d) * vf_load(x + d);
     for (int d = whole; d < dim; d++) square += x[d] * x[d];
     const float norm = sqrtf(square + vf_sum(squares));
-    return 1.0f / (norm > YS_NORM_EPS ? norm : YS_NORM_EPS);
+    return 1.0f / (norm < YS_NORM_EPS ? YS_NORM_EPS : norm); /* NaN stays NaN */
 }
 
 /* Divide a row by its length (or by 1e-12). */
