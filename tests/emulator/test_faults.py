@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,12 +143,18 @@ def test_planted_faults_of_arrays_are_caught(what: str) -> None:
         run(ARRAYS.replace(old, new))
 
 
-def test_the_portable_switch_finds_the_same() -> None:
-    """Processors without an assembly switch: the same results and reports."""
+def test_the_portable_switch_finds_the_same(tmp_path: Path) -> None:
+    """Processors without an assembly switch: the same results and reports.
+
+    In another folder, since `-m` puts the current one first on the path: a checkout's has no
+    compiled part.
+    """
     environment = {**os.environ, "YOSORT_EMULATOR_PORTABLE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     chosen = ["-k", "correct_kernel or planted_faults_are_caught"]
-    done = subprocess.run([*command, *chosen], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *chosen], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stdout
     assert f"{len(FAULTS) + 3} passed" in done.stdout
 
