@@ -175,6 +175,16 @@ def test_failures_are_collected_with_their_number(
     assert "line 2: text too long" in capsys.readouterr().err
 
 
+def test_kept_values_are_json_in_a_table(models: dict[str, Path], tmp_path: Path) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    row = {"text": "a", "b": True, "l": ["x", "y"], "m": {"x": [1]}, "n": 1.5, "t": "z"}
+    source.write_text(json.dumps(row), encoding="utf-8")
+    arguments = ["--input", source, "--output", output, "--keep", "b", "l", "m", "n", "t"]
+    assert run(models, "classify", *arguments) == 0
+    (found,) = csv.DictReader(io.StringIO(output.read_text(encoding="utf-8")))
+    assert [found[name] for name in "blmnt"] == ["true", '["x", "y"]', '{"x": [1]}', "1.5", "z"]
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
 def test_a_failure_keeps_its_row(
     models: dict[str, Path], tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]

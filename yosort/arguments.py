@@ -251,7 +251,9 @@ def check_path(name: str, value: Any, error: type[YosortError] = CheckpointError
     try:
         encoded = os.fsencode(os.fspath(value))
         path = Path(value)
-    except (TypeError, ValueError) as failure:  # UnicodeEncodeError is a ValueError
+    except TypeError:
+        raise error.wanted(name, "a path", value) from None
+    except ValueError as failure:  # UnicodeEncodeError, for one
         raise error(f"{name}: wanted a path, got {show(value)}: {failure}") from None
     if not encoded or b"\0" in encoded:
         raise error.wanted(name, "a path", value)

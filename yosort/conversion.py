@@ -199,6 +199,10 @@ def _load(
         raise CheckpointError(f"{path}: {error}") from None
     by_authors = is_original(raw)
     if values is not None and not original.is_original_config(values):
+        for name, value in given.items():
+            if name in values and values[name] != value:
+                was = quote(values[name])
+                logger.warning("%s: %s is %s here, and becomes %s", what, name, was, quote(value))
         fields = {**values, **given}
     else:
         translated = {} if values is None else original.original_config(values, what=what)

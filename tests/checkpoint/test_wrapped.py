@@ -105,3 +105,25 @@ def test_a_random_head_is_offered_only_where_it_helps(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         yosort.load(model_folder(tmp_path / "part", arrays))
     assert "allow_random_head" not in str(caught.value)
+
+
+def test_weights_of_nothing_known_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another head's are left aside in silence, as transformers leaves them."""
+    arrays = {**weights(), "foo": np.ones(3, np.float32), "qa_outputs.bias": np.ones(2, "f4")}
+    yosort.load(model_folder(tmp_path / "m", arrays), device="cpu")
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message.endswith("left aside, for no YOSO model has them: 'foo'")
+
+
+def test_an_option_that_contradicts_the_config_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = model_folder(tmp_path / "m", weights())
+    before, bits = CONFIG["num_hash"], CONFIG["hash_code_len"]
+    convert(source, tmp_path / "same", num_hash=before)
+    assert not caplog.records
+    convert(source, tmp_path / "other", num_hash=before, hash_code_len=bits + 1)
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message.endswith(f"hash_code_len is {bits} here, and becomes {bits + 1}")

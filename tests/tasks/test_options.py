@@ -43,6 +43,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("token-classification", {"aggregation_strategy": "simpel"}, "wanted one of none, simple"),
         ("token-classification", {"stride": 3}, "aggregation_strategy: wanted one that joins"),
         ("fill-mask", {"targets": ["no such word at all"]}, "targets: wanted words of one token"),
+        ("fill-mask", {"targets": [""]}, "targets: wanted words, got ''"),
+        ("fill-mask", {"add_special_tokens": False}, "a model reads texts with them"),
         ("question-answering", {"max_length": 3}, "no such option; max_seq_len is the size"),
         ("feature-extraction", {"pooling": "max"}, "pooling: wanted one of none, cls, mean"),
         ("feature-extraction", {"overflow": "cut"}, "overflow: wanted one of error, truncate"),
@@ -276,3 +278,47 @@ def test_a_loaded_model_is_loaded_already(folders: dict[str, Path], options: Any
         yosort.ConfigError, match="loaded with device='cpu'; load it with device='cuda:7'"
     ):
         yosort.pipeline("text-classification", model, device="cuda:7")
+
+
+@pytest.mark.parametrize(
+    ("task", "unset"),
+    [
+        ("fill-mask", {"top_k": None, "pipeline_class": None}),
+        ("question-answering", {"top_k": None}),
+        ("token-classification", {"aggregation_strategy": None}),
+    ],
+)
+def test_what_is_not_set_is_the_default(
+    task: str, unset: dict[str, Any], folders: dict[str, Path]
+) -> None:
+    plain, given = (yosort.pipeline(task, folders[task], device="cpu", **o) for o in ({}, unset))
+    mask = plain.tokenizer.mask_token
+    value: Any = f"{TEXTS[0]} {mask}" if task == "fill-mask" else TEXTS[0]
+    if task == "question-answering":
+        value = {"question": "who?", "context": TEXTS[0]}
+    assert given(value) == plain(value)
+
+
+def test_what_is_no_model_is_named(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"model: wanted a folder, .* loaded model, got 5$"):
+        yosort.pipeline("fill-mask", 5)  # type: ignore[call-overload]
+    with pytest.raises(yosort.CheckpointError, match=r"source: wanted a folder .* got None$"):
+        yosort.load(None)  # type: ignore[arg-type]
+    config = yosort.YosoConfig.from_pretrained(folders["feature-extraction"])
+    assert yosort.YosoModel.from_config(config, attn_implementation=None).num_parameters()
+    with pytest.raises(ConfigError, match="attn_implementation: no such option"):
+        yosort.YosoModel.from_config(config, attn_implementation="sdpa")
+
+
+def test_choices_of_a_data_set(folders: dict[str, Path]) -> None:
+    """Other columns are let be, choices may be any iterable, and what is wrong is named."""
+    rank = yosort.pipeline("multiple-choice", folders["multiple-choice"], device="cpu")
+    wanted = rank({"prompt": "the", "choices": ["fox", "dog"]})
+    assert rank({"prompt": "the", "choices": np.array(["fox", "dog"]), "id": 1}) == wanted
+    for value, message in (
+        ({"prompt": None, "choices": ["fox", "dog"]}, "prompt: wanted a text, got None"),
+        ({"prompt": "the", "choices": ["fox"]}, "choices: wanted two texts or more"),
+        ({"prompt": "the", "choices": "fox"}, "choices: wanted several texts"),
+    ):
+        with pytest.raises(InputError, match=message):
+            rank(value)

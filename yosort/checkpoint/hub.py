@@ -79,9 +79,10 @@ def resolve(
         path = Path(source)
         found = source != "" and path.exists()  # an empty name would be the current folder
     except (TypeError, ValueError, OSError) as error:
+        why = "" if isinstance(error, TypeError) else f": {error}"
         raise CheckpointError(
             f"source: wanted a folder or a hub id such as 'uw-madison/yoso-4096', "
-            f"got {quote(source)}: {error}"
+            f"got {quote(source)}{why}"
         ) from None
     if found and path.is_dir():
         try:

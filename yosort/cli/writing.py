@@ -108,7 +108,7 @@ class Csv:
 
     def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
         """See `Form.encode`."""
-        own = [kept.get(name, "") for name in self._kept]
+        own = [_cell(kept.get(name, "")) for name in self._kept]
         if isinstance(result, Failure):
             return self._row([*own, *("" for _ in self._fields[:-1]), str(result.error)])
         answers = result if isinstance(result, list) else [result]
@@ -241,6 +241,12 @@ def open_new(path: Path) -> BinaryIO:
         return path.open("wb")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _cell(value: Any) -> Any:
+    """Return what a .csv has of a kept value: JSON where it is no text and no number."""
+    plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return value if plain or value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _number(cell: str) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_path, checks_calls, with_names
+from yosort.arguments import check_path, checks_calls, drop_unset, with_names
 from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, ConfigError, InputError, show
@@ -32,7 +32,7 @@ from yosort.model.attention import (
 )
 from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.folder import read_weights, write_model
-from yosort.model.options import LoadOptions, read_config, read_loading
+from yosort.model.options import INSTEAD, LoadOptions, read_config, read_loading
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
 from yosort.model.pickling import Origin
 from yosort.ops import get_ops
@@ -257,7 +257,7 @@ class PretrainedModel(Answering, TorchHabits):
         Raises:
             ConfigError: as the constructor, like DeviceError and InputError.
         """
-        return cls(config, **options)
+        return cls(config, **drop_unset(options, INSTEAD, ConfigError))
 
     @with_names(ConfigError, save_directory="folder")
     def save_pretrained(

@@ -35,13 +35,15 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32",),
     "allow_random_head": (False,),
 }
-_INSTEAD = {
+INSTEAD = {
     **HUB_INSTEAD,
     "attn_implementation": 'attention="expectation" or "sampled" chooses the form of attention',
     "framework": "yosort is its own; leave it out",
     "load_in_8bit": 'dtype="int8" quantises at load',
     "load_in_4bit": 'dtype="int8" quantises at load',
     "quantization_config": 'dtype="int8" quantises at load',
+    "key_mapping": "rename the weights in the file",
+    "tp_plan": "a model is on one device; device= names it",
     "max_memory": "a model is on one device; device= names it",
     "offload_folder": "weights are mapped from their file already",
     "output_loading_info": "weights that are missing or left over are an error here",
@@ -133,7 +135,7 @@ class Loading:
 
 def is_load_option(name: str) -> bool:
     """Whether a keyword is an option of loading, a config field or transformers' word for one."""
-    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *_INSTEAD)
+    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *INSTEAD)
     return name in words or name in FIELDS
 
 
@@ -178,7 +180,7 @@ def read_config(config: YosoConfig | str | os.PathLike[str] | None, folder: Path
 
 def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return options under our names, without those that have no effect here."""
-    found = drop_unset(given, _INSTEAD, ConfigError)
+    found = drop_unset(given, INSTEAD, ConfigError)
     found = {name: value for name, value in found.items() if name not in _RENAMED}
     for name in found.keys() & _WITHOUT_EFFECT:
         del found[name]

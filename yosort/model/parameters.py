@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
@@ -25,6 +26,8 @@ from yosort.model.architectures import (
 )
 from yosort.quantized import Weight
 from yosort.widened import Widened
+
+_log = logging.getLogger("yosort")
 
 State = Mapping[str, Weight]
 Shapes = dict[str, tuple[int, ...]]
@@ -134,6 +137,9 @@ def select(
     ]
     other_head = bool(misshapen) and all(name in own for name in misshapen)
     _report(where, state, missing, unexpected, shapes, own, bare, other_head)
+    strangers = [name for name in state if not name.startswith((BASE_PREFIX, *HEAD_PREFIXES))]
+    if strangers:
+        _log.warning("%s: left aside, for no YOSO model has them: %s", where, _some(strangers))
     return found, random
 
 

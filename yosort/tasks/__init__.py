@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from yosort.arguments import check_choice, check_flag, no_such_option, with_names
@@ -146,6 +147,11 @@ def pipeline(
     """
     cls = _class_of(task, model)
     loading, defaults = _sort_options(cls, options)
+    if not isinstance(model, (PretrainedModel, str, os.PathLike, NoneType)):
+        hint = "; save_pretrained of another library's writes one" if callable(model) else ""
+        raise ConfigError(
+            f"model: wanted a folder, a hub id or a loaded model, got {show(model)}{hint}"
+        )
     if not isinstance(model, PretrainedModel):
         source = _source(cls.task, model, loading)
         try:

@@ -27,7 +27,7 @@ _MASKS = ("<mask>", "[MASK]")
 class Options(StreamOptions, total=False):
     """Keywords of a call, beside `on_error`."""
 
-    top_k: int
+    top_k: int | None
     targets: str | Sequence[str] | None
 
 
@@ -64,7 +64,7 @@ class FillMaskPipeline(Pipeline):
         self,
         inputs: Any,
         *,
-        top_k: int = 5,
+        top_k: int | None = 5,
         targets: str | Sequence[str] | None = None,
         on_error: str = "raise",
         **stream: Unpack[StreamOptions],
@@ -87,7 +87,7 @@ class FillMaskPipeline(Pipeline):
             InputError: no mask token, a target that is not one token, or a text too long.
         """
         options = {
-            "top_k": check_count("top_k", top_k),
+            "top_k": check_count("top_k", 5 if top_k is None else top_k),
             "targets": None if targets is None else self._target_ids(targets),
         }
         result = self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
@@ -164,8 +164,8 @@ class FillMaskPipeline(Pipeline):
             raise InputError("targets: wanted at least one word, got none")
         found = []
         for word in words:
-            if not isinstance(word, str):
-                raise InputError(f"targets: wanted words, got {type(word).__name__}")
+            if not isinstance(word, str) or not word:
+                raise InputError(f"targets: wanted words, got {show(word)}")
             # A byte-level BPE keeps the space before a word inside its token.
             spellings = [
                 self.tokenizer.encoding(text, add_special_tokens=False).ids

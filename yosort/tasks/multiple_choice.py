@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from yosort.arguments import check_count
+from yosort.arguments import check_count, check_several, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForMultipleChoice
 from yosort.tasks.options import StreamOptions, with_options
@@ -83,13 +83,15 @@ class MultipleChoicePipeline(Pipeline):
     def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
         """See `Pipeline.prepare`."""
         no_stride(options, "multiple-choice")
-        if not isinstance(value, dict) or value.keys() != {"prompt", "choices"}:
+        fields = pick_fields(value, ("prompt", "choices")) if isinstance(value, dict) else None
+        if fields is None:
             got = show(list(value)) if isinstance(value, dict) else type(value).__name__
             raise InputError(f"wanted a dictionary of prompt and choices, got {got}")
-        prompt, choices = value["prompt"], value["choices"]
-        texts = [prompt, *choices] if isinstance(choices, (list, tuple)) else [None]
-        if len(texts) < 3 or not all(isinstance(text, str) for text in texts):
-            raise InputError("wanted a prompt that is text and at least two choices that are texts")
+        prompt, choices = fields["prompt"], check_several("choices", fields["choices"], "texts")
+        if not isinstance(prompt, str):
+            raise InputError.wanted("prompt", "a text", prompt)
+        if len(choices) < 2 or not all(isinstance(text, str) for text in choices):
+            raise InputError.wanted("choices", "two texts or more", choices)
         for choice in choices:
             self.encode(item, prompt, choice, options)
         item.kept = list(choices)

@@ -62,6 +62,8 @@ _INSTEAD = {
     "grouped_entities": 'aggregation_strategy="simple" joins neighbours of one label',
     "ignore_subwords": 'aggregation_strategy="first" labels words by their first token',
     "framework": "yosort is its own; leave it out",
+    "add_special_tokens": "a model reads texts with them, as it was trained",
+    "pipeline_class": "the task's name chooses it",
     **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
 }
 #: Every word of transformers' that `translate` knows, beside our own.

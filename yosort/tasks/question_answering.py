@@ -70,7 +70,7 @@ class QuestionAnsweringPipeline(Pipeline):
         *,
         question: Any = None,
         context: Any = None,
-        top_k: int = 1,
+        top_k: int | None = 1,
         doc_stride: int | None = None,
         max_answer_len: int = 15,
         max_seq_len: int | None = None,
@@ -119,7 +119,7 @@ class QuestionAnsweringPipeline(Pipeline):
                 f"doc_stride: wanted an integer from 0 to {window}, got {show(stride)}"
             )
         options = {
-            "top_k": check_count("top_k", top_k),
+            "top_k": check_count("top_k", 1 if top_k is None else top_k),
             "window": window,
             "stride": stride,
             "max_answer_len": check_count("max_answer_len", max_answer_len),

@@ -28,7 +28,7 @@ Token = dict[str, Any]
 class Options(StreamOptions, total=False):
     """Keywords of a call, beside `on_error`."""
 
-    aggregation_strategy: str
+    aggregation_strategy: str | None
     ignore_labels: list[str] | None
     stride: int | None
     is_split_into_words: bool
@@ -67,7 +67,7 @@ class TokenClassificationPipeline(Pipeline):
         self,
         inputs: Any,
         *,
-        aggregation_strategy: str = "none",
+        aggregation_strategy: str | None = "none",
         ignore_labels: list[str] | None = None,
         stride: int | None = None,
         is_split_into_words: bool = False,
@@ -99,7 +99,9 @@ class TokenClassificationPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        strategy = check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
+        strategy = "none"
+        if aggregation_strategy is not None:
+            strategy = check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
         check_flag("is_split_into_words", is_split_into_words)
         delimiter = " " if delimiter is None else delimiter
         if not isinstance(delimiter, str):
