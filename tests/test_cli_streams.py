@@ -422,3 +422,21 @@ def test_a_line_of_another_encoding_costs_itself(folder: Path) -> None:
     results = [json.loads(line) for line in Path("o.jsonl").read_bytes().splitlines()]
     assert ["error" in result for result in results] == [False, True, False]
     assert "UTF-8" in results[1]["error"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell of POSIX does")
+def test_closed_streams_are_said_so_or_not_missed(tmp_path: Path) -> None:
+    """As launchers of services leave them: Python has None in their place."""
+
+    def run(arguments: str, closed: str) -> tuple[int, str]:
+        command = f"{sys.executable} -m yosort {arguments} {closed}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run("embed a", ">&-") == (1, "yosort: error: standard output is closed\n")
+    assert run("embed a --output out.jsonl", ">&-") == (0, "")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+    status, said = run("embed", "<&-")
+    assert (status, said.count("there are no texts in standard input")) == (0, 1)
+    status, said = run("embed a", "2>&-")
+    assert (status, said.count("\n")) == (0, 1)

@@ -8,14 +8,38 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 #: Format characters that join or part letters: without them words of some scripts look wrong.
 _JOINERS = "\u200c\u200d"
 _EMOJI_STYLE = "\ufe0f"
 
 
+class _Closed(io.RawIOBase):
+    """What stands for standard output where it is closed: to write to it is an error."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        raise OSError("standard output is closed")
+
+
 def prepare_streams() -> None:
-    """Let standard output and error show every text: as an escape where the code page lacks it."""
+    """Let standard output and error show every text: as an escape where the code page lacks it.
+
+    Python has None for a stream that is closed, as launchers leave it. Its number is taken by the
+    null device, or the next file that is opened would get it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = io.StringIO()
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed(), 1), write_through=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
