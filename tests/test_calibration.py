@@ -14,7 +14,7 @@ from tasks.models import TEXTS, make
 
 import yosort
 from yosort.cli import main
-from yosort.tasks.stream import Row
+from yosort.tasks.batch import Row
 from yosort.tuning.calibration import Calibration, Setting, _compare, _masked, calibrate
 from yosort.tuning.costs import DEFAULT_COSTS, Costs, _fit
 

@@ -12,7 +12,7 @@ import yosort
 from tasks.models import ENTITIES, TEXTS, make
 from yosort import ConfigError, InputError
 from yosort.model.architectures import TASKS
-from yosort.tasks.stream import Batch
+from yosort.tasks.batch import Batch
 
 LONG = " ".join(TEXTS) * 3
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -127,7 +127,7 @@ def test_what_of_a_pair_is_cut(
     run = classify.run
 
     def watched(batch: Batch, options: dict[str, Any]) -> list[Any]:
-        rows.extend(ids[:n].tolist() for ids, n in zip(batch.ids, batch.lengths, strict=True))
+        rows.extend(ids[:, 0].tolist() for ids in batch.split(batch.ids[:, None]))
         return list(run(batch, options))
 
     classify.run = watched
@@ -302,9 +302,11 @@ def test_what_is_not_set_is_the_default(
 def test_what_is_no_model_is_named(folders: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match=r"model: wanted a folder, .* loaded model, got 5$"):
         yosort.pipeline("fill-mask", 5)  # type: ignore[call-overload]
+    config = yosort.YosoConfig.from_pretrained(folders["feature-extraction"])
+    with pytest.raises(ConfigError, match="got YosoConfig of yosort; its save_pretrained writes"):
+        yosort.pipeline("fill-mask", config)  # type: ignore[call-overload]
     with pytest.raises(yosort.CheckpointError, match=r"source: wanted a folder .* got None$"):
         yosort.load(None)  # type: ignore[arg-type]
-    config = yosort.YosoConfig.from_pretrained(folders["feature-extraction"])
     assert yosort.YosoModel.from_config(config, attn_implementation=None).num_parameters()
     with pytest.raises(ConfigError, match="attn_implementation: no such option"):
         yosort.YosoModel.from_config(config, attn_implementation="sdpa")

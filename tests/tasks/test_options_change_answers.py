@@ -10,7 +10,7 @@ import pytest
 
 import yosort
 from tasks.models import ENTITIES, make
-from yosort.tasks.stream import Batch
+from yosort.tasks.batch import Batch
 
 
 def sigmoid(x: Any) -> Any:

@@ -68,17 +68,17 @@ def test_a_long_context_is_read_whole_refused_or_cut_and_said_so(answer: Any) ->
 
 def test_only_the_context_is_scored(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    original = type(answer.model).__call__
+    original = type(answer).ask
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(kwargs["positions"].tolist())
-        return original(self, *args, **kwargs)
+    def ask(self: Any, batch: Any, rows: Any) -> Any:
+        seen.append(rows.tolist())
+        return original(self, batch, rows)
 
-    monkeypatch.setattr(type(answer.model), "__call__", call)
+    monkeypatch.setattr(type(answer), "ask", ask)
     answer(question="Who is it?", context="A dog barks.")
     ids = answer.tokenizer.encoding("Who is it?", "A dog barks.")
     context = [i for i, part in enumerate(ids.sequence_ids) if part == 1]
-    assert seen == [[[0, i] for i in (0, *context)]]
+    assert seen == [[0, *context]]
 
 
 def test_none_is_the_default_of_an_option(answer: Any) -> None:

@@ -210,7 +210,7 @@ def test_a_failing_batch_is_taken_apart(classify: Any, monkeypatch: pytest.Monke
     original = type(classify).run
 
     def run(self: Any, batch: Any, options: Any) -> Any:
-        if (batch.ids == batch.ids[0, 1]).any() and 5 in batch.lengths:
+        if 5 in batch.lengths:
             raise yosort.InputError("no fives")
         return original(self, batch, options)
 

@@ -78,6 +78,11 @@ class Answering:
     _mode: str
     _seed: int
 
+    @property
+    def _width(self) -> int:
+        """How many scores of a row there are, where they are more than a hidden state; else 0."""
+        return 0
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer for texts; see each class for its arguments and its output."""
         raise NotImplementedError
@@ -202,23 +207,28 @@ def _chosen(name: str, argument: bool | None, default: bool) -> bool:
 
 
 def score_packed(
-    model: Answering, inputs: PackedInputs, wanted: Wanted, seeds: Sequence[int] | None = None
+    model: Answering,
+    inputs: PackedInputs,
+    rows: npt.NDArray[np.int64] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[Array]:
     """Return a head's scores of packed tokens, packed: for callers that need no padding.
 
     Args:
         model: any.
         inputs: the tokens.
-        wanted: which rows the head reads.
+        rows: int64 [k] ascending, the packed rows that the head reads; None for all.
         seeds: of the hash functions; None for the model's own.
 
     Returns:
-        For each seed [rows, scores of one], with the rows of `wanted`.
+        For each seed [k or total, scores of a row].
 
     Raises:
         DeviceError: not enough memory for the call.
     """
+    count = inputs.batch.total if rows is None else len(rows)
     with model._ops.running():
+        wanted = Wanted(rows, size=count * model._width)
         request = Request(inputs, wanted, model._attentions_of(seeds, None))
         model._check_memory(request)
         return [scores for scores, _ in model._run(request)]

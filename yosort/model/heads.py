@@ -216,6 +216,10 @@ class YosoForMaskedLM(PretrainedModel):
         )
         self._decoder = self._linear("cls.predictions.decoder")
 
+    @property
+    def _width(self) -> int:
+        return self.config.vocab_size
+
     def _want(self, call: Call, batch: PackedBatch) -> Wanted:
         rows, picks, count = None, None, batch.total
         if call.positions is not None:
@@ -229,7 +233,7 @@ class YosoForMaskedLM(PretrainedModel):
             else:
                 labels = read_classes("labels", call.labels, count)
             loss = class_loss(labels, self.config.vocab_size)
-        return Wanted(rows, picks, size=count * self.config.vocab_size, loss=loss)
+        return Wanted(rows, picks, size=count * self._width, loss=loss)
 
     def _score(self, wanted: Wanted, x: Array) -> Array:
         ops = self._ops

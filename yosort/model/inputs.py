@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,11 @@ def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) 
             )
         return rows
     words = batch.pack(grid)
+    _check_words(words, batch, config)
+    return np.ascontiguousarray(words)
+
+
+def _check_words(words: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) -> None:
     wrong = np.flatnonzero((words < 0) | (words >= config.vocab_size))
     if wrong.size:
         text, token = divmod(int(batch.cells[wrong[0]]), batch.shape[1])
@@ -194,7 +200,35 @@ def _read_words(grid: npt.NDArray[Any], batch: PackedBatch, config: YosoConfig) 
             f"input_ids[{text}, {token}]: wanted a token id from 0 to {config.vocab_size - 1}, "
             f"got {int(words[wrong[0]])}; does the tokenizer belong to this model?"
         )
-    return np.ascontiguousarray(words)
+
+
+def pack_texts(
+    ids: Sequence[Sequence[int]],
+    types: Sequence[Sequence[int]],
+    config: YosoConfig,
+    *,
+    padding: str,
+) -> PackedInputs:
+    """Pack token ids and types, a list a text, as `read_inputs` packs the padded arrays of them.
+
+    With `padding` "attended" texts are filled up to the longest, as there.
+
+    Raises:
+        InputError: a text that is too long, or an id that the model does not have.
+    """
+    lengths = np.array([len(text) for text in ids], np.int64)
+    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    batch = pack_mask(mask, attended=padding == "attended")
+    _check_length(batch, config)
+    words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
+    token_types = np.fromiter(chain.from_iterable(types), np.int64, len(words))
+    if batch.keep is not None:
+        held = batch.keep != 0
+        filled = np.full((2, batch.total), [[config.pad_token_id or 0], [0]], np.int64)
+        filled[:, held] = words, token_types
+        words, token_types = filled
+    _check_words(words, batch, config)
+    return PackedInputs(batch, words, batch.slots.astype(np.int64) + FIRST_POSITION, token_types)
 
 
 def _read_positions(

@@ -148,10 +148,11 @@ def pipeline(
     cls = _class_of(task, model)
     loading, defaults = _sort_options(cls, options)
     if not isinstance(model, (PretrainedModel, str, os.PathLike, NoneType)):
-        hint = "; save_pretrained of another library's writes one" if callable(model) else ""
-        raise ConfigError(
-            f"model: wanted a folder, a hub id or a loaded model, got {show(model)}{hint}"
-        )
+        library = type(model).__module__.partition(".")[0]
+        got, hint = show(model), ""
+        if hasattr(model, "save_pretrained"):
+            got, hint = f"{type(model).__name__} of {library}", "; its save_pretrained writes one"
+        raise ConfigError(f"model: wanted a folder, a hub id or a loaded model, got {got}{hint}")
     if not isinstance(model, PretrainedModel):
         source = _source(cls.task, model, loading)
         try:

@@ -10,8 +10,9 @@ import numpy as np
 from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoModel
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, no_text
+from yosort.tasks.stream import Item, Pipeline, no_stride, no_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -93,11 +94,8 @@ class FeatureExtractionPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        output = self.model(**batch.inputs(), return_dict=True)
-        states = self.model.to_host(output.last_hidden_state)
         vectors = []
-        for row, length in zip(states, batch.lengths, strict=True):
-            tokens = row[:length]
+        for tokens in batch.split(self.ask(batch)[0]):
             if options["pooling"] == "cls":
                 tokens = tokens[0]
             elif options["pooling"] == "mean":

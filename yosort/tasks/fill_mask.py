@@ -12,8 +12,9 @@ from yosort.arguments import check_count, check_several
 from yosort.errors import InputError, show
 from yosort.model.base import PretrainedModel
 from yosort.model.heads import YosoForMaskedLM
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, no_text, softmax
+from yosort.tasks.stream import Item, Pipeline, no_stride, no_text, softmax
 from yosort.tasks.uncertainty import describe
 from yosort.tokenizer import Tokenizer
 
@@ -109,12 +110,13 @@ class FillMaskPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`: the vocabulary is scored at the masks only."""
-        positions = np.argwhere((batch.ids == self._mask_id) & (batch.mask == 1))
-        outputs = self.ask({**batch.inputs(), "positions": positions})
-        logits = [self.model.to_host(output.logits) for output in outputs]
+        rows = np.flatnonzero(batch.ids == self._mask_id)
+        texts = np.searchsorted(batch.offsets, rows, side="right") - 1
+        tokens = rows - batch.offsets[texts]
         answers: list[list[Any]] = [[] for _ in batch.lengths]
-        for (text, token), *draws in zip(positions.tolist(), *logits, strict=True):
-            answers[text].append((token, *self._best(softmax(np.stack(draws)), options)))
+        logits = self.ask(batch, rows).swapaxes(0, 1)
+        for text, token, draws in zip(texts.tolist(), tokens.tolist(), logits, strict=True):
+            answers[text].append((token, *self._best(softmax(draws), options)))
         return answers
 
     def _best(

@@ -10,9 +10,10 @@ import numpy as np
 from yosort.arguments import check_count, check_several, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForMultipleChoice
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Choice, Choices
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
+from yosort.tasks.stream import Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 
 if TYPE_CHECKING:
@@ -98,10 +99,8 @@ class MultipleChoicePipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        # The head scores each choice by itself: one a question, so that batches may mix questions.
-        inputs = {name: array[:, None] for name, array in batch.inputs().items()}
-        outputs = self.ask(inputs)
-        return list(np.stack([self.model.to_host(o.logits)[:, 0] for o in outputs], axis=1))
+        # The head scores each choice by itself, so that batches may mix questions.
+        return list(self.ask(batch, batch.offsets)[:, :, 0].T)
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""

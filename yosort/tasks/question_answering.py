@@ -12,10 +12,11 @@ import numpy.typing as npt
 from yosort.arguments import check_count, check_flag, check_inputs, is_integer, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForQuestionAnswering
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Answer, Question
 from yosort.tasks.spans import trimmed
-from yosort.tasks.stream import NO_TOKENS, Batch, Item, Pipeline, softmax
+from yosort.tasks.stream import NO_TOKENS, Item, Pipeline, softmax
 from yosort.tasks.uncertainty import describe
 
 if TYPE_CHECKING:
@@ -185,13 +186,10 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        outputs = self.ask(batch.inputs())
-        starts = np.stack([self.model.to_host(o.start_logits) for o in outputs], axis=1)
-        ends = np.stack([self.model.to_host(o.end_logits) for o in outputs], axis=1)
-        return [
-            (start[:, :n], end[:, :n])  # [draws, n]
-            for start, end, n in zip(starts, ends, batch.lengths, strict=True)
-        ]
+        found = self.ask(batch, batch.scored)
+        scores = np.zeros((len(found), len(batch.ids), 2), found.dtype)
+        scores[:, batch.scored] = found
+        return [(draws[..., 0], draws[..., 1]) for draws in batch.split(scores)]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""

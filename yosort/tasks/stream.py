@@ -25,8 +25,10 @@ import numpy.typing as npt
 
 from yosort.arguments import check_flag, check_inputs, checks_calls, with_names
 from yosort.errors import ConfigError, InputError, YosortError, show
+from yosort.model.answering import score_packed
 from yosort.model.base import PretrainedModel
 from yosort.saving import check_saving
+from yosort.tasks.batch import Batch, Row
 from yosort.tasks.options import Stream, option_names, read_stream, translate
 from yosort.tasks.uncertainty import draw_seeds, without_zero_errors
 from yosort.tokenizer import Tokenizer
@@ -67,18 +69,6 @@ class Failure:
     def to_dict(self) -> dict[str, Any]:
         """Return `{"index", "error"}` with the message, which json.dumps takes."""
         return {"index": self.index, "error": str(self.error)}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sequence for the model: token ids, and token types of the same length.
-
-    `scored` are the tokens whose scores the task reads, where that is not all of them.
-    """
-
-    ids: list[int]
-    type_ids: list[int]
-    scored: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -272,12 +262,15 @@ class Pipeline(ABC):
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """Return an input's result."""
 
-    def ask(self, inputs: dict[str, Any]) -> list[Any]:
-        """Return the model's outputs, one for each of `samples` draws of hash functions."""
-        model: Any = self.model
-        if self._seeds is None:
-            return [model(**inputs, return_dict=True)]
-        return list(model(**inputs, seed=self._seeds, return_dict=True))
+    def ask(self, batch: Batch, rows: npt.NDArray[np.int64] | None = None) -> npt.NDArray[Any]:
+        """Return the head's scores on the host: [draws, rows, scores of one], packed.
+
+        Args:
+            batch: the texts.
+            rows: int64 [k] ascending, the packed rows to score; None for all.
+        """
+        found = score_packed(self.model, batch.inputs, rows, self._seeds)
+        return np.stack([self.model.to_host(scores) for scores in found])
 
     def is_one(self, inputs: Any) -> bool:
         """Whether this is one input, not several."""
@@ -418,7 +411,7 @@ class Pipeline(ABC):
         try:
             rows = [item.rows[i] for item, i in places]
             with np.errstate(invalid="ignore"):  # what is not finite is found below
-                answers = self.run(Batch(rows, self.model.config.pad_token_id or 0), options)
+                answers = self.run(Batch(rows, self.model), options)
         except YosortError as error:
             if on_error == "raise" and not isinstance(error, InputError):
                 raise
@@ -485,38 +478,6 @@ class Pipeline(ABC):
                 types = [0] * len(types)
             item.rows.append(Row(list(encoding.ids), types))
         return encodings
-
-
-class Batch:
-    """Rows side by side, padded as the model takes them, with the token `pad`."""
-
-    def __init__(self, rows: list[Row], pad: int = 0) -> None:
-        self.lengths = [len(row.ids) for row in rows]
-        self._scored = [row.scored for row in rows]
-        shape = (len(rows), max(self.lengths))
-        self.ids = np.full(shape, pad, np.int64)
-        self.mask = np.zeros(shape, np.int64)
-        self.types = np.zeros(shape, np.int64)
-        for i, row in enumerate(rows):
-            n = len(row.ids)
-            self.ids[i, :n], self.mask[i, :n], self.types[i, :n] = row.ids, 1, row.type_ids
-
-    def inputs(self) -> dict[str, Any]:
-        """Return the model's arguments."""
-        inputs: dict[str, Any] = {
-            "input_ids": self.ids,
-            "attention_mask": self.mask,
-            "token_type_ids": self.types,
-        }
-        if any(scored is not None for scored in self._scored):
-            inputs["positions"] = np.array(
-                [
-                    (text, token)
-                    for text, scored in enumerate(self._scored)
-                    for token in scored or ()
-                ]
-            )
-        return inputs
 
 
 def _is_finite(output: Any) -> bool:

@@ -10,9 +10,10 @@ import numpy as np
 from yosort.arguments import check_choice, check_count, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForSequenceClassification
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import LabelScore, TextPair
-from yosort.tasks.stream import Batch, Item, Pipeline, no_stride, softmax
+from yosort.tasks.stream import Item, Pipeline, no_stride, softmax
 from yosort.tasks.uncertainty import describe
 
 if TYPE_CHECKING:
@@ -139,8 +140,7 @@ class TextClassificationPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        outputs = self.ask(batch.inputs())
-        return list(np.stack([self.model.to_host(output.logits) for output in outputs], axis=1))
+        return list(self.ask(batch, batch.offsets).swapaxes(0, 1))
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""

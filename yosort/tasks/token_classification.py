@@ -11,10 +11,11 @@ import numpy.typing as npt
 from yosort.arguments import are_texts, check_choice, check_flag, check_several, is_integer
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForTokenClassification
+from yosort.tasks.batch import Batch
 from yosort.tasks.options import StreamOptions, with_options
 from yosort.tasks.results import Entity
 from yosort.tasks.spans import trimmed
-from yosort.tasks.stream import Batch, Item, Pipeline, no_text, softmax
+from yosort.tasks.stream import Item, Pipeline, no_text, softmax
 from yosort.tasks.uncertainty import describe_each
 
 if TYPE_CHECKING:
@@ -163,9 +164,7 @@ class TokenClassificationPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        outputs = self.ask(batch.inputs())
-        logits = np.stack([self.model.to_host(output.logits) for output in outputs], axis=1)
-        return [softmax(draws[:, :n]) for draws, n in zip(logits, batch.lengths, strict=True)]
+        return [softmax(draws) for draws in batch.split(self.ask(batch))]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:
         """See `Pipeline.finish`."""

@@ -28,7 +28,8 @@ from yosort.model.base import PretrainedModel
 from yosort.model.loading import load
 from yosort.model.options import read_loading
 from yosort.tasks import pipeline
-from yosort.tasks.stream import Batch, Item, Pipeline, Row
+from yosort.tasks.batch import Row
+from yosort.tasks.stream import Item, Pipeline
 from yosort.tuning.costs import Costs, measure_costs
 
 Floats = npt.NDArray[np.float64]
@@ -275,6 +276,28 @@ def _masked(row: Row, tokenizer: Any, rng: np.random.Generator) -> Row:
     return Row(ids.tolist(), row.type_ids)
 
 
+class _Padded:
+    """Rows side by side, as users give them to a model, whose whole call is timed."""
+
+    def __init__(self, rows: list[Row], pad: int) -> None:
+        self.lengths = [len(row.ids) for row in rows]
+        shape = (len(rows), max(self.lengths))
+        self.ids = np.full(shape, pad, np.int64)
+        self.mask = np.zeros(shape, np.int64)
+        self.types = np.zeros(shape, np.int64)
+        for i, row in enumerate(rows):
+            n = len(row.ids)
+            self.ids[i, :n], self.mask[i, :n], self.types[i, :n] = row.ids, 1, row.type_ids
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the model's arguments."""
+        return {
+            "input_ids": self.ids,
+            "attention_mask": self.mask,
+            "token_type_ids": self.types,
+        }
+
+
 class _Runner:
     """Runs all inputs through a model, in batches of one fixed order.
 
@@ -288,7 +311,7 @@ class _Runner:
         if isinstance(model, heads.YosoForMaskedLM) and model.tokenizer is not None:
             self.mask_id = model.tokenizer.id_of("mask_token")
         if self.choices:
-            self.batches = [Batch(item.rows, pad) for item in items]
+            self.batches = [_Padded(item.rows, pad) for item in items]
         else:
             self.batches = list(
                 _batches([row for item in items for row in item.rows], batch_tokens, pad)
@@ -311,7 +334,7 @@ class _Runner:
             answers += self._decisions(model, batch, arrays)
         return answers, seconds
 
-    def _decisions(self, model: Any, batch: Batch, arrays: list[Any]) -> list[Floats]:
+    def _decisions(self, model: Any, batch: _Padded, arrays: list[Any]) -> list[Floats]:
         scores = [np.asarray(array, np.float64) for array in arrays]
         if isinstance(model, heads.YosoModel):
             pairs = zip(scores[0], batch.lengths, strict=True)
@@ -323,7 +346,7 @@ class _Runner:
         return scores
 
 
-def _batches(rows: list[Row], batch_tokens: int, pad: int) -> Iterator[Batch]:
+def _batches(rows: list[Row], batch_tokens: int, pad: int) -> Iterator[_Padded]:
     rows = sorted(rows, key=lambda row: len(row.ids), reverse=True)
     begin = 0
     while begin < len(rows):
@@ -331,7 +354,7 @@ def _batches(rows: list[Row], batch_tokens: int, pad: int) -> Iterator[Batch]:
         while end < len(rows) and tokens + len(rows[end].ids) <= batch_tokens:
             tokens += len(rows[end].ids)
             end += 1
-        yield Batch(rows[begin:end], pad)
+        yield _Padded(rows[begin:end], pad)
         begin = end
 
 

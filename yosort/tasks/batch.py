@@ -1,0 +1,53 @@
+"""Rows of tokens for the model, one after another: nothing is filled up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yosort.model.base import PretrainedModel
+from yosort.model.inputs import pack_texts
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence for the model: token ids, and token types of the same length.
+
+    `scored` are the tokens whose scores the task reads, where that is not all of them.
+    """
+
+    ids: list[int]
+    type_ids: list[int]
+    scored: tuple[int, ...] | None = None
+
+
+class Batch:
+    """Rows that run together, packed.
+
+    Attributes:
+        lengths: tokens of each row.
+        ids: int64 [total], the packed tokens.
+        offsets: int64 [rows], where each row begins among them.
+        scored: int64 [k], the packed tokens whose scores the task reads.
+    """
+
+    def __init__(self, rows: list[Row], model: PretrainedModel) -> None:
+        ids, types = [row.ids for row in rows], [row.type_ids for row in rows]
+        self.inputs = pack_texts(ids, types, model.config, padding=model.padding)
+        self.lengths = [len(row.ids) for row in rows]
+        self.ids = self.inputs.words
+        self.offsets = self.inputs.batch.offsets[:-1]
+        self.scored = np.concatenate(
+            [
+                begin + np.arange(n) if row.scored is None else begin + np.asarray(row.scored)
+                for begin, n, row in zip(self.offsets, self.lengths, rows, strict=True)
+            ]
+        )
+
+    def split(self, scores: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return scores [..., total, n] as one array [..., tokens of it, n] a row."""
+        pairs = zip(self.offsets.tolist(), self.lengths, strict=True)
+        return [scores[..., begin : begin + n, :] for begin, n in pairs]
