@@ -328,3 +328,17 @@ def test_batches_hold_as_many_tokens_as_they_may(
         sizes.clear()
         classify(["one"] * 4, batch_tokens=batch_tokens)
         assert sizes == wanted
+
+
+def test_a_run_that_goes_on_counts_from_where_it_was(classify: Any) -> None:
+    later = classify.numbered_from(7)
+    (failure,) = later([3], on_error="collect")
+    assert failure.index == 7
+    with pytest.raises(yosort.InputError, match=r"inputs\[8\]: wanted a text"):
+        later(["a", 3])
+    assert later("a b") == classify("a b")
+    (failure,) = classify([3], on_error="collect")  # which is as it was
+    assert failure.index == 0
+    for bad in (-1, 1.0, True, None):
+        with pytest.raises(yosort.InputError, match="first: wanted an integer of at least 0"):
+            classify.numbered_from(bad)

@@ -51,13 +51,13 @@ def run(
 
     def again(some: list[Entry], first: int) -> list[Any]:
         """Return results that are in the file already, or in its torn end."""
-        answer.first_index = first
-        values = [entry.value for entry in some]
+        values = iter([entry.value for entry in some])
         options = {**given, "batch_tokens": arguments.batch_tokens, "on_error": "collect"}
-        return [_said(arguments, result) for result in answer(iter(values), **options)]
+        results = answer.numbered_from(first)(values, **options)
+        return [_said(arguments, result) for result in results]
 
     writer, done, ahead = _open(arguments, task, answer, entries, again, show)
-    answer.first_index = done
+    answer = answer.numbered_from(done)
     kept: deque[dict[str, Any]] = deque()
 
     def values() -> Iterator[Any]:

@@ -17,13 +17,14 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sized
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_flag, check_inputs, checks_calls, with_names
+from yosort.arguments import check_flag, check_inputs, checks_calls, is_integer, with_names
 from yosort.errors import ConfigError, InputError, YosortError, show
 from yosort.model.answering import score_packed
 from yosort.model.base import PretrainedModel
@@ -32,6 +33,9 @@ from yosort.tasks.batch import Batch, Row
 from yosort.tasks.options import Stream, option_names, read_stream, translate
 from yosort.tasks.uncertainty import draw_seeds, without_zero_errors
 from yosort.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _log = logging.getLogger("yosort")
 #: The tokens of a text that is too long are counted for the message up to so many characters.
@@ -117,8 +121,7 @@ class Pipeline(ABC):
     overflow: ClassVar[str] = "error"
     #: What the task runs on.
     model_class: ClassVar[type[PretrainedModel]] = PretrainedModel
-    #: The number that messages give the first input: where a run goes on from an earlier one.
-    first_index: int = 0
+    _first_index: int = 0
     #: Whether results hold scores, of which several draws give standard errors.
     has_scores: ClassVar[bool] = True
 
@@ -197,6 +200,21 @@ class Pipeline(ABC):
         self.model.save_pretrained(folder)
         if self.tokenizer is not self.model.tokenizer:
             self.tokenizer.save_pretrained(folder)
+
+    def numbered_from(self, first: int) -> Self:
+        """Return this pipeline with another number of the first input: a run that goes on.
+
+        Args:
+            first: what messages and failures call it.
+
+        Raises:
+            InputError: not a number of 0 or more.
+        """
+        if not is_integer(first) or first < 0:
+            raise InputError.wanted("first", "an integer of at least 0", first)
+        other = copy(self)
+        other._first_index = int(first)
+        return other
 
     def _read_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """Check the defaults of calls: a call of nothing reads them all."""
@@ -334,7 +352,7 @@ class Pipeline(ABC):
         window: list[Item] = []
         tokens = 0
         end: Any = object()
-        numbered: Iterator[Any] = enumerate(inputs, self.first_index)
+        numbered: Iterator[Any] = enumerate(inputs, self._first_index)
         while True:
             try:
                 found = next(numbered, end)
