@@ -106,7 +106,8 @@ def with_names(
     Args:
         error: what is raised of a keyword that the call does not take, with the nearest name; of
             too many arguments, and of too few.
-        instead: keywords of transformers' that it does not take, and what to write.
+        instead: keywords of transformers' that it does not take unless they are not set, and what
+            to write.
         renamed: our names of parameters, by transformers'.
     """
 
@@ -122,9 +123,11 @@ def with_names(
                 if own in options:
                     raise error.wanted(name, f"{own} or {name}", got="both")
                 options[own] = options.pop(name)
+            if instead:
+                options = drop_unset(options, instead, error)
             for name in options if not takes_any else ():
                 if name not in names:
-                    raise no_such_option(name, names, error, (instead or {}).get(name))
+                    raise no_such_option(name, names, error)
             try:
                 signature.bind(*arguments, **options)
             except TypeError as failure:

@@ -30,6 +30,7 @@ HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
 HUB_INSTEAD = {
     "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
     "subfolder": "name the folder itself",
+    "return_unused_kwargs": "a keyword that is no field is named in an error",
     "proxies": "the environment variable HTTPS_PROXY names one",
 }
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")

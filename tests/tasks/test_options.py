@@ -324,3 +324,19 @@ def test_choices_of_a_data_set(folders: dict[str, Path]) -> None:
     ):
         with pytest.raises(InputError, match=message):
             rank(value)
+
+
+def test_what_a_call_is_given_unset(folders: dict[str, Path]) -> None:
+    """As transformers' signatures have it, or scripts that were written for decoders."""
+    folder = folders["feature-extraction"]
+    model = yosort.load(folder, device="cpu", seed=None)
+    tokenizer = yosort.AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer("a b", text_target=None, text_pair_target=None, return_tensors="np")
+    model(**inputs, use_cache=False, past_key_values=None)
+    with pytest.raises(InputError, match="use_cache: no such option; an encoder reads"):
+        model(**inputs, use_cache=True)
+    with pytest.raises(InputError, match="text_target: no such option; yosort's models are"):
+        tokenizer("a b", text_target="c")
+    yosort.AutoConfig.from_pretrained(folder, return_unused_kwargs=False)
+    with pytest.raises(ConfigError, match="return_unused_kwargs: no such option; a keyword"):
+        yosort.AutoConfig.from_pretrained(folder, return_unused_kwargs=True)

@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _log = logging.getLogger("yosort")
+#: What models are called with elsewhere, and what is to be done instead.
+_CALL_INSTEAD = {
+    "use_cache": "an encoder reads a text at once: there is nothing to cache",
+    "past_key_values": "an encoder reads a text at once: there is nothing to cache",
+    "decoder_input_ids": "there is no decoder",
+}
 
 
 @checks_calls(InputError)
@@ -150,7 +156,8 @@ class PretrainedModel(Answering, TorchHabits):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__call__" in cls.__dict__:
-            cls.__call__ = with_names(InputError)(cls.__call__)  # type: ignore[method-assign]
+            wrap = with_names(InputError, _CALL_INSTEAD)
+            cls.__call__ = wrap(cls.__call__)  # type: ignore[method-assign]
 
     @classmethod
     @with_names(ConfigError, pretrained_model_name_or_path="source")

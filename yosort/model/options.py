@@ -79,7 +79,7 @@ class LoadOptions:
             "dtype": check_dtype(self.dtype),
             "attention": check_mode(self.attention),
             "num_hash": None if self.num_hash is None else check_num_hash(self.num_hash),
-            "seed": check_seed(self.seed),
+            "seed": 0 if self.seed is None else check_seed(self.seed),
             "padding": check_choice("padding", self.padding, PADDING, ConfigError),
         }
         resolve_num_threads(self.num_threads)

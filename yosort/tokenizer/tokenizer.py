@@ -28,6 +28,7 @@ from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import replace_files
 from yosort.saving import check_saving
 from yosort.tokenizer.arguments import (
+    REFUSED,
     SIDES,
     STRATEGIES,
     UNLIMITED,
@@ -299,7 +300,7 @@ class Tokenizer(Vocabulary):
                 return_tensors of texts that differ in length, without padding.
             DeviceError: return_tensors="cp" where there is no GPU.
         """
-        refuse_unknown(unknown, _OPTIONS)
+        refuse_unknown(drop_unset(unknown, REFUSED, InputError), _OPTIONS)
         flags = {
             "add_special_tokens": add_special_tokens,
             "is_split_into_words": is_split_into_words,
