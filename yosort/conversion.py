@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from yosort.arguments import check_choice, check_count, check_flag, check_path, with_names
+from yosort.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_path,
+    is_integer,
+    with_names,
+)
 from yosort.checkpoint import original
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.integers import is_integers
@@ -200,7 +207,7 @@ def _load(
     by_authors = is_original(raw)
     if values is not None and not original.is_original_config(values):
         for name, value in given.items():
-            if name in values and values[name] != value:
+            if is_integer(value) and values.get(name, value) != value:
                 was = quote(values[name])
                 logger.warning("%s: %s is %s here, and becomes %s", what, name, was, quote(value))
         fields = {**values, **given}

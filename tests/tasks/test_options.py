@@ -12,7 +12,7 @@ import yosort
 from tasks.models import ENTITIES, TEXTS, make
 from yosort import ConfigError, InputError
 from yosort.model.architectures import TASKS
-from yosort.tasks.batch import Batch
+from yosort.tasks.batch import Batch, Row
 
 LONG = " ".join(TEXTS) * 3
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -340,3 +340,17 @@ def test_what_a_call_is_given_unset(folders: dict[str, Path]) -> None:
     yosort.AutoConfig.from_pretrained(folder, return_unused_kwargs=False)
     with pytest.raises(ConfigError, match="return_unused_kwargs: no such option; a keyword"):
         yosort.AutoConfig.from_pretrained(folder, return_unused_kwargs=True)
+
+
+@pytest.mark.parametrize("padding", ["masked", "attended"])
+def test_what_fills_a_batch_up_is_no_token_of_its_texts(
+    padding: str, folders: dict[str, Path]
+) -> None:
+    model = yosort.load(folders["fill-mask"], device="cpu", padding=padding, pad_token_id=7)
+    batch = Batch([Row([0, 7, 2], [0] * 3), Row([0, 5, 7, 7, 2], [0] * 5)], model)
+    width = 5 if padding == "attended" else 3
+    assert len(batch.ids) == width + 5
+    assert batch.find(7).tolist() == [1, width + 2, width + 3]
+    assert [part[:, 0].tolist() for part in batch.split(batch.ids[:, None])] == [
+        [0, 7, 2], [0, 5, 7, 7, 2]
+    ]  # fmt: skip

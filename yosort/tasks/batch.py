@@ -47,6 +47,12 @@ class Batch:
             ]
         )
 
+    def find(self, token: int) -> npt.NDArray[np.int64]:
+        """Return the packed rows that are a token, int64 [k] ascending; filling counts as none."""
+        keep = self.inputs.batch.keep
+        found = self.ids == token
+        return np.flatnonzero(found if keep is None else found & (keep != 0))
+
     def split(self, scores: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Return scores [..., total, n] as one array [..., tokens of it, n] a row."""
         pairs = zip(self.offsets.tolist(), self.lengths, strict=True)

@@ -110,7 +110,7 @@ class FillMaskPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`: the vocabulary is scored at the masks only."""
-        rows = np.flatnonzero(batch.ids == self._mask_id)
+        rows = batch.find(self._mask_id)
         texts = np.searchsorted(batch.offsets, rows, side="right") - 1
         tokens = rows - batch.offsets[texts]
         answers: list[list[Any]] = [[] for _ in batch.lengths]
