@@ -60,6 +60,9 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
             class config:
                 hidden_size = 4
 
+        def numbered_from(self, first: int) -> Any:
+            return self
+
         def __call__(self, inputs: Any, **options: Any) -> Any:
             seen.update(options)
             raise Stop
