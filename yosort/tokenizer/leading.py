@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import tokenizers
 from tokenizers import models
@@ -137,8 +137,9 @@ class _Within:
         if len(encoding) <= max_tokens:
             return False
         words = self.words.encode(part, add_special_tokens=False)
-        last = words.word_ids[-1]
-        settled = sum(word < last for word in encoding.word_ids)
+        # Without special tokens each one is of a word.
+        last = cast(int, words.word_ids[-1])
+        settled = sum(cast(int, word) < last for word in encoding.word_ids)
         if settled < max_tokens and self.pieces is not None:
             spelt = zip(words.tokens, words.word_ids, strict=True)
             start = "".join(token for token, word in spelt if word == last)
