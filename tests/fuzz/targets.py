@@ -30,7 +30,7 @@ import yosort  # noqa: E402
 from yosort.checkpoint import read_state, to_canonical, write_state  # noqa: E402
 from yosort.checkpoint.unpickle import loads  # noqa: E402
 from yosort.conversion import convert  # noqa: E402
-from yosort.tokenizer.tokenizer import Tokenizer  # noqa: E402
+from yosort.tokenizer import Tokenizer  # noqa: E402
 
 GOLDEN = TESTS / "checkpoint" / "golden"
 

@@ -31,7 +31,6 @@ class Batch:
         lengths: tokens of each row.
         ids: int64 [total], the packed tokens.
         offsets: int64 [rows], where each row begins among them.
-        scored: int64 [k], the packed tokens whose scores the task reads.
     """
 
     def __init__(self, rows: list[Row], model: PretrainedModel) -> None:
@@ -40,10 +39,14 @@ class Batch:
         self.lengths = [len(row.ids) for row in rows]
         self.ids = self.inputs.words
         self.offsets = self.inputs.batch.offsets[:-1]
-        self.scored = np.concatenate(
+        self._rows = rows
+
+    def scored(self) -> npt.NDArray[np.int64]:
+        """Return the packed tokens whose scores the task reads, int64 [k] ascending."""
+        return np.concatenate(
             [
                 begin + np.arange(n) if row.scored is None else begin + np.asarray(row.scored)
-                for begin, n, row in zip(self.offsets, self.lengths, rows, strict=True)
+                for begin, n, row in zip(self.offsets, self.lengths, self._rows, strict=True)
             ]
         )
 

@@ -186,9 +186,10 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
         """See `Pipeline.run`."""
-        found = self.ask(batch, batch.scored)
+        scored = batch.scored()
+        found = self.ask(batch, scored)
         scores = np.zeros((len(found), len(batch.ids), 2), found.dtype)
-        scores[:, batch.scored] = found
+        scores[:, scored] = found
         return [(draws[..., 0], draws[..., 1]) for draws in batch.split(scores)]
 
     def finish(self, item: Item, options: dict[str, Any]) -> Any:

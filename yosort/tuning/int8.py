@@ -17,8 +17,8 @@ from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
 from yosort.model.architectures import BASE_PREFIX, DECODER_WEIGHT, WORD_EMBEDDINGS
 from yosort.model.attention import draw_attention
-from yosort.model.batch import PackedBatch
 from yosort.model.encoder import Encoder, PackedInputs, Parameters, Scope
+from yosort.model.inputs import pack_texts
 from yosort.ops.cpu.backend import CpuOps, Floats
 from yosort.ops.cpu.int8 import Int8Ops
 from yosort.quantized import Quantized, Weight
@@ -41,11 +41,8 @@ TOKENS = 96
 def probe_inputs(config: YosoConfig) -> PackedInputs:
     """Return one text of random tokens from all of the vocabulary; always the same for a config."""
     count = min(TOKENS, config.max_position_embeddings)
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, count)
-    steps = np.arange(count, dtype=np.int64)
-    offsets = np.array([0, count], np.int64)
-    batch = PackedBatch((1, count), steps, offsets, steps.astype(np.int32))
-    return PackedInputs(batch, ids, steps + 2, np.zeros(count, np.int64))
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, count).tolist()
+    return pack_texts([ids], [[0] * count], config, padding="masked")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class ComparingOps(CpuOps):
             return super().linear(x, linear_map, activation)
         wanted, got = super().linear(x, linear_map.exact), super().linear(x, linear_map.quantized)
         self.errors[linear_map.name] = _error(linear_map.parts, wanted, got)
-        return super().linear(x, linear_map.exact, activation)
+        return wanted if activation == "linear" else super().linear(x, linear_map.exact, activation)
 
     def chosen(self, linear_map: Pair | PackedLinear) -> PackedLinear:
         """Return the one of both maps that is to be kept."""
