@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort.machine import host_memory
 from yosort.ops import definitions
+from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -22,32 +22,15 @@ from yosort.ops.interface import (
 from yosort.quantized import Weight
 
 
-class PlainOps:
+class PlainOps(HostOps):
     """Every op as its definition says, in float64. Slow, and n x n arrays: only for short texts."""
 
     name = "reference"
-    device = "cpu"
     dtype = np.dtype(np.float64)
-    xp: Any = np
 
     def running(self) -> AbstractContextManager[None]:
         """See `Ops.running`."""
         return nullcontext()
-
-    def available_memory(self) -> int | None:
-        """See `Ops.available_memory`."""
-        return host_memory()
-
-    def from_host(self, array: npt.NDArray[Any]) -> Array:
-        """See `Ops.from_host`."""
-        return array
-
-    def to_host(self, array: Array) -> npt.NDArray[Any]:
-        """See `Ops.to_host`."""
-        return np.asarray(array)
-
-    def synchronize(self) -> None:
-        """See `Ops.synchronize`."""
 
     def linear_map(
         self,
@@ -100,10 +83,6 @@ class PlainOps:
     def fuse(self, tail: LayerTail, following: Any | None) -> FusedTail | None:
         """See `Ops.fuse`: nothing is."""
         return None
-
-    def layout(self, layout: Layout) -> Layout:
-        """See `Ops.layout`: there is nothing to prepare."""
-        return layout
 
     def hash_functions(self, functions: HashFunctions) -> HashFunctions:
         """See `Ops.hash_functions`: there is nothing to prepare."""
@@ -170,16 +149,6 @@ class PlainOps:
             convolved = definitions.depthwise_convolution(rows, weight, slots[begin:end])
             wanted = np.isin(slots[begin:end], query_slots[q_begin:q_end])
             out[q_begin:q_end] += convolved[wanted].reshape(q_end - q_begin, value.shape[1])
-        return out
-
-    def take(self, x: Array, rows: Array) -> Array:
-        """See `Ops.take`."""
-        return x[rows]
-
-    def put(self, x: Array, rows: Array, total: int) -> Array:
-        """See `Ops.put`."""
-        out = np.zeros((total, *x.shape[1:]), x.dtype)
-        out[rows] = x
         return out
 
 

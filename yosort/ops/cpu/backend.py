@@ -15,7 +15,8 @@ from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
-from yosort.machine import host_memory, resolve_num_threads
+from yosort.machine import resolve_num_threads
+from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
     EmbeddingTables,
@@ -32,7 +33,7 @@ Floats = npt.NDArray[np.float32]
 CODE_BYTES = 16 << 20
 
 
-class CpuOps:
+class CpuOps(HostOps):
     """Ops over float32 numpy arrays, on a pool of threads of its own.
 
     Args:
@@ -41,9 +42,7 @@ class CpuOps:
     """
 
     name = "cpu"
-    device = "cpu"
     dtype: np.dtype[Any] = np.dtype(np.float32)
-    xp: Any = np
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
@@ -60,21 +59,6 @@ class CpuOps:
             raise DeviceError(
                 f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
             ) from error
-
-    def available_memory(self) -> int | None:
-        """See `Ops.available_memory`."""
-        return host_memory()
-
-    def from_host(self, array: npt.NDArray[Any]) -> Array:
-        """See `Ops.from_host`."""
-        return array
-
-    def to_host(self, array: Array) -> npt.NDArray[Any]:
-        """See `Ops.to_host`."""
-        return np.asarray(array)
-
-    def synchronize(self) -> None:
-        """See `Ops.synchronize`."""
 
     def linear_map(
         self,
@@ -141,10 +125,6 @@ class CpuOps:
     def fuse(self, tail: LayerTail, following: _dense.PackedLinear | None) -> CpuFusedTail:
         """See `Ops.fuse`."""
         return CpuFusedTail(self, tail, following)
-
-    def layout(self, layout: Layout) -> Layout:
-        """See `Ops.layout`: there is nothing to prepare."""
-        return layout
 
     def hash_functions(self, functions: HashFunctions) -> CpuHashFunctions:
         """See `Ops.hash_functions`."""
@@ -284,16 +264,6 @@ class CpuOps:
             layout.keep,
             out,
         )
-        return out
-
-    def take(self, x: Array, rows: Array) -> Array:
-        """See `Ops.take`."""
-        return np.take(x, rows, axis=0)
-
-    def put(self, x: Array, rows: Array, total: int) -> Array:
-        """See `Ops.put`."""
-        out = np.zeros((total, *x.shape[1:]), x.dtype)
-        out[rows] = x
         return out
 
 
