@@ -34,6 +34,17 @@ SCORE = 2e-3
 #: roundings of 1/254 of a row's largest value each, over sums of many.
 INT8 = 2e-2
 
+#: One rounding to the 8 bits of bfloat16, relative to the number itself.
+BFLOAT16_ROUNDING = 2**-8 / 2
+
+#: Two products of bfloat16 in a row, relative to the largest magnitude: sums that differ by a
+#: rounding of float32 may be rounded to either neighbour, which are 2 ** -8 apart.
+BFLOAT16 = 2**-8
+
+#: Logits of the bundled model in bfloat16, relative to the largest magnitude: a BFLOAT16_ROUNDING
+#: of each side of a product, over three layers of four that partly add up.
+BFLOAT16_MODEL = 1e-2
+
 #: Logits of the bundled model in int8, relative to the largest magnitude: INT8 of a product, over
 #: three layers of four that partly add up.
 INT8_MODEL = 4e-2

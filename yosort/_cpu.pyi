@@ -49,6 +49,7 @@ def expected_attention(
     hash_code_len: int,
     normalize: bool,
     out: Floats,
+    kind: str = "float32",
 ) -> None: ...
 def add_convolution(
     pool: ThreadPool,

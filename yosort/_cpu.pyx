@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 import numpy as np
 
 from yosort._dense cimport Kernels, PackedLinear
-from yosort._kernels cimport ceil_div, ys_codes, ys_kernels, ys_linear
+from yosort._kernels cimport ceil_div, ys_codes, ys_kernels, ys_linear, ys_product
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 # Tokens that one unit hashes.
@@ -225,6 +225,7 @@ def normalize_heads(Kernels kernels, ThreadPool pool, float[:, :] x, int heads):
 
 cdef struct ExpectJob:
     const ys_kernels *kernels
+    const ys_product *product           # of weights and values
     const float *query
     const float *key
     const float *value
@@ -246,11 +247,13 @@ cdef void pack_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
     cdef int64_t first = job.offsets[text], keys = job.offsets[text + 1] - first
     cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
     cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
-    job.kernels.pack_head(
-        job.key + first * job.key_stride + head * job.dim, job.key_stride,
+    job.kernels.pack_keys(
+        job.key + first * job.key_stride + head * job.dim, job.key_stride, keys, job.dim,
+        job.normalize, packed,
+    )
+    job.product.pack_values(
         job.value + first * job.value_stride + head * job.value_dim, job.value_stride, keys,
-        job.dim, job.value_dim, job.normalize, packed,
-        packed + round16(job.kernels.packed_keys(keys, job.dim)),
+        job.value_dim, packed + round16(job.kernels.packed_keys(keys, job.dim)),
     )
 
 
@@ -265,7 +268,7 @@ cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
     cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
     cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
     job.kernels.expect_rows(
-        job.query + first * job.query_stride + head * job.dim, job.query_stride,
+        job.product, job.query + first * job.query_stride + head * job.dim, job.query_stride,
         min(EXPECT_ROWS, job.query_offsets[text + 1] - first), packed,
         packed + round16(job.kernels.packed_keys(keys, job.dim)), keys, job.dim, job.value_dim,
         job.hash_code_len, job.normalize, job.out + first * job.out_stride + head * job.value_dim,
@@ -276,10 +279,11 @@ cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
 def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query,
                        const float[:, :] key, const float[:, :] value,
                        const int64_t[::1] query_offsets, const int64_t[::1] offsets, int heads,
-                       int hash_code_len, bint normalize, float[:, :] out):
+                       int hash_code_len, bint normalize, float[:, :] out, str kind="float32"):
     """Compute YOSO-E: query [queries, heads * dim], key alike, value [keys, heads * value_dim].
 
     normalize: L2-normalise queries and keys first, and each head's output rows last.
+    kind: the product of weights and values, "float32" or "bfloat16".
     """
     cdef ExpectJob job
     cdef int64_t texts = offsets.shape[0] - 1, text, rows, keys
@@ -291,6 +295,9 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
         out[:, :] = 0.0
         return
     job.kernels, job.texts, job.heads = kernels.table, texts, heads
+    job.product = kernels.product(kind)
+    if job.product.pack_values == NULL:
+        raise ValueError(f"no product of values: {kind}")
     job.query, job.query_stride = &query[0, 0], query.strides[0] // <Py_ssize_t>sizeof(float)
     job.key, job.key_stride = &key[0, 0], key.strides[0] // <Py_ssize_t>sizeof(float)
     job.value, job.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
@@ -307,11 +314,13 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
         packed_offsets[text + 1] = (
             packed_offsets[text]
             + round16(kernels.table.packed_keys(keys, job.dim))
-            + round16(kernels.table.packed_values(keys, job.value_dim))
+            + round16(kernels.table.packed_values(job.product, keys, job.value_dim))
         )
     job.unit_offsets, job.packed_offsets = &unit_offsets[0], &packed_offsets[0]
     packed = pool.workspace.floats(heads * packed_offsets[texts] + 1)
-    job.scratch_size = round16(kernels.table.expect_scratch(EXPECT_ROWS, job.dim, job.value_dim))
+    job.scratch_size = round16(
+        kernels.table.expect_scratch(job.product, EXPECT_ROWS, job.dim, job.value_dim)
+    )
     scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.packed, job.scratch = &packed[0], &scratch[0]
     with nogil:

@@ -71,6 +71,11 @@ cdef class Kernels:
             names.append(self.table.products[len(names)].name.decode())
         return names
 
+    @property
+    def multiplies_bfloat16(self):
+        """Whether an instruction multiplies bfloat16."""
+        return self.table.multiplies_bfloat16
+
     cdef const ys_product *product(self, str name) except NULL:
         names = self.products
         if name not in names:
@@ -97,8 +102,8 @@ def quantize(Kernels kernels, weight):
 cdef class PackedLinear:
     """Weight [out, in] in the panels of a product, and its bias; immutable.
 
-    kind: the product's name, one of `Kernels.products`: "float32"; "int8", a product of integers; or
-    "narrow", int8 weights in a float32 product.
+    kind: the product's name, one of `Kernels.products`: "float32"; "bfloat16"; "int8", a product of
+    integers; or "narrow", int8 weights in a float32 product.
     """
 
     def __cinit__(self, Kernels kernels, weights, biases, str kind="float32"):

@@ -9,6 +9,7 @@ cdef extern from "kernels/cpu/kernels.h":
         int nr, kc, mc
         int64_t panel_bytes(int64_t) noexcept nogil
         void pack_weight(const void *, int64_t, int64_t, int64_t, void *) noexcept nogil
+        void pack_values(const float *, int64_t, int64_t, int, void *) noexcept nogil
     struct ys_linear:
         const ys_product *product
         const void *panels
@@ -35,6 +36,7 @@ cdef extern from "kernels/cpu/kernels.h":
         const char *name
         const ys_product *const *products
         const char *const *activations
+        bint multiplies_bfloat16
         int slice
         float quantize_row(const float *, Py_ssize_t, int8_t *) noexcept nogil
         int64_t packed_rows(const ys_linear *, int64_t) noexcept nogil
@@ -52,12 +54,12 @@ cdef extern from "kernels/cpu/kernels.h":
         void cumulate_slice(ys_codes, ys_codes, int, int, const float *, int64_t, int, float,
                             float *, int64_t, float *) noexcept nogil
         int64_t packed_keys(int64_t, int) noexcept nogil
-        int64_t packed_values(int64_t, int) noexcept nogil
-        void pack_head(const float *, int64_t, const float *, int64_t, int64_t, int, int, int,
-                       float *, float *) noexcept nogil
-        int64_t expect_scratch(int64_t, int, int) noexcept nogil
-        void expect_rows(const float *, int64_t, int64_t, const float *, const float *, int64_t, int,
-                         int, int, int, float *, int64_t, float *) noexcept nogil
+        int64_t packed_values(const ys_product *, int64_t, int) noexcept nogil
+        void pack_keys(const float *, int64_t, int64_t, int, int, float *) noexcept nogil
+        int64_t expect_scratch(const ys_product *, int64_t, int, int) noexcept nogil
+        void expect_rows(const ys_product *, const float *, int64_t, int64_t, const float *,
+                         const float *, int64_t, int, int, int, int, float *, int64_t,
+                         float *) noexcept nogil
         void normalize_row(float *, int) noexcept nogil
     const ys_kernels *ys_variant(int index) noexcept nogil
 

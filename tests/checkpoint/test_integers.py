@@ -71,7 +71,7 @@ def test_logits_stay_close_and_do_not_depend_on_threads_or_company(attention: st
 
 
 def test_only_the_cpu_has_int8() -> None:
-    with pytest.raises(ConfigError, match=r'wanted "float32" or "int8" on the CPU'):
+    with pytest.raises(ConfigError, match=r'wanted "float32" or "bfloat16" or "int8" on the CPU'):
         load(bundled_model(), dtype="float16")
     with pytest.raises(ConfigError, match="of the reference"):
         load(bundled_model(), device="reference")

@@ -85,6 +85,8 @@ Device.__module__ = "torch"
         ({"dtype": "fp16"}, {"dtype": "float16"}),
         ({"dtype": "fp32"}, {"dtype": "float32"}),
         ({"dtype": "float"}, {"dtype": "float32"}),
+        ({"dtype": "bf16"}, {"dtype": "bfloat16"}),
+        ({"torch_dtype": Device("torch.bfloat16")}, {"dtype": "bfloat16"}),
         ({"dtype": np.float32}, {"dtype": "float32"}),
         ({"dtype": np.dtype("float16")}, {"dtype": "float16"}),
         ({"dtype": None}, {"dtype": "float32"}),
@@ -223,7 +225,8 @@ def test_gpu_types_fail_before_weights_are_read(
         pytest.fail("weights were read")
 
     monkeypatch.setattr("yosort.model.base.read_weights", read)
-    with pytest.raises(ConfigError, match='dtype: wanted "float32" or "int8" on the CPU'):
+    wanted = 'dtype: wanted "float32" or "bfloat16" or "int8" on the CPU'
+    with pytest.raises(ConfigError, match=wanted):
         yosort.load(classifier, device="cpu", dtype="float16")
     with pytest.raises(DeviceError):
         yosort.load(classifier, device="cuda:7")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from tolerances import INT8, OP, POLE
+from tolerances import BFLOAT16, BFLOAT16_ROUNDING, INT8, OP, POLE
 
 from yosort.activations import ACTIVATIONS
 from yosort.model.encoder import Layer
@@ -268,8 +268,8 @@ class Tail(Case):
         attended = norm_of(x, a, "norm1", self.eps["norm1"])
         inner = definitions.activate(product(attended, "up"), "gelu")
         out = norm_of(attended + product(inner, "down"), a, "norm2", self.eps["norm2"])
-        # Integers of what was rounded before may be each other's neighbours.
-        tolerance = INT8 if backend.quantizes else 3 * OP
+        # What is rounded again after a step may go to the neighbour.
+        tolerance = {"int8": INT8, "bfloat16": BFLOAT16}.get(backend.kind, 3 * OP)
         return [near(out, tolerance), near(product(out, "next"), tolerance)][: 1 + self.following]
 
 
@@ -342,6 +342,8 @@ class Attention(Case):
                     sums = definitions.expected_attention(
                         q, k, both, hash_code_len=self.hash_code_len
                     )
+                    if backend.kind == "bfloat16":  # of weights and of values
+                        error = error + 2 * BFLOAT16_ROUNDING * sums[0, :, self.width :]
                 else:
                     here = [c[head : head + 1, text] for c in codes]
                     sums = definitions.lsh_cumulation(*here, both, hash_code_len=self.hash_code_len)

@@ -19,11 +19,18 @@ from ops.cases import Attention, Case, Codes, exact_product
 from yosort._dense import available_instruction_sets
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.bfloat16 import Bfloat16Ops
 from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
 VARIANTS = available_instruction_sets()
+#: The definition of each kind of product.
+PRODUCTS = {
+    "float32": exact_product,
+    "bfloat16": definitions.bfloat16_linear,
+    "int8": definitions.quantized_linear,
+}
 
 
 @dataclass(frozen=True)
@@ -35,24 +42,23 @@ class Backend:
         make: returns its ops for so many threads (in the emulator: for this order of the device's
             own), or skips the test.
         dtype: what activations come in.
-        quantizes: whether products and large tables are of 8-bit integers.
+        kind: what its products multiply, which is what large tables hold, too, if it is "int8".
         takes: tells which cases it is for.
     """
 
     name: str
     make: Callable[[int], Any]
     dtype: Any = np.float32
-    quantizes: bool = False
+    kind: str = "float32"
     takes: Callable[[Case], bool] = lambda case: True
 
     def product(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Return x @ weight.T + bias as this backend defines it."""
-        product = definitions.quantized_linear if self.quantizes else exact_product
-        return product(x, weight, bias)
+        return PRODUCTS[self.kind](x, weight, bias)
 
     def table(self, rows: np.ndarray) -> np.ndarray:
         """Return what this backend holds of an embedding table."""
-        if not self.quantizes or len(rows) < FEW_ROWS:
+        if self.kind != "int8" or len(rows) < FEW_ROWS:
             return rows
         values, scales = definitions.quantize(rows)
         return np.asarray(values * scales.astype(np.float64)[:, None])
@@ -131,8 +137,17 @@ INT8 = [
     Backend(
         f"int8-{variant}",
         partial(Int8Ops, instruction_set=variant),
-        quantizes=True,
+        kind="int8",
         takes=lambda case: case.weighs,
+    )
+    for variant in VARIANTS
+]
+BFLOAT16 = [
+    Backend(
+        f"bfloat16-{variant}",
+        partial(Bfloat16Ops, instruction_set=variant),
+        kind="bfloat16",
+        takes=lambda case: case.weighs or getattr(case, "form", "") == "expectation",
     )
     for variant in VARIANTS
 ]
@@ -145,7 +160,7 @@ CUDA = [
     Backend("cuda-float16", partial(cuda, "float16"), np.float16),
 ]
 PLAIN = Backend("plain", plain, takes=lambda case: not isinstance(case, Codes))
-BACKENDS = [PLAIN, *CPU, *INT8, *EMULATED, *CUDA]
+BACKENDS = [PLAIN, *CPU, *INT8, *BFLOAT16, *EMULATED, *CUDA]
 
 
 @pytest.fixture(scope="session", params=[named(b) for b in BACKENDS])

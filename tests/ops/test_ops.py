@@ -30,7 +30,7 @@ from ops.cases import (
     Tail,
     texts_of,
 )
-from ops.conftest import BACKENDS, CPU, INT8, Backend, named
+from ops.conftest import BACKENDS, BFLOAT16, CPU, INT8, Backend, named
 
 
 def on(*backends: Backend) -> pytest.MarkDecorator:
@@ -47,7 +47,7 @@ def test_op_is_its_definition(backend: Backend, case: Case) -> None:
     backend.check(case)
 
 
-@on(*CPU, *INT8)
+@on(*CPU, *INT8, *BFLOAT16)
 @given(case=ANY_LINEAR, threads=st.integers(1, 3))
 @settings(max_examples=40)
 def test_linear_of_any_shape(backend: Backend, case: Linear, threads: int) -> None:
@@ -141,7 +141,7 @@ def test_threads_and_their_order_change_no_bit(backend: Backend, case: Case) -> 
     [
         *(
             named(backend, Tail(200, hidden, middle, following))
-            for backend in (*CPU, *INT8)
+            for backend in (*CPU, *INT8, *BFLOAT16)
             for hidden, middle in ((48, 80), (33, 1), (1, 3), (800, 2100))
             for following in (True, False)
         ),

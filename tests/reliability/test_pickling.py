@@ -56,6 +56,7 @@ def folder(tmp_path: Path) -> Path:
         {"attention": "sampled", "num_hash": 3, "seed": 5},
         {"attention": "auto:20", "padding": "attended", "num_threads": 1},
         {"dtype": "int8"},
+        {"dtype": "bfloat16"},
         {"hidden_act": "relu"},
     ],
     ids=str,

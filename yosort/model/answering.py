@@ -166,8 +166,7 @@ class Answering:
             keep_hidden_states=request.keep_hidden_states,
             keep_contexts=request.keep_contexts,
         )
-        # int8 is the type of products; what lies between them is float32.
-        needed = numbers * (self._ops.dtype.itemsize if self._ops.dtype.kind == "f" else 4)
+        needed = numbers * self._ops.dtype.itemsize
         if needed >= WORTH_ASKING:
             check_memory(
                 needed,

@@ -65,8 +65,8 @@ class PretrainedModel(Answering, TorchHabits):
         config: the architecture.
         seed: of the random weights, and of the hash functions of sampled attention.
         device: "auto", "cpu", "cuda" or "cuda:N"; -1 is the CPU, N a GPU.
-        dtype: compute type, "float32"; "float16" on a GPU; "int8" on a CPU; None and "auto" are
-            float32.
+        dtype: compute type, "float32"; "float16" on a GPU; "bfloat16" and "int8" on a CPU;
+            None and "auto" are float32.
         attention: "expectation"; "sampled"; "auto": each text in the form that is faster at its
             length (see `tuning.costs`); "auto:N": sampled for texts of N tokens or more, exact for
             shorter ones; None: what the config says.
@@ -301,9 +301,10 @@ class PretrainedModel(Answering, TorchHabits):
         return self._ops.device
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """The compute type."""
-        return self._ops.dtype
+    def dtype(self) -> np.dtype[Any] | str:
+        """The compute type; "bfloat16", which NumPy has not, by its name."""
+        name = self._ops.compute_type
+        return name if name == "bfloat16" else np.dtype(name)
 
     @property
     def attention(self) -> str:
@@ -365,7 +366,7 @@ class PretrainedModel(Answering, TorchHabits):
         return (
             f"{type(self).__name__}({self.name_or_path!r}, {config.num_hidden_layers} layers, "
             f"hidden_size={config.hidden_size}, attention={self._mode!r}, "
-            f"device={self.device!r}, dtype={self.dtype.name!r})"
+            f"device={self.device!r}, dtype={self._ops.compute_type!r})"
         )
 
     @property

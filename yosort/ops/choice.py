@@ -11,6 +11,7 @@ import numpy as np
 from yosort.arguments import is_integer
 from yosort.errors import ConfigError, DeviceError
 from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.bfloat16 import Bfloat16Ops
 from yosort.ops.cpu.int8 import Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.cuda.finding import find_gpu
@@ -21,8 +22,9 @@ _log = logging.getLogger("yosort")
 
 #: Compute types of the GPU backend.
 GPU_TYPES = ("float32", "float16")
-#: Those of the CPU backend.
-CPU_TYPES = ("float32", "int8")
+#: Those of the CPU, and the backend of each.
+_CPU_OPS = {"float32": CpuOps, "bfloat16": Bfloat16Ops, "int8": Int8Ops}
+CPU_TYPES = tuple(_CPU_OPS)
 #: What else people call them.
 _TYPE_NAMES = {
     "auto": "float32",
@@ -30,6 +32,7 @@ _TYPE_NAMES = {
     "fp32": "float32",
     "half": "float16",
     "fp16": "float16",
+    "bf16": "bfloat16",
 }
 
 
@@ -39,7 +42,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     Args:
         device: "auto" (a usable GPU, or the CPU; the choice is logged), "cpu", "cuda", "cuda:N",
             or "reference" (plain NumPy in float64, for tests and study); -1 is the CPU, N cuda:N.
-        dtype: compute type: "float32"; "float16" on a GPU; "int8" on a CPU.
+        dtype: compute type: "float32"; "float16" on a GPU; "bfloat16" and "int8" on a CPU.
         num_threads: CPU threads a call may use; None for what environment and machine say.
 
     Raises:
@@ -48,8 +51,8 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     """
     device = check_device(device)
     name = check_dtype(dtype)
-    # int8 is the CPU's alone, and "auto" need not look further.
-    if (device == "auto" and name != "int8") or device.startswith("cuda"):
+    # Some types are the CPU's alone, and "auto" need not look further.
+    if (device == "auto" and name in GPU_TYPES) or device.startswith("cuda"):
         found = _gpu(device)
         if found is not None:
             if name not in GPU_TYPES:
@@ -63,9 +66,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
     if name not in CPU_TYPES:
         wanted = " or ".join(f'"{known}"' for known in CPU_TYPES)
         raise ConfigError.wanted("dtype", f"{wanted} on the CPU", dtype)
-    if name == "int8":
-        return Int8Ops(num_threads)
-    return CpuOps(num_threads)
+    return _CPU_OPS[name](num_threads)
 
 
 def check_device(device: Any) -> str:

@@ -105,7 +105,8 @@ class Ops(Protocol):
 
     name: str
     device: str
-    dtype: np.dtype[Any]
+    compute_type: str  #: of the products, as the option `dtype` names it
+    dtype: np.dtype[Any]  #: of the arrays between them
     xp: Any  #: the array module, numpy or cupy, for the losses
 
     def running(self) -> AbstractContextManager[None]:

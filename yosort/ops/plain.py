@@ -26,6 +26,7 @@ class PlainOps(HostOps):
     """Every op as its definition says, in float64. Slow, and n x n arrays: only for short texts."""
 
     name = "reference"
+    compute_type = "float64"
     dtype = np.dtype(np.float64)
 
     def running(self) -> AbstractContextManager[None]:

@@ -255,12 +255,12 @@ class Pipeline(ABC):
         return self.model.device
 
     @property
-    def torch_dtype(self) -> np.dtype[Any]:
+    def torch_dtype(self) -> np.dtype[Any] | str:
         """The compute type, by transformers' name."""
         return self.model.dtype
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[Any] | str:
         """The compute type."""
         return self.model.dtype
 

@@ -1,4 +1,4 @@
-/* AVX-512 (F and BW), with its VNNI where the flags have it. */
+/* AVX-512 (F and BW), with its VNNI and BF16 where the flags have them. */
 #ifndef YOSORT_AVX512_H
 #define YOSORT_AVX512_H
 
@@ -26,6 +26,17 @@ typedef int16_t ys_int8_x;
 YS_INLINE vi ys_int8_dot(vi sum, vi x, vi w) { return sum + (vi)_mm512_madd_epi16((__m512i)x, (__m512i)w); }
 YS_INLINE vi ys_int8_weights(const int8_t *p) {
     return (vi)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+#endif
+
+#ifdef __AVX512BF16__
+#  define YS_BFLOAT16_DOT
+YS_INLINE vf ys_bfloat16_dot(vf sum, vi x, vi w) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
+}
+YS_INLINE void ys_bfloat16_store(uint16_t *to, vf x) {
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)x);
+    memcpy(to, &half, sizeof half);
 }
 #endif
 

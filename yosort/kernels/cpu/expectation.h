@@ -1,8 +1,9 @@
 /* YOSO-E: out_i = sum_j (1 - acos(q_i . k_j) / pi)^L v_j, without an n x n array.
  *
- * Two products with a function between them, which are float32 products: the keys of a head
- * are the panels of the first, its values those of the second. A block of query rows meets KC keys
- * at a time; their weights stay in the first caches.
+ * Two products with a function between them: the keys of a head are the panels of the first, its
+ * values those of the second. The first is float32's, since the function is steep where a cosine is 1;
+ * the second may be any that has pack_values. A block of query rows meets a block (KC of the second
+ * product) of keys at a time; their weights stay in the first caches.
  */
 #ifndef YOSORT_EXPECTATION_H
 #define YOSORT_EXPECTATION_H
@@ -52,18 +53,22 @@ YS_INLINE vf ys_collision(vf s, int hash_code_len) {
     return ys_power(vf_select(s < vf_set1(0.0f), angle, one - angle), hash_code_len);
 }
 
-YS_INLINE void ys_collisions(float *weights, int64_t rows, int64_t columns, int hash_code_len) {
+YS_INLINE void ys_collisions(float *weights, int64_t stride, int64_t rows, int64_t columns,
+                             int hash_code_len) {
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < columns; j += LANES)    /* STRIDE leaves room for whole vectors */
-            vf_store(weights + r * STRIDE + j, ys_collision(vf_load(weights + r * STRIDE + j), hash_code_len));
+        for (int64_t j = 0; j < columns; j += LANES) {  /* the stride leaves room for whole vectors */
+            float *at = weights + r * stride + j;
+            vf_store(at, ys_collision(vf_load(at), hash_code_len));
+        }
 }
 
 /* Constants in place of the usual exponents take the loop out of ys_power. */
-static void ys_weigh(float *weights, int64_t rows, int64_t columns, int hash_code_len) {
+static void ys_weigh(float *weights, int64_t stride, int64_t rows, int64_t columns,
+                     int hash_code_len) {
     switch (hash_code_len) {
-    case 8: ys_collisions(weights, rows, columns, 8); break;
-    case 9: ys_collisions(weights, rows, columns, 9); break;
-    default: ys_collisions(weights, rows, columns, hash_code_len);
+    case 8: ys_collisions(weights, stride, rows, columns, 8); break;
+    case 9: ys_collisions(weights, stride, rows, columns, 9); break;
+    default: ys_collisions(weights, stride, rows, columns, hash_code_len);
     }
 }
 
@@ -71,51 +76,50 @@ static int64_t ys_round_up(int64_t x, int64_t to) { return (x + to - 1) / to * t
 
 /* Floats of a head's packed keys and values. */
 static int64_t ys_packed_keys(int64_t keys, int dim) { return ys_round_up(keys, NR) * dim; }
-static int64_t ys_packed_values(int64_t keys, int value_dim) { return keys * ys_round_up(value_dim, NR); }
+static int64_t ys_packed_values(const struct ys_product *product, int64_t keys, int value_dim) {
+    return ys_round_up(value_dim, NR) / NR * product->panel_bytes(keys) / (int64_t)sizeof(float);
+}
 
-/* Pack one text and head. key, value: [keys] rows, *_stride apart.
- * packed_keys: [keys / NR][dim][NR]; packed_values: [value_dim / NR][keys][NR]. */
-static void ys_pack_head(const float *key, int64_t key_stride, const float *value,
-                         int64_t value_stride, int64_t keys, int dim, int value_dim, int normalize,
-                         float *packed_keys, float *packed_values) {
+/* Pack the keys of one text and head, [keys] rows, `stride` apart, as [keys / NR][dim][NR]. */
+static void ys_pack_keys(const float *key, int64_t stride, int64_t keys, int dim, int normalize,
+                         float *packed_keys) {
     for (int64_t first = 0; first < keys; first += NR) {
         float *panel = packed_keys + first * dim;
         const int64_t here = keys - first < NR ? keys - first : NR;
         for (int64_t j = 0; j < here; j++) {
-            const float *row = key + (first + j) * key_stride;
-            if (first + j + AHEAD < keys) ys_prefetch(row + AHEAD * key_stride, dim);
+            const float *row = key + (first + j) * stride;
+            if (first + j + AHEAD < keys) ys_prefetch(row + AHEAD * stride, dim);
             const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
             for (int d = 0; d < dim; d++) panel[d * NR + j] = row[d] * scale;
         }
         for (int64_t j = here; j < NR; j++)
             for (int d = 0; d < dim; d++) panel[d * NR + j] = 0.0f;
     }
-    for (int first = 0; first < value_dim; first += NR) {
-        const int here = value_dim - first < NR ? value_dim - first : NR;
-        for (int64_t j = 0; j < keys; j++) {
-            float *to = packed_values + first * keys + j * NR;
-            if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * value_stride + first, here);
-            memcpy(to, value + j * value_stride + first, (size_t)here * sizeof(float));
-            memset(to + here, 0, (size_t)(NR - here) * sizeof(float));
-        }
-    }
 }
 
-/* Floats of scratch for a block of query rows: packed, their weights of KC keys, and sums. */
-static int64_t ys_expect_scratch(int64_t rows, int dim, int value_dim) {
-    return rows * (ys_round_up(dim, KC) / KC * STRIDE + STRIDE + value_dim);
+/* Floats between the rows of a block of weights: as those of a packed block, see gemm.h. */
+static int64_t ys_weights_stride(const struct ys_product *product) { return product->kc + CACHE_LINE; }
+
+/* Floats of scratch for a block of query rows: packed, their weights of a block of keys as they are
+ * made and as the product takes them, and sums. */
+static int64_t ys_expect_scratch(const struct ys_product *product, int64_t rows, int dim,
+                                 int value_dim) {
+    return rows * (ys_round_up(dim, KC) / KC * STRIDE + ys_weights_stride(product) +
+                   product->packed_row + value_dim);
 }
 
 /* One block of query rows of one text and head. query: [rows] rows, query_stride apart; out
  * likewise. */
-static void ys_expect_rows(const float *query, int64_t query_stride, int64_t rows,
-                           const float *packed_keys, const float *packed_values, int64_t keys,
-                           int dim, int value_dim, int hash_code_len, int normalize, float *out,
-                           int64_t out_stride, float *scratch) {
+static void ys_expect_rows(const struct ys_product *product, const float *query,
+                           int64_t query_stride, int64_t rows, const float *packed_keys,
+                           const float *packed_values, int64_t keys, int dim, int value_dim,
+                           int hash_code_len, int normalize, float *out, int64_t out_stride,
+                           float *scratch) {
     const struct ys_linear key_map = {&ys_float32, packed_keys, NULL, NULL, dim, keys};
-    const struct ys_linear value_map = {&ys_float32, packed_values, NULL, NULL, keys, value_dim};
+    const struct ys_linear value_map = {product, packed_values, NULL, NULL, keys, value_dim};
+    const int64_t stride = ys_weights_stride(product);
     float *packed = scratch, *weights = packed + ys_packed_rows(&key_map, rows);
-    float *sums = weights + rows * STRIDE;
+    float *block = weights + rows * stride, *sums = block + rows * product->packed_row;
     for (int64_t r = 0; r < rows; r++) {
         const float *row = query + r * query_stride;
         const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;
@@ -126,12 +130,13 @@ static void ys_expect_rows(const float *query, int64_t query_stride, int64_t row
         }
     }
     if (keys == 0) memset(sums, 0, (size_t)(rows * value_dim) * sizeof(float));
-    for (int64_t at = 0; at < keys; at += KC) {
-        const int64_t here = keys - at < KC ? keys - at : KC;
+    for (int64_t at = 0; at < keys; at += product->kc) {
+        const int64_t here = keys - at < product->kc ? keys - at : product->kc;
         const struct ys_epilogue e = {sums, value_dim, at > 0, NULL, YS_LINEAR};
-        ys_multiply(&key_map, packed, rows, YS_LINEAR, at, at + here, weights, STRIDE);
-        ys_weigh(weights, rows, here, hash_code_len);
-        ys_float32_multiply(&value_map, weights, rows, at, here, 0, value_dim, &e);
+        ys_multiply(&key_map, packed, rows, YS_LINEAR, at, at + here, weights, stride);
+        ys_weigh(weights, stride, rows, here, hash_code_len);
+        product->multiply(&value_map, product->pack_rows(weights, stride, rows, here, block), rows,
+                          at, here, 0, value_dim, &e);
     }
     for (int64_t r = 0; r < rows; r++) {
         if (normalize) ys_normalize_row(sums + r * value_dim, value_dim);

@@ -22,6 +22,19 @@ static void ys_float32_pack_weight(const void *weight, int64_t first, int64_t co
     }
 }
 
+static void ys_float32_pack_values(const float *value, int64_t stride, int64_t keys, int value_dim,
+                                   void *panels) {
+    for (int first = 0; first < value_dim; first += NR) {
+        const int here = value_dim - first < NR ? value_dim - first : NR;
+        for (int64_t j = 0; j < keys; j++) {
+            float *to = (float *)panels + first * keys + j * NR;
+            if (j + AHEAD < keys) ys_prefetch(value + (j + AHEAD) * stride + first, here);
+            memcpy(to, value + j * stride + first, (size_t)here * sizeof(float));
+            memset(to + here, 0, (size_t)(NR - here) * sizeof(float));
+        }
+    }
+}
+
 static const void *ys_float32_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
                                         float *packed) {
     if (stride == STRIDE && depth <= KC) return x;
@@ -90,6 +103,7 @@ static const struct ys_product ys_float32 = {
     .packed_row = STRIDE,
     .panel_bytes = ys_float32_panel,
     .pack_weight = ys_float32_pack_weight,
+    .pack_values = ys_float32_pack_values,
     .pack_rows = ys_float32_pack_rows,
     .multiply = ys_float32_multiply,
 };

@@ -95,7 +95,7 @@ static const void *ys_int8_pack_rows(const float *x, int64_t stride, int64_t row
             for (; i + LANES <= width; i += LANES)
                 ys_int8_store(q + i, vi_round(vf_load(row + i) * vf_set1(inverse)));
             if (i < width)
-                ys_int8_store(q + i, vi_round(ys_load_part(row + i, width - i) * vf_set1(inverse)));
+                ys_int8_store(q + i, vi_round(vf_load_part(row + i, width - i) * vf_set1(inverse)));
         }
     }
     return packed;

@@ -1,9 +1,9 @@
-/* A float32 product of int8 weights, which are made floats block by block: bit for bit that of a float32
+/* The product of int8 weights with floats: bit for bit that of a float32
  * map of the same values, and it reads a quarter of the memory. A panel is int8 [depth][NR]. */
 #ifndef YOSORT_GEMM_NARROW_H
 #define YOSORT_GEMM_NARROW_H
 
-#include "gemm_float32.h"
+#include "gemm_widened.h"
 
 static int64_t ys_narrow_panel(int64_t depth) { return depth * NR; }
 
@@ -16,22 +16,20 @@ static void ys_narrow_pack_weight(const void *weight, int64_t first, int64_t cou
                 *to++ = at + j < count ? ((const int8_t *)weight)[(at + j) * depth + k] : 0;
 }
 
+static void ys_narrow_widen(const struct ys_linear *map, int64_t column, int64_t at, int64_t depth,
+                            float *panel) {
+    const int8_t *from = (const int8_t *)map->panels + column * map->depth + at * NR;
+    for (int64_t k = 0; k < depth; k++) {
+        ys_prefetch_later(from + (depth + k) * NR);     /* the block that is next in memory */
+        for (int64_t j = 0; j < NR; j++)
+            panel[k * NR + j] = (float)from[k * NR + j] * map->scales[column + j];
+    }
+}
+
 static void ys_narrow_multiply(const struct ys_linear *map, const void *block, int64_t rows,
                                int64_t at, int64_t depth, int64_t begin, int64_t end,
                                const struct ys_epilogue *e) {
-    _Alignas(64) float panel[KC * NR];
-    struct ys_tile t = {.a = (const char *)block, .b = (const char *)panel, .steps = depth};
-    for (int64_t column = begin; column < end; column += NR) {
-        const int8_t *from = (const int8_t *)map->panels + column * map->depth + at * NR;
-        for (int64_t k = 0; k < depth; k++) {
-            ys_prefetch_later(from + (depth + k) * NR);     /* the block that is next in memory */
-            for (int64_t j = 0; j < NR; j++)
-                panel[k * NR + j] = (float)from[k * NR + j] * map->scales[column + j];
-        }
-        t.ahead = t.b;
-        ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_float32_kernel, rows, MR, STRIDE * sizeof(float), 0, t);
-    }
+    ys_multiply_widened(ys_narrow_widen, map, block, rows, at, depth, depth, begin, end, e);
 }
 
 static const struct ys_product ys_narrow = {

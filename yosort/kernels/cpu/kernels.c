@@ -3,6 +3,7 @@
 
 #include "cumulation.h"
 #include "expectation.h"
+#include "gemm_bfloat16.h"
 #include "gemm_float32.h"
 #include "gemm_int8.h"
 #include "gemm_narrow.h"
@@ -14,12 +15,16 @@
 #define YS_STRING(x) #x
 #define YS_NAME(isa) YS_STRING(isa)
 
-static const struct ys_product *const products[] = {&ys_float32, &ys_int8, &ys_narrow, NULL};
+static const struct ys_product *const products[] = {&ys_float32, &ys_bfloat16, &ys_int8, &ys_narrow,
+                                                    NULL};
 
 extern const struct ys_kernels YS_TABLE(YOSORT_ISA);
 const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .name = YS_NAME(YOSORT_ISA),
     .products = products,
+#ifdef YS_BFLOAT16_DOT
+    .multiplies_bfloat16 = 1,
+#endif
     .activations = ys_activation_names,
     .quantize_row = ys_quantize_row,
     .packed_rows = ys_packed_rows,
@@ -34,7 +39,7 @@ const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .cumulate_slice = ys_cumulate_slice,
     .packed_keys = ys_packed_keys,
     .packed_values = ys_packed_values,
-    .pack_head = ys_pack_head,
+    .pack_keys = ys_pack_keys,
     .expect_scratch = ys_expect_scratch,
     .expect_rows = ys_expect_rows,
     .normalize_row = ys_normalize_row,

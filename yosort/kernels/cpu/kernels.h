@@ -40,6 +40,10 @@ struct ys_product {
      * first is a multiple of nr. Missing columns of the last panel are 0. */
     void (*pack_weight)(const void *weight, int64_t first, int64_t count, int64_t depth,
                         void *panels);
+    /* Lay out W^T, `value` [keys][stride], so that a head's values are a map of depth `keys`; NULL
+     * where nothing multiplies by them. */
+    void (*pack_values)(const float *value, int64_t stride, int64_t keys, int value_dim,
+                        void *panels);
     /* Lay out rows of x [rows][stride] as blocks [depth / kc][rows][packed_row]. Returns where they
      * are: in `packed`, or in x itself where it is laid out so already. */
     const void *(*pack_rows)(const float *x, int64_t stride, int64_t rows, int64_t depth,
@@ -74,6 +78,7 @@ struct ys_codes {
 struct ys_kernels {
     const char *name;               /* of the instruction set, such as "avx2" */
     const struct ys_product *const *products;   /* NULL after the last */
+    int multiplies_bfloat16;        /* whether an instruction does */
     const char *const *activations; /* their names, by number; NULL after the last */
 
     /* quantize.h and linear.h */
@@ -106,15 +111,15 @@ struct ys_kernels {
 
     /* expectation.h */
     int64_t (*packed_keys)(int64_t keys, int dim);
-    int64_t (*packed_values)(int64_t keys, int value_dim);
-    void (*pack_head)(const float *key, int64_t key_stride, const float *value,
-                      int64_t value_stride, int64_t keys, int dim, int value_dim, int normalize,
-                      float *packed_keys, float *packed_values);
-    int64_t (*expect_scratch)(int64_t rows, int dim, int value_dim);
-    void (*expect_rows)(const float *query, int64_t query_stride, int64_t rows,
-                        const float *packed_keys, const float *packed_values, int64_t keys,
-                        int dim, int value_dim, int hash_code_len, int normalize, float *out,
-                        int64_t out_stride, float *scratch);
+    int64_t (*packed_values)(const struct ys_product *product, int64_t keys, int value_dim);
+    void (*pack_keys)(const float *key, int64_t stride, int64_t keys, int dim, int normalize,
+                      float *packed_keys);
+    int64_t (*expect_scratch)(const struct ys_product *product, int64_t rows, int dim,
+                              int value_dim);
+    void (*expect_rows)(const struct ys_product *product, const float *query, int64_t query_stride,
+                        int64_t rows, const float *packed_keys, const float *packed_values,
+                        int64_t keys, int dim, int value_dim, int hash_code_len, int normalize,
+                        float *out, int64_t out_stride, float *scratch);
     void (*normalize_row)(float *x, int dim);
 };
 

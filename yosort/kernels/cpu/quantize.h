@@ -44,21 +44,13 @@ YS_INLINE float ys_scale(float largest, float *inverse) {
     return largest / 127.0f;
 }
 
-/* A vector of `count` <= LANES values, zeros behind them. */
-YS_INLINE vf ys_load_part(const float *x, ptrdiff_t count) {
-    if (count >= LANES) return vf_load(x);
-    float part[LANES] = {0};
-    memcpy(part, x, (size_t)count * sizeof(float));
-    return vf_load(part);
-}
-
 /* One row of weights [count] as int8; returns its scale. */
 static float ys_quantize_row(const float *x, ptrdiff_t count, int8_t *q) {
     float inverse;
     const float scale = ys_scale(ys_largest(x, count), &inverse);
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         int32_t lane[LANES];
-        vi_store(lane, vi_round(ys_load_part(x + i, count - i) * vf_set1(inverse)));
+        vi_store(lane, vi_round(vf_load_part(x + i, count - i) * vf_set1(inverse)));
         const ptrdiff_t here = count - i < LANES ? count - i : LANES;
         for (ptrdiff_t j = 0; j < here; j++) q[i + j] = (int8_t)lane[j];
     }

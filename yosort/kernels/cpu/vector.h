@@ -61,6 +61,14 @@ YS_INLINE vf vf_sqrt(vf x) {
 }
 #endif
 
+/* A vector of `count` <= LANES values, zeros behind them. */
+YS_INLINE vf vf_load_part(const float *x, ptrdiff_t count) {
+    if (count >= LANES) return vf_load(x);
+    float part[LANES] = {0};
+    memcpy(part, x, (size_t)count * sizeof(float));
+    return vf_load(part);
+}
+
 #ifdef __GNUC__
 #  define YS_PREFETCH(address, level) __builtin_prefetch(address, 0, level)
 #else

@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float32]
 
 #: Codes of this many heads are held at a time, so that a long text with many hashes stays small.
 CODE_BYTES = 16 << 20
+#: A head's map of more weights than this is held in the type of the encoder's.
+LARGE_HEAD = 1 << 20
 
 
 class CpuOps(HostOps):
@@ -42,7 +44,10 @@ class CpuOps(HostOps):
     """
 
     name = "cpu"
+    compute_type = "float32"
     dtype: np.dtype[Any] = np.dtype(np.float32)
+    #: The product of the expectation's weights and values.
+    value_product = "float32"
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
@@ -171,6 +176,7 @@ class CpuOps(HostOps):
             layout.hash_code_len,
             normalize,
             out,
+            self.value_product,
         )
 
     def sampled_attention(

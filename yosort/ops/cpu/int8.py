@@ -14,11 +14,9 @@ import numpy.typing as npt
 
 from yosort import _dense
 from yosort.files import release_pages
-from yosort.ops.cpu.backend import CpuOps, Floats
+from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps, Floats
 from yosort.quantized import Quantized, Weight
 
-#: A head's map of more weights than this is held as int8.
-LARGE_HEAD = 1 << 20
 #: A table of fewer rows than this stays float32.
 FEW_ROWS = 64
 
@@ -38,7 +36,7 @@ class Table:
 class Int8Ops(CpuOps):
     """See the module; `tuning.int8` chooses which of the encoder's products are of integers."""
 
-    dtype: np.dtype[Any] = np.dtype(np.int8)
+    compute_type = "int8"
 
     def linear_map(
         self,

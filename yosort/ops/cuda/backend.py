@@ -41,7 +41,7 @@ class CudaOps:
 
     def __init__(self, cupy: Any, index: int = 0, dtype: str = "float32") -> None:
         self.xp = cupy
-        self.dtype = np.dtype(dtype)
+        self.compute_type, self.dtype = dtype, np.dtype(dtype)
         self.device = f"cuda:{index}"
         self._device = cupy.cuda.Device(index)
         self._process = os.getpid()

@@ -1,0 +1,30 @@
+/* bfloat16: the upper half of a float, rounded to the nearest, ties to even; NaN stays NaN. */
+#ifndef YOSORT_BFLOAT16_H
+#define YOSORT_BFLOAT16_H
+
+#include "simd.h"
+
+static uint32_t ys_bfloat16_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) return bits >> 16 | 0x40;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+YS_INLINE float ys_bfloat16_round(float x) {
+    const uint32_t bits = ys_bfloat16_bits(x) << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Two neighbouring values as a word, the first in its lower half; and back, LANES words at once. */
+YS_INLINE int32_t ys_bfloat16_word(float even, float odd) {
+    const uint32_t bits = ys_bfloat16_bits(even) | ys_bfloat16_bits(odd) << 16;
+    int32_t word;
+    memcpy(&word, &bits, sizeof word);
+    return word;
+}
+YS_INLINE vf ys_bfloat16_even(vi word) { return vf_from_bits((vi)((vu)word << 16)); }
+YS_INLINE vf ys_bfloat16_odd(vi word) { return vf_from_bits(word & vi_set1((int32_t)0xffff0000)); }
+
+#endif

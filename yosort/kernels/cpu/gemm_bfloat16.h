@@ -1,0 +1,167 @@
+/* The product of bfloat16, the upper halves of floats: see gemm.h. x and W are rounded to it; products
+ * are exact, sums float32. Two neighbouring depths make a word, whose odd one is added first:
+ *
+ *     sum = (sum + x[2k + 1] w[2k + 1]) + x[2k] w[2k]
+ *
+ * as AVX-512's instruction has it. Without one, the float32 kernel meets the depths in that order: the
+ * bits are the same. A panel is [depth / 2][NR] words; a last word of one depth is filled up with 0.
+ */
+#ifndef YOSORT_GEMM_BFLOAT16_H
+#define YOSORT_GEMM_BFLOAT16_H
+
+#include "bfloat16.h"
+#include "gemm_widened.h"
+
+#define BFLOAT16_STRIDE (KC / 2 + CACHE_LINE)   /* words */
+
+static int64_t ys_pairs(int64_t depth) { return (depth + 1) / 2; }
+
+static int64_t ys_bfloat16_panel(int64_t depth) { return ys_pairs(depth) * NR * (int64_t)sizeof(int32_t); }
+
+/* Lay out W^T: value k of column j lies at j * across + k * along. */
+YS_INLINE void ys_bfloat16_pack(const float *w, int64_t across, int64_t along, int64_t count,
+                                int64_t depth, int32_t *to) {
+    for (int64_t at = 0; at < count; at += NR)
+        for (int64_t k = 0; k < depth; k += 2)
+            for (int64_t j = at; j < at + NR; j++) {
+                const float *from = w + j * across + k * along;
+                *to++ = j < count ? ys_bfloat16_word(from[0], k + 1 < depth ? from[along] : 0.0f) : 0;
+            }
+}
+
+static void ys_bfloat16_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
+                                    void *panels) {
+    ys_bfloat16_pack((const float *)weight, depth, 1, count, depth,
+                     (int32_t *)((char *)panels + first / NR * ys_bfloat16_panel(depth)));
+}
+
+static void ys_bfloat16_pack_values(const float *value, int64_t stride, int64_t keys, int value_dim,
+                                    void *panels) {
+    ys_bfloat16_pack(value, 1, stride, value_dim, keys, (int32_t *)panels);
+}
+
+#ifdef YS_BFLOAT16_DOT
+
+static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
+                                         float *packed) {
+    float *to = packed;
+    for (int64_t at = 0; at < depth; at += KC) {
+        const int64_t width = depth - at < KC ? depth - at : KC;
+        for (int64_t r = 0; r < rows; r++, to += BFLOAT16_STRIDE) {
+            const float *row = x + r * stride + at;
+            uint16_t *half = (uint16_t *)to;
+            int64_t k = 0;
+            for (; k + LANES <= width; k += LANES) ys_bfloat16_store(half + k, vf_load(row + k));
+            if (k < width) ys_bfloat16_store(half + k, vf_load_part(row + k, width - k));
+        }
+    }
+    return packed;
+}
+
+YS_INLINE void ys_bfloat16_step(int rows, const int32_t *YS_RESTRICT a, const int32_t *YS_RESTRICT b,
+                                vf (*YS_RESTRICT sum)[2]) {
+    const vi b0 = vi_load(b), b1 = vi_load(b + LANES);
+    for (int r = 0; r < rows; r++) {
+        const vi x = vi_set1(a[r * BFLOAT16_STRIDE]);
+        sum[r][0] = ys_bfloat16_dot(sum[r][0], x, b0);
+        sum[r][1] = ys_bfloat16_dot(sum[r][1], x, b1);
+    }
+}
+
+YS_INLINE void ys_bfloat16_sums(int rows, const struct ys_tile *t, vf (*YS_RESTRICT sum)[2]) {
+    const int32_t *a = (const int32_t *)t->a, *b = (const int32_t *)t->b;
+    const float *ahead = (const float *)t->ahead;
+    const ptrdiff_t words = t->steps;
+    const int lines = t->lines;
+    ptrdiff_t k = 0;
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vf_set1(0.0f);
+    for (; k + STEPS <= words; k += STEPS) {
+        for (int i = 0; i < lines; i++) ys_prefetch_later(ahead + k * NR + i * CACHE_LINE);
+        for (int i = 0; i < STEPS; i++) ys_bfloat16_step(rows, a + k + i, b + (k + i) * NR, sum);
+    }
+    for (; k < words; k++) ys_bfloat16_step(rows, a + k, b + k * NR, sum);
+}
+
+static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
+    vf sum[MR][2];
+#define X(n) case n: ys_bfloat16_sums(n, t, sum); ys_finish_tile(n, sum, t); break;
+    switch (rows) { YS_HEIGHTS(MR, X) }
+#undef X
+}
+
+static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block, int64_t rows,
+                                 int64_t at, int64_t depth, int64_t begin, int64_t end,
+                                 const struct ys_epilogue *e) {
+    const int64_t panel_bytes = ys_bfloat16_panel(map->depth), step = NR * (int64_t)sizeof(int32_t);
+    const char *panels = (const char *)map->panels + at / 2 * step;
+    struct ys_tile t = {.a = (const char *)block, .steps = ys_pairs(depth)};
+    for (int64_t column = begin; column < end; column += NR) {
+        t.b = panels + column / NR * panel_bytes;
+        t.ahead = t.b + panel_bytes;
+        ys_start_panel(&t, e, begin, column, end);
+        ys_panel_tiles(ys_bfloat16_kernel, rows, MR, BFLOAT16_STRIDE * sizeof(int32_t), step, t);
+    }
+}
+
+#else
+
+/* Rows as floats that bfloat16 has, the two of a word exchanged. */
+static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
+                                         float *packed) {
+    float *to = packed;
+    for (int64_t at = 0; at < depth; at += KC) {
+        const int64_t width = depth - at < KC ? depth - at : KC;
+        for (int64_t r = 0; r < rows; r++, to += STRIDE) {
+            const float *row = x + r * stride + at;
+            for (int64_t k = 0; k < width; k += 2) {
+                to[k] = k + 1 < width ? ys_bfloat16_round(row[k + 1]) : 0.0f;
+                to[k + 1] = ys_bfloat16_round(row[k]);
+            }
+        }
+    }
+    return packed;
+}
+
+static void ys_bfloat16_widen(const struct ys_linear *map, int64_t column, int64_t at, int64_t depth,
+                              float *panel) {
+    const int64_t panel_bytes = ys_bfloat16_panel(map->depth);
+    const int32_t *words = (const int32_t *)((const char *)map->panels + column / NR * panel_bytes);
+    words += at / 2 * NR;
+    for (int64_t k = 0; k < ys_pairs(depth); k++)
+        for (int64_t j = 0; j < NR; j += LANES) {
+            const vi word = vi_load(words + k * NR + j);
+            ys_prefetch_later(words + (k + ys_pairs(depth)) * NR + j);  /* what is next in memory */
+            vf_store(panel + 2 * k * NR + j, ys_bfloat16_odd(word));
+            vf_store(panel + (2 * k + 1) * NR + j, ys_bfloat16_even(word));
+        }
+}
+
+static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block, int64_t rows,
+                                 int64_t at, int64_t depth, int64_t begin, int64_t end,
+                                 const struct ys_epilogue *e) {
+    ys_multiply_widened(ys_bfloat16_widen, map, block, rows, at, depth, 2 * ys_pairs(depth), begin,
+                        end, e);
+}
+
+#endif
+
+static const struct ys_product ys_bfloat16 = {
+    .name = "bfloat16",
+    .nr = NR,
+    .kc = KC,
+    .mc = 192,
+#ifdef YS_BFLOAT16_DOT
+    .nc = ALL_COLUMNS,
+    .packed_row = BFLOAT16_STRIDE,
+#else
+    .nc = NR,       /* a tile's sums wait in the cache for the rest of the depth */
+    .packed_row = STRIDE,
+#endif
+    .panel_bytes = ys_bfloat16_panel,
+    .pack_weight = ys_bfloat16_pack_weight,
+    .pack_values = ys_bfloat16_pack_values,
+    .pack_rows = ys_bfloat16_pack_rows,
+    .multiply = ys_bfloat16_multiply,
+};
+
+#endif

@@ -1,0 +1,53 @@
+"""The CPU backend with products of bfloat16: half of float32's weights to keep and to read.
+
+Weights and what meets them are rounded to bfloat16, products summed in float32:
+`definitions.bfloat16_linear`. In the expectation, weights and values meet so as well; cosines stay
+float32's, since the angle between like vectors would show their rounding (a cosine that is off by
+2^-9 moves an angle of 0 to one of 3.6 degrees). All else is float32, the heads' small maps, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy.typing as npt
+
+from yosort import _dense
+from yosort.files import release_pages
+from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps
+from yosort.quantized import Weight
+
+_log = logging.getLogger("yosort")
+
+
+class Bfloat16Ops(CpuOps):
+    """See the module."""
+
+    compute_type = "bfloat16"
+    value_product = "bfloat16"
+
+    def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
+        super().__init__(num_threads, instruction_set)
+        if not self.kernels.multiplies_bfloat16:
+            _log.info(
+                "bfloat16: this processor (%s) has no instructions for it: it saves memory here, "
+                "and no time",
+                self.kernels.name,
+            )
+
+    def linear_map(
+        self,
+        weights: list[Weight],
+        biases: list[npt.NDArray[Any]],
+        *,
+        name: str = "",
+        head: bool = False,
+        table: Any = None,
+    ) -> _dense.PackedLinear:
+        """See `Ops.linear_map`."""
+        small = head and sum(weight.size for weight in weights) <= LARGE_HEAD
+        kind = "float32" if small else "bfloat16"
+        packed = _dense.PackedLinear(self.kernels, weights, biases, kind)
+        release_pages(weights)
+        return packed
