@@ -40,21 +40,35 @@ class YosortWithoutAttention(Yosort):
 
 
 class Transformers:
-    """transformers' own model, eager or through torch.compile."""
+    """transformers' own model, eager or through torch.compile.
 
-    def __init__(self, folder: Path, threads: int, *, compiled: bool = False) -> None:
+    In bfloat16, `casts` has torch choose where (autocast); otherwise all of the model is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        threads: int,
+        *,
+        compiled: bool = False,
+        dtype: str = "float32",
+        casts: bool = False,
+    ) -> None:
         import torch
         import transformers
 
         torch.set_num_threads(threads)
         self.torch = torch
         self.model = transformers.YosoModel.from_pretrained(folder).eval()
+        if not casts:
+            self.model = self.model.to(getattr(torch, dtype))
+        self.autocast = torch.autocast("cpu", getattr(torch, dtype), enabled=casts)
         self.call = torch.compile(self.model, dynamic=False) if compiled else self.model
 
     def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Return last hidden states [batch, n, hidden]; the mask is ignored upstream."""
-        with self.torch.no_grad():
-            return self.call(self.torch.from_numpy(ids)).last_hidden_state.numpy()
+        with self.torch.no_grad(), self.autocast:
+            return self.call(self.torch.from_numpy(ids)).last_hidden_state.float().numpy()
 
 
 class OnnxRuntime:
@@ -75,17 +89,18 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """OpenVINO on the same export, with its latency hint."""
+    """OpenVINO on the same export, with its latency hint.
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    As it comes (precision None) it computes in bfloat16 or float16 where the processor can.
+    """
+
+    def __init__(self, folder: Path, threads: int, *, precision: str | None = "f32") -> None:
         import openvino
 
         core = openvino.Core()
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        if precision is not None:
+            settings["INFERENCE_PRECISION_HINT"] = precision
         self.model = core.compile_model(str(folder / "model.onnx"), "CPU", settings)
 
     def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -103,6 +118,17 @@ PEERS: dict[str, Any] = {
     "torch.compile": lambda folder, threads: Transformers(folder, threads, compiled=True),
     "onnxruntime": OnnxRuntime,
     "OpenVINO": OpenVino,
+    "yosort bfloat16 YOSO-E": lambda folder, threads: Yosort(folder, threads, dtype="bfloat16"),
+    "yosort bfloat16 sampled 32": lambda folder, threads: Yosort(
+        folder, threads, num_hash=32, dtype="bfloat16"
+    ),
+    "torch.compile bfloat16": lambda folder, threads: Transformers(
+        folder, threads, compiled=True, dtype="bfloat16"
+    ),
+    "torch.compile autocast": lambda folder, threads: Transformers(
+        folder, threads, compiled=True, dtype="bfloat16", casts=True
+    ),
+    "OpenVINO as it comes": lambda folder, threads: OpenVino(folder, threads, precision=None),
     "yosort int8 YOSO-E": lambda folder, threads: Yosort(folder, threads, dtype="int8"),
     "yosort int8 sampled 32": lambda folder, threads: Yosort(
         folder, threads, num_hash=32, dtype="int8"

@@ -34,8 +34,18 @@ AGREEMENT = 1e-3
 OURS = "yosort YOSO-E"
 PEER_NAMES = ["transformers eager", "torch.compile", "onnxruntime", "OpenVINO"]
 EXACT = [OURS, *PEER_NAMES]
+#: Those of fewer bits, and how far their hidden states may be from the exact ones.
+NARROW_AGREEMENT = 0.3
+APPROXIMATE = ("sampled", "no attention")
 #: Every time is shown as a multiple of these.
-REFERENCES = (OURS, "yosort sampled 32", "yosort int8 YOSO-E", "yosort int8 sampled 32")
+REFERENCES = (
+    OURS,
+    "yosort sampled 32",
+    "yosort bfloat16 YOSO-E",
+    "yosort bfloat16 sampled 32",
+    "yosort int8 YOSO-E",
+    "yosort int8 sampled 32",
+)
 
 
 class Worker:
@@ -128,12 +138,15 @@ def measure(
 
 
 def check_agreement(n: int, answers: dict[str, Any]) -> None:
-    """Stop unless all exact runtimes gave the same hidden states, up to rounding."""
+    """Stop unless all runtimes of YOSO-E gave the same hidden states, up to rounding."""
     exact = {name: answer["sample"] for name, answer in answers.items() if name in EXACT}
-    for name, sample in exact.items():
+    for name, answer in answers.items():
+        if any(word in name for word in APPROXIMATE):
+            continue
+        bound = AGREEMENT if name in EXACT else NARROW_AGREEMENT
         for other, theirs in exact.items():
-            worst = float(np.abs(np.array(sample) - np.array(theirs)).max())
-            if worst > AGREEMENT:
+            worst = float(np.abs(np.array(answer["sample"]) - np.array(theirs)).max())
+            if worst > bound:
                 raise SystemExit(f"n = {n}: {name} and {other} differ by {worst}")
 
 
@@ -199,7 +212,7 @@ def print_row(what: Any, results: dict[str, Any]) -> None:
     print(f"\n{what}")
     for name, seconds in medians.items():
         spread = (max(results[name]["seconds"]) - min(results[name]["seconds"])) / seconds
-        line = f"  {name:20} {seconds:9.4f} s  spread {spread:4.0%}"
+        line = f"  {name:28} {seconds:9.4f} s  spread {spread:4.0%}"
         for ours in REFERENCES:
             if ours in medians and name != ours:
                 line += f"  {seconds / medians[ours]:6.2f} x {ours[7:]}"

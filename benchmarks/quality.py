@@ -1,12 +1,12 @@
-"""What int8 costs a model: its answers in float32 and in int8, on the same texts.
+"""What bfloat16 and int8 cost a model: its answers beside those in float32, on the same texts.
 
-    python benchmarks/int8_quality.py --texts heldout.txt
-    python benchmarks/int8_quality.py --model FOLDER --texts mails.jsonl
+    python benchmarks/quality.py --texts heldout.txt
+    python benchmarks/quality.py --model FOLDER --texts mails.jsonl
 
 Lines of a .jsonl file are {"text": ..., "label": ...}, those of others are texts. A masked language
 model guesses 15% of each text's tokens; a classifier labels each text, and its accuracy is shown
 where the lines have labels. "stored" is the folder that `yosort convert --dtype int8` makes, whose
-embeddings are integers too.
+embeddings are integers too; float32 is the exact one.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def main() -> None:
         stored = convert(arguments.model, Path(temporary) / "int8", dtype="int8")
         models = {
             "float32": yosort.load(arguments.model, **options),
+            "bfloat16": yosort.load(arguments.model, dtype="bfloat16", **options),
             "int8": yosort.load(arguments.model, dtype="int8", **options),
             "int8, stored": yosort.load(stored, dtype="int8", **options),
         }
