@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from yosort._kernels cimport ceil_div, ys_kernels, ys_linear, ys_product, ys_tail, ys_variant
+from yosort._kernels cimport ceil_div, ys_kernels, ys_linear, ys_product, ys_request_tiles, ys_tail, ys_variant
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 from yosort._threads import on_a_cache_line
@@ -45,9 +45,14 @@ def available_instruction_sets():
 
 
 cdef class Kernels:
-    """One kernel table, by the name of its instruction set; None for the best."""
+    """One kernel table, by the name of its instruction set; None for the best.
 
-    def __cinit__(self, str name=None):
+    tiles: the system is asked for the processor's matrix unit, whose table there is from then on.
+    """
+
+    def __cinit__(self, str name=None, bint tiles=False):
+        if tiles:
+            ys_request_tiles()
         names = available_instruction_sets()
         if name is not None and name not in names:
             raise ValueError(f"no kernels for {name!r}; there are {names}")

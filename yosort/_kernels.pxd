@@ -62,6 +62,7 @@ cdef extern from "kernels/cpu/kernels.h":
                          float *) noexcept nogil
         void normalize_row(float *, int) noexcept nogil
     const ys_kernels *ys_variant(int index) noexcept nogil
+    int ys_request_tiles() noexcept nogil
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b

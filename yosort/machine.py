@@ -29,6 +29,11 @@ SLACK = 64 << 20
 ADDRESSES = 1 << 47
 
 
+def wants_tiles() -> bool:
+    """Whether YOSORT_AMX asks for the matrix unit of an Intel processor: off, until it has run."""
+    return os.environ.get("YOSORT_AMX") == "1"
+
+
 def resolve_num_threads(num_threads: int | None) -> int:
     """Return a load option's number of threads, or the default for None.
 

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gemm_float32.h"
+#include "gemm_bfloat16.h"
+#include "gemm_int8.h"
 
 #define PI 3.14159265358979323846
 
@@ -119,6 +120,49 @@ static void test_quantized(const struct ys_product *product, int64_t rows, int64
     free(x); free(bias); free(scales); free(weight); free(out); free(q); free(panels); free(scratch);
 }
 
+#ifdef YOSORT_EMULATE_TILES
+enum { TILES = 1 };
+#else
+enum { TILES = 0 };
+#endif
+
+/* Sums of bfloat16 in their order: in pairs, the odd one first; or as a matrix unit has it. */
+static void test_order(const struct ys_product *product, int64_t rows, int64_t depth, int64_t columns) {
+    const int64_t padded = round_up(columns, product->nr);
+    float *x = floats(rows * depth), *weight = floats(columns * depth), *out = floats(rows * columns);
+    float *panels = floats((size_t)(padded / product->nr * product->panel_bytes(depth)) / sizeof(float) + 1);
+    const struct ys_linear map = {product, panels, NULL, NULL, depth, columns};
+    float *scratch = floats(K->packed_rows(&map, rows));
+    product->pack_weight(weight, 0, columns, depth, panels);
+    K->linear_rows(&map, x, depth, rows, 0, 0, columns, out, columns, scratch);
+    int wrong = 0;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++) {
+            volatile float total = 0.0f;    /* each addition rounds */
+            for (int64_t at = 0; at < depth; at += product->kc) {
+                const int64_t end = at + product->kc < depth ? at + product->kc : depth;
+                const float *xr = x + r * depth, *w = weight + c * depth;
+                volatile float sum = 0.0f, part[2];
+                for (int64_t k = at; k < end; k += TILES ? 32 : 2) {
+                    part[0] = part[1] = 0.0f;
+                    for (int64_t i = k; i < k + (TILES ? 32 : 2) && i < end; i++)
+                        part[i % 2] += ys_bfloat16_round(xr[i]) * ys_bfloat16_round(w[i]);
+                    if (TILES) {
+                        part[0] += part[1];
+                        sum += part[0];
+                    } else {
+                        sum += part[1];
+                        sum += part[0];
+                    }
+                }
+                total += sum;
+            }
+            wrong += out[r * columns + c] != total;
+        }
+    check("order of sums", wrong, 0);
+    free(x); free(weight); free(out); free(panels); free(scratch);
+}
+
 /* The sums of a tile in memory, which is where a matrix unit leaves them. */
 static void kernel_in_memory(ptrdiff_t rows, const struct ys_tile *t) {
     float sum[MR][NR];
@@ -139,7 +183,7 @@ static void multiply_in_memory(const struct ys_linear *map, const void *block, i
     for (int64_t column = begin; column < end; column += NR) {
         t.b = t.ahead = (const char *)((const float *)map->panels + column * map->depth + at * NR);
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(kernel_in_memory, rows, MR, STRIDE * sizeof(float), 0, t);
+        ys_panel_tiles(kernel_in_memory, rows, MR, 1, STRIDE * sizeof(float), 0, t);
     }
 }
 
@@ -308,6 +352,20 @@ int main(void) {
         for (int j = 0; K->products[j]; j++)
             (K->products[j]->quantized ? test_quantized : test_linear)(
                 K->products[j], shapes[i][0], shapes[i][1], shapes[i][2]);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        test_order(&ys_bfloat16, shapes[i][0], shapes[i][1], shapes[i][2]);
+    test_order(&ys_bfloat16, 70, 2100, 40);
+#ifdef YOSORT_EMULATE_TILES
+    /* Tiles that are lost on the way, between any two instructions, change nothing. */
+    for (long at = 1; at < 130; at += 7) {
+        ys_lost_in = at;
+        test_order(&ys_bfloat16, 33, 700, 20);
+        check("tiles were lost", ys_lost_in, 0);
+        ys_lost_in = at;
+        test_quantized(&ys_int8, 33, 700, 20);
+        check("tiles were lost", ys_lost_in, 0);
+    }
+#endif
     struct ys_product in_memory = ys_float32;
     in_memory.multiply = multiply_in_memory;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)

@@ -16,6 +16,14 @@ KERNELS = HERE.parent.parent / "yosort" / "kernels" / "cpu"
 TARGETS = {
     "host": (["cc"], [], []),
     "scalar": (["cc"], ["-DYOSORT_SCALAR"], []),
+    # A matrix unit's kernels over its instructions in plain C, each width of a vector.
+    "tiles": (["cc"], ["-DYOSORT_EMULATE_TILES"], []),
+    "tiles-scalar": (["cc"], ["-DYOSORT_EMULATE_TILES", "-DYOSORT_SCALAR"], []),
+    "tiles-checked": (
+        ["cc"],
+        ["-DYOSORT_EMULATE_TILES", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
+        [],
+    ),
     "aarch64-neon": (
         ["aarch64-linux-gnu-gcc"],
         ["-static"],
@@ -46,7 +54,12 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-    result = subprocess.run([*runner, str(program)], capture_output=True, text=True)
+    result = subprocess.run(
+        [*runner, str(program)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # the test frees nothing of some
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 failed" in result.stdout
 

@@ -269,7 +269,7 @@ class Tail(Case):
         inner = definitions.activate(product(attended, "up"), "gelu")
         out = norm_of(attended + product(inner, "down"), a, "norm2", self.eps["norm2"])
         # What is rounded again after a step may go to the neighbour.
-        tolerance = {"int8": INT8, "bfloat16": BFLOAT16}.get(backend.kind, 3 * OP)
+        tolerance = {"int8": INT8, "bfloat16": BFLOAT16}.get(backend.kind.split(",")[0], 3 * OP)
         return [near(out, tolerance), near(product(out, "next"), tolerance)][: 1 + self.following]
 
 
@@ -342,7 +342,7 @@ class Attention(Case):
                     sums = definitions.expected_attention(
                         q, k, both, hash_code_len=self.hash_code_len
                     )
-                    if backend.kind == "bfloat16":  # of weights and of values
+                    if backend.kind.startswith("bfloat16"):  # of weights and of values
                         error = error + 2 * BFLOAT16_ROUNDING * sums[0, :, self.width :]
                 else:
                     here = [c[head : head + 1, text] for c in codes]

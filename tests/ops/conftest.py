@@ -16,7 +16,8 @@ from emulator.conftest import ending, mutant, record  # noqa: F401
 from tolerances import HALF
 
 from ops.cases import Attention, Case, Codes, exact_product
-from yosort._dense import available_instruction_sets
+from yosort._dense import Kernels, available_instruction_sets
+from yosort.machine import wants_tiles
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.bfloat16 import Bfloat16Ops
@@ -24,11 +25,13 @@ from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
+Kernels(tiles=wants_tiles())
 VARIANTS = available_instruction_sets()
 #: The definition of each kind of product.
 PRODUCTS = {
     "float32": exact_product,
     "bfloat16": definitions.bfloat16_linear,
+    "bfloat16, tiles": partial(definitions.bfloat16_linear, tiles=True),
     "int8": definitions.quantized_linear,
 }
 
@@ -146,7 +149,7 @@ BFLOAT16 = [
     Backend(
         f"bfloat16-{variant}",
         partial(Bfloat16Ops, instruction_set=variant),
-        kind="bfloat16",
+        kind="bfloat16, tiles" if variant == "amx" else "bfloat16",
         takes=lambda case: case.weighs or getattr(case, "form", "") == "expectation",
     )
     for variant in VARIANTS

@@ -8,7 +8,7 @@ part of the definition, because every backend must give the same codes, bit for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ Codes = npt.NDArray[np.int32]
 NORM_EPS = 1e-12
 #: Activations have a scale for each token and this much of the depth.
 QUANTIZED_SPAN = 1024
-#: Sums of bfloat16 products start anew with so much of the depth.
-BFLOAT16_SPAN = 256
+#: Sums of bfloat16 products start anew with so much of the depth; on a matrix unit, with so much.
+BFLOAT16_SPAN, TILED_SPAN = 256, 1024
+#: A matrix unit sums so much of the depth at a time.
+TILE_DEPTH = 32
 
 
 def hadamard(x: Floats) -> Floats:
@@ -252,24 +254,40 @@ def bfloat16(x: Floats) -> npt.NDArray[np.float32]:
 
 
 def bfloat16_linear(
-    x: Floats, weight: Floats, bias: Floats, span: int = BFLOAT16_SPAN
+    x: Floats, weight: Floats, bias: Floats, *, tiles: bool = False
 ) -> npt.NDArray[np.float32]:
     """Return x [rows, in] times weight [out, in], both rounded to bfloat16, plus bias [out].
 
     Products of two bfloat16 numbers are exact in float32. So are no sums, and their order counts:
-    the depth is taken in pairs, of each the second first, and each `span` of it is summed apart.
+    the depth is taken in pairs, of each the second first, and each BFLOAT16_SPAN is summed apart.
     Numbers below 2^-126 may count as 0.
 
-    Source: Intel's manual of VDPBF16PS, whose order is the definition on every instruction set.
+    Args:
+        x: [rows, in].
+        weight: [out, in].
+        bias: [out].
+        tiles: in the order of a matrix unit: of each TILE_DEPTH the even depths are summed, then
+            the odd ones, then both sums, which is added to what TILED_SPAN has so far.
+
+    Source: Intel's manual of VDPBF16PS, whose order is every instruction set's, and of TDPBF16PS.
     """
     x, weight = bfloat16(x), bfloat16(weight)
-    total = np.zeros((len(x), len(weight)), np.float32)
-    for at in range(0, x.shape[1], span):
-        sums = np.zeros_like(total)
-        for pair in range(at, min(at + span, x.shape[1]), 2):
-            for k in (pair + 1, pair):
-                if k < x.shape[1]:
-                    sums += x[:, k, None] * weight[:, k]
+    depth, total = x.shape[1], np.zeros((len(x), len(weight)), np.float32)
+
+    def sum_up(depths: Iterable[int], sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        for k in depths:
+            sums += x[:, k, None] * weight[:, k]
+        return sums
+
+    span = TILED_SPAN if tiles else BFLOAT16_SPAN
+    for at in range(0, depth, span):
+        end, sums = min(at + span, depth), np.zeros_like(total)
+        if not tiles:
+            sum_up((k ^ 1 for k in range(at, at + span) if k ^ 1 < end), sums)
+        for first in range(at, end, TILE_DEPTH) if tiles else ():
+            last = min(first + TILE_DEPTH, end)
+            even, odd = range(first, last, 2), range(first + 1, last, 2)
+            sums += sum_up(even, np.zeros_like(sums)) + sum_up(odd, np.zeros_like(sums))
         total += sums
     return total + bias.astype(np.float32)
 

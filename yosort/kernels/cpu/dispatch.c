@@ -14,6 +14,24 @@ static int ys_has_avx512(void) {
            __builtin_cpu_supports("avx512vl");
 }
 #endif
+#ifdef YOSORT_AMX
+#  include <cpuid.h>
+#  include <sys/syscall.h>
+#  include <unistd.h>
+#  define YS_AMX (1u << 22 | 1u << 24 | 1u << 25)    /* bfloat16, tiles, int8 */
+#  define YS_REQUEST 0x1023     /* ARCH_REQ_XCOMP_PERM, in Linux from 5.16 on, */
+#  define YS_TILE_DATA 18       /* for this part of a thread's state */
+static int ys_tiles_granted;
+int ys_request_tiles(void) {
+    unsigned a, b, c, d;
+    if (ys_has_avx512() && __builtin_cpu_supports("avx512bf16") &&
+        __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & YS_AMX) == YS_AMX)
+        ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
+    return ys_tiles_granted;
+}
+#else
+int ys_request_tiles(void) { return 0; }
+#endif
 #ifdef YOSORT_DOTPROD
 #  include <sys/auxv.h>
 #  define YS_HWCAP_ASIMDDP (1ul << 20)

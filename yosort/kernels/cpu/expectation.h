@@ -104,8 +104,8 @@ static int64_t ys_weights_stride(const struct ys_product *product) { return prod
  * made and as the product takes them, and sums. */
 static int64_t ys_expect_scratch(const struct ys_product *product, int64_t rows, int dim,
                                  int value_dim) {
-    return rows * (ys_round_up(dim, KC) / KC * STRIDE + ys_weights_stride(product) +
-                   product->packed_row + value_dim);
+    return rows * (ys_round_up(dim, KC) / KC * STRIDE + ys_weights_stride(product) + value_dim) +
+           ys_packed_space(product, rows);
 }
 
 /* One block of query rows of one text and head. query: [rows] rows, query_stride apart; out
@@ -119,7 +119,7 @@ static void ys_expect_rows(const struct ys_product *product, const float *query,
     const struct ys_linear value_map = {product, packed_values, NULL, NULL, keys, value_dim};
     const int64_t stride = ys_weights_stride(product);
     float *packed = scratch, *weights = packed + ys_packed_rows(&key_map, rows);
-    float *block = weights + rows * stride, *sums = block + rows * product->packed_row;
+    float *block = weights + rows * stride, *sums = block + ys_packed_space(product, rows);
     for (int64_t r = 0; r < rows; r++) {
         const float *row = query + r * query_stride;
         const float scale = normalize ? ys_inverse_norm(row, dim) : 1.0f;

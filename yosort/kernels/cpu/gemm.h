@@ -60,16 +60,19 @@ YS_INLINE void ys_start_panel(struct ys_tile *t, const struct ys_epilogue *e, pt
     t->activation = e->activation;
 }
 
-/* All tiles of a panel. Bytes: between packed rows; between steps of a panel, 0 to fetch none ahead. */
-YS_INLINE void ys_panel_tiles(ys_micro_kernel *kernel, ptrdiff_t rows, ptrdiff_t mr,
+/* All tiles of a panel, `mr` rows at most in multiples of `granule`. Bytes: between packed rows; between
+ * steps of a panel, 0 to fetch none ahead. */
+YS_INLINE void ys_panel_tiles(ys_micro_kernel *kernel, ptrdiff_t rows, ptrdiff_t mr, ptrdiff_t granule,
                               ptrdiff_t row_bytes, ptrdiff_t step_bytes, struct ys_tile t) {
     const ptrdiff_t tiles = (rows + mr - 1) / mr;
     /* Weights come from far: the tiles of a panel fetch the next one together, a share each. */
     t.lines = (int)((STEPS * step_bytes / LINE_BYTES + tiles - 1) / tiles);
-    for (ptrdiff_t i = 0; i < tiles; i++) {
+    for (ptrdiff_t left = tiles; left; left--) {
         /* Tiles of nearly equal height: a last one of a single row would waste the panel. */
-        const ptrdiff_t height = rows / tiles + (i < rows % tiles);
+        const ptrdiff_t share = ((rows + left - 1) / left + granule - 1) / granule * granule;
+        const ptrdiff_t height = share < rows ? share : rows;
         kernel(height, &t);
+        rows -= height;
         t.a += height * row_bytes;
         t.out += height * t.stride;
         t.ahead += t.lines * LINE_BYTES;
@@ -100,10 +103,13 @@ YS_INLINE void ys_finish_tile(ptrdiff_t rows, vf (*sum)[2], const struct ys_tile
     for (ptrdiff_t r = 0; r < rows; r++) ys_finish_row(sum[r][0], sum[r][1], t->out + r * t->stride, t);
 }
 
-/* Floats of space for packed rows of a map. */
+/* Floats of space for so many packed rows, and for those of a map. */
+static int64_t ys_packed_space(const struct ys_product *p, int64_t rows) {
+    return (rows + p->spare_rows) * p->packed_row;
+}
 static int64_t ys_packed_rows(const struct ys_linear *map, int64_t rows) {
     const struct ys_product *p = map->product;
-    return (map->depth + p->kc - 1) / p->kc * rows * p->packed_row;
+    return ys_packed_space(p, (map->depth + p->kc - 1) / p->kc * rows);
 }
 
 /* out [rows][stride], from column `begin` on: activation(x W^T + bias) of packed rows. */

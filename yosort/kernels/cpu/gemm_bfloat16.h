@@ -4,17 +4,29 @@
  *     sum = (sum + x[2k + 1] w[2k + 1]) + x[2k] w[2k]
  *
  * as AVX-512's instruction has it. Without one, the float32 kernel meets the depths in that order: the
- * bits are the same. A panel is [depth / 2][NR] words; a last word of one depth is filled up with 0.
+ * bits are the same. A matrix unit has another order: it sums the odd and the even depths of 16 words
+ * apart, and then adds both to what was there.
+ *
+ * A panel is [depth / 2][NR] words, filled up with zeros to whole words, and to 16 of them for a
+ * matrix unit; so are rows of x.
  */
 #ifndef YOSORT_GEMM_BFLOAT16_H
 #define YOSORT_GEMM_BFLOAT16_H
 
 #include "bfloat16.h"
 #include "gemm_widened.h"
+#include "unit.h"
 
-#define BFLOAT16_STRIDE (KC / 2 + CACHE_LINE)   /* words */
+#ifdef YS_TILES
+#  define BFLOAT16_KC 1024      /* the sums of a block go through memory: the fewer, the better */
+#  define BFLOAT16_MC 96
+#else
+#  define BFLOAT16_KC KC
+#  define BFLOAT16_MC 192
+#endif
+#define BFLOAT16_STRIDE (BFLOAT16_KC / 2 + CACHE_LINE)  /* words */
 
-static int64_t ys_pairs(int64_t depth) { return (depth + 1) / 2; }
+static int64_t ys_pairs(int64_t depth) { return ys_words_of(depth, 2); }
 
 static int64_t ys_bfloat16_panel(int64_t depth) { return ys_pairs(depth) * NR * (int64_t)sizeof(int32_t); }
 
@@ -22,10 +34,11 @@ static int64_t ys_bfloat16_panel(int64_t depth) { return ys_pairs(depth) * NR * 
 YS_INLINE void ys_bfloat16_pack(const float *w, int64_t across, int64_t along, int64_t count,
                                 int64_t depth, int32_t *to) {
     for (int64_t at = 0; at < count; at += NR)
-        for (int64_t k = 0; k < depth; k += 2)
+        for (int64_t k = 0; k < 2 * ys_pairs(depth); k += 2)
             for (int64_t j = at; j < at + NR; j++) {
                 const float *from = w + j * across + k * along;
-                *to++ = j < count ? ys_bfloat16_word(from[0], k + 1 < depth ? from[along] : 0.0f) : 0;
+                const int left = j < count && k < depth ? k + 1 < depth ? 2 : 1 : 0;
+                *to++ = ys_bfloat16_word(left > 0 ? from[0] : 0.0f, left > 1 ? from[along] : 0.0f);
             }
 }
 
@@ -40,23 +53,34 @@ static void ys_bfloat16_pack_values(const float *value, int64_t stride, int64_t 
     ys_bfloat16_pack(value, 1, stride, value_dim, keys, (int32_t *)panels);
 }
 
-#ifdef YS_BFLOAT16_DOT
+#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
 
 static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
                                          float *packed) {
     float *to = packed;
-    for (int64_t at = 0; at < depth; at += KC) {
-        const int64_t width = depth - at < KC ? depth - at : KC;
+    for (int64_t at = 0; at < depth; at += BFLOAT16_KC) {
+        const int64_t width = depth - at < BFLOAT16_KC ? depth - at : BFLOAT16_KC;
         for (int64_t r = 0; r < rows; r++, to += BFLOAT16_STRIDE) {
             const float *row = x + r * stride + at;
             uint16_t *half = (uint16_t *)to;
             int64_t k = 0;
             for (; k + LANES <= width; k += LANES) ys_bfloat16_store(half + k, vf_load(row + k));
-            if (k < width) ys_bfloat16_store(half + k, vf_load_part(row + k, width - k));
+            for (; k < 2 * ys_pairs(width); k += LANES)
+                ys_bfloat16_store(half + k, vf_load_part(row + k, k < width ? width - k : 0));
         }
     }
     return packed;
 }
+
+#ifdef YS_TILES
+
+static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
+    _Alignas(64) vf sum[2 * TILE_ROWS][2];
+    YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_STRIDE * (ptrdiff_t)sizeof(int32_t), t->b, sum);
+    ys_finish_tile(rows, sum, t);
+}
+
+#else
 
 YS_INLINE void ys_bfloat16_step(int rows, const int32_t *YS_RESTRICT a, const int32_t *YS_RESTRICT b,
                                 vf (*YS_RESTRICT sum)[2]) {
@@ -89,18 +113,23 @@ static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
 #undef X
 }
 
+#endif
+
 static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block, int64_t rows,
                                  int64_t at, int64_t depth, int64_t begin, int64_t end,
                                  const struct ys_epilogue *e) {
     const int64_t panel_bytes = ys_bfloat16_panel(map->depth), step = NR * (int64_t)sizeof(int32_t);
     const char *panels = (const char *)map->panels + at / 2 * step;
     struct ys_tile t = {.a = (const char *)block, .steps = ys_pairs(depth)};
+    UNIT_BEGIN();
     for (int64_t column = begin; column < end; column += NR) {
         t.b = panels + column / NR * panel_bytes;
         t.ahead = t.b + panel_bytes;
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_bfloat16_kernel, rows, MR, BFLOAT16_STRIDE * sizeof(int32_t), step, t);
+        ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS,
+                       BFLOAT16_STRIDE * sizeof(int32_t), step, t);
     }
+    UNIT_END();
 }
 
 #else
@@ -148,11 +177,12 @@ static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block,
 static const struct ys_product ys_bfloat16 = {
     .name = "bfloat16",
     .nr = NR,
-    .kc = KC,
-    .mc = 192,
-#ifdef YS_BFLOAT16_DOT
+    .kc = BFLOAT16_KC,
+    .mc = BFLOAT16_MC,
+#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
     .nc = ALL_COLUMNS,
     .packed_row = BFLOAT16_STRIDE,
+    .spare_rows = UNIT_ROWS - 1,
 #else
     .nc = NR,       /* a tile's sums wait in the cache for the rest of the depth */
     .packed_row = STRIDE,

@@ -88,7 +88,7 @@ static void ys_float32_multiply(const struct ys_linear *map, const void *block, 
         t.b = panels + column / NR * panel_bytes + at * step;
         t.ahead = t.b + panel_bytes;
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_float32_kernel, rows, MR, STRIDE * sizeof(float), step, t);
+        ys_panel_tiles(ys_float32_kernel, rows, MR, 1, STRIDE * sizeof(float), step, t);
     }
 }
 

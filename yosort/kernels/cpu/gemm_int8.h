@@ -15,11 +15,17 @@
 #ifndef YOSORT_GEMM_INT8_H
 #define YOSORT_GEMM_INT8_H
 
-#include "gemm.h"
 #include "quantize.h"
+#include "unit.h"
 
 /* What an instruction set has for it: values in a word; what is added to those of x; their type; the
- * products of a word added to sums; the weights of LANES words. */
+ * products of a word added to sums; the weights of LANES words. A matrix unit takes signed bytes. */
+#ifdef YS_TILES
+#  undef INT8_PACK
+#  undef INT8_OFFSET
+#  define INT8_PACK 4
+#  define ys_int8_x int8_t
+#endif
 #ifndef INT8_PACK
 #  define INT8_PACK 1
 typedef int32_t ys_int8_x;
@@ -38,7 +44,7 @@ YS_INLINE vi ys_int8_weights(const int8_t *p) {
 #define WORDS (SPAN / INT8_PACK)
 #define WORD_STRIDE (WORDS + CACHE_LINE)
 
-static int64_t ys_words(int64_t depth) { return (depth + INT8_PACK - 1) / INT8_PACK; }
+static int64_t ys_words(int64_t depth) { return ys_words_of(depth, INT8_PACK); }
 
 /* Bytes of a panel, and where a span of it starts. */
 static int64_t ys_int8_panel(int64_t depth) {
@@ -94,12 +100,16 @@ static const void *ys_int8_pack_rows(const float *x, int64_t stride, int64_t row
             int64_t i = 0;
             for (; i + LANES <= width; i += LANES)
                 ys_int8_store(q + i, vi_round(vf_load(row + i) * vf_set1(inverse)));
-            if (i < width)
-                ys_int8_store(q + i, vi_round(vf_load_part(row + i, width - i) * vf_set1(inverse)));
+            for (; i < ys_words(width) * INT8_PACK; i += LANES) {
+                const vf part = vf_load_part(row + i, i < width ? width - i : 0);
+                ys_int8_store(q + i, vi_round(part * vf_set1(inverse)));
+            }
         }
     }
     return packed;
 }
+
+#ifndef YS_TILES
 
 YS_INLINE void ys_int8_step(int rows, const int32_t *YS_RESTRICT a, const int8_t *YS_RESTRICT b,
                             vi (*YS_RESTRICT sum)[2]) {
@@ -127,6 +137,8 @@ YS_INLINE void ys_int8_sums(int rows, const struct ys_tile *t, vi (*YS_RESTRICT 
     for (; k < words; k++) ys_int8_step(rows, a + k, b + k * NR * INT8_PACK, sum);
 }
 
+#endif
+
 /* Finish a tile of int32 sums, in registers or in memory. */
 YS_INLINE void ys_int8_finish(ptrdiff_t rows, vi (*sum)[2], const struct ys_tile *t) {
     const float *row_scales = (const float *)t->a + WORDS;
@@ -146,10 +158,17 @@ __attribute__((noinline))
 __attribute__((noinline, noclone))
 #endif
 static void ys_int8_kernel(ptrdiff_t rows, const struct ys_tile *t) {
+#ifdef YS_TILES
+    _Alignas(64) vi sum[2 * TILE_ROWS][2];
+    const ptrdiff_t stride = WORD_STRIDE * (ptrdiff_t)sizeof(int32_t);
+    YS_TILE_SUMS(ys_tile_int8, rows, t, stride, t->b + NR * sizeof(int32_t), sum);
+    ys_int8_finish(rows, sum, t);
+#else
     vi sum[MR][2];
 #define X(n) case n: ys_int8_sums(n, t, sum); ys_int8_finish(n, sum, t); break;
     switch (rows) { YS_HEIGHTS(MR, X) }
 #undef X
+#endif
 }
 
 static void ys_int8_multiply(const struct ys_linear *map, const void *block, int64_t rows, int64_t at,
@@ -157,13 +176,16 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
     const char *panels = (const char *)map->panels + ys_int8_span(at / SPAN);
     const int64_t panel_bytes = ys_int8_panel(map->depth);
     struct ys_tile t = {.a = (const char *)block, .steps = ys_words(depth)};
+    UNIT_BEGIN();
     for (int64_t column = begin; column < end; column += NR) {
         t.b = panels + column / NR * panel_bytes;
         t.ahead = t.b + panel_bytes;
         t.scales = map->scales + column;
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_int8_kernel, rows, MR, WORD_STRIDE * sizeof(int32_t), NR * INT8_PACK, t);
+        ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, WORD_STRIDE * sizeof(int32_t),
+                       NR * INT8_PACK, t);
     }
+    UNIT_END();
 }
 
 static const struct ys_product ys_int8 = {
@@ -176,6 +198,7 @@ static const struct ys_product ys_int8 = {
     .mc = 96,
     .nc = ALL_COLUMNS,
     .packed_row = WORD_STRIDE,
+    .spare_rows = UNIT_ROWS - 1,
     .panel_bytes = ys_int8_panel,
     .pack_weight = ys_int8_pack_weight,
     .pack_rows = ys_int8_pack_rows,

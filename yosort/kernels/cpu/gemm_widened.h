@@ -18,7 +18,7 @@ YS_INLINE void ys_multiply_widened(ys_widen *widen, const struct ys_linear *map,
     for (int64_t column = begin; column < end; column += NR) {
         widen(map, column, at, depth, panel);
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_float32_kernel, rows, MR, STRIDE * sizeof(float), 0, t);
+        ys_panel_tiles(ys_float32_kernel, rows, MR, 1, STRIDE * sizeof(float), 0, t);
     }
 }
 

@@ -22,7 +22,7 @@ extern const struct ys_kernels YS_TABLE(YOSORT_ISA);
 const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .name = YS_NAME(YOSORT_ISA),
     .products = products,
-#ifdef YS_BFLOAT16_DOT
+#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
     .multiplies_bfloat16 = 1,
 #endif
     .activations = ys_activation_names,

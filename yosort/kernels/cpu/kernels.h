@@ -33,6 +33,7 @@ struct ys_product {
     int mc;                         /* rows that a thread best carries through a layer together */
     int64_t nc;                     /* columns that meet all of the depth before the next do */
     int64_t packed_row;             /* floats of space for one row of a packed block */
+    int64_t spare_rows;             /* that are read, and come to nothing, behind the last block's */
 
     /* Bytes of one panel over all of the depth. */
     int64_t (*panel_bytes)(int64_t depth);
@@ -122,6 +123,11 @@ struct ys_kernels {
                         float *out, int64_t out_stride, float *scratch);
     void (*normalize_row)(float *x, int dim);
 };
+
+/* Ask the system for the matrix unit, on behalf of the process; returns whether it is granted. Only
+ * then is its table among the variants. It is not asked for what is not used: a process that has it
+ * cannot give a thread a small stack for signals, and one that has such a stack is refused. */
+int ys_request_tiles(void);
 
 /* The table that is `index`-th best of those this processor can run; NULL past the last of them. */
 const struct ys_kernels *ys_variant(int index);

@@ -26,7 +26,8 @@ static int64_t ys_tail_packed(const struct ys_tail *t, int64_t rows) {
 /* Floats of scratch that ys_tail_rows takes for a block of `rows`. */
 static int64_t ys_tail_scratch(const struct ys_tail *t, int64_t rows) {
     return ys_tail_packed(t, rows) +
-           rows * (ys_middle_stride(t) + t->down.product->packed_row + 2 * t->output.columns);
+           ys_packed_space(t->down.product, rows) +
+           rows * (ys_middle_stride(t) + 2 * t->output.columns);
 }
 
 /* out = activation(x W^T + bias), x [rows][stride], in one go. */

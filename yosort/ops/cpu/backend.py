@@ -15,7 +15,7 @@ from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
-from yosort.machine import resolve_num_threads
+from yosort.machine import resolve_num_threads, wants_tiles
 from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
@@ -48,11 +48,13 @@ class CpuOps(HostOps):
     dtype: np.dtype[Any] = np.dtype(np.float32)
     #: The product of the expectation's weights and values.
     value_product = "float32"
+    #: Whether a matrix unit has a product of its type.
+    has_use_for_tiles = False
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
-        self.kernels = Kernels(instruction_set)
+        self.kernels = Kernels(instruction_set, self.has_use_for_tiles and wants_tiles())
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ class Bfloat16Ops(CpuOps):
 
     compute_type = "bfloat16"
     value_product = "bfloat16"
+    has_use_for_tiles = True
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         super().__init__(num_threads, instruction_set)
