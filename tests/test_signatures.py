@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import yosort
+from yosort.tasks import pipeline_class
 
 REQUIRED = inspect.Parameter.empty
 
@@ -92,3 +95,42 @@ def test_functional_ops(name: str, arrays: list[str], keywords: dict[str, Any]) 
         assert named.pop("mask") is None
     assert positional == arrays
     assert list(named.items()) == list(keywords.items())
+
+
+@pytest.mark.parametrize(
+    ("task", "own"),
+    [
+        ("fill-mask", {"top_k": 5, "targets": None}),
+        ("text-classification", {"top_k": "", "function_to_apply": None}),
+        (
+            "token-classification",
+            {"aggregation_strategy": "none", "ignore_labels": None, "stride": None,
+             "is_split_into_words": False, "delimiter": " "},
+        ),
+        (
+            "question-answering",
+            {"top_k": 1, "doc_stride": None, "max_answer_len": 15, "max_seq_len": None,
+             "max_question_len": None, "handle_impossible_answer": False, "align_to_words": True},
+        ),
+        ("multiple-choice", {"top_k": None}),
+        ("feature-extraction", {"pooling": "none", "normalize": False, "return_tensors": False}),
+    ],
+)  # fmt: skip
+def test_pipelines(task: str, own: dict[str, Any]) -> None:
+    """A call's signature, its options and what a checker sees of them name the same."""
+    cls = pipeline_class(task)
+    asks = task == "question-answering"
+    inputs = {"inputs": None, "question": None, "context": None} if asks else {"inputs": REQUIRED}
+    got = signature(cls.__call__)
+    assert list(got.items()) == [
+        *{**inputs, **own, "on_error": "raise", "options": REQUIRED}.items()
+    ]
+    shared = {
+        "batch_tokens": 16384, "batch_size": None, "progress": False, "overflow": None,
+        "truncation": None, "max_length": None, "on_error": "raise",
+    }  # fmt: skip
+    fields = {field.name: field.default for field in dataclasses.fields(cls.options)}
+    assert fields == {**shared, **own}
+    seen = set(sys.modules[cls.__module__].Keywords.__annotations__)
+    overloads = {"text-classification": {"top_k"}, "question-answering": {"top_k"}}
+    assert seen | overloads.get(task, set()) == set(own) | set(shared) - {"on_error"}

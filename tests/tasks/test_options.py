@@ -95,6 +95,28 @@ def test_defaults_hold_until_a_call_says_otherwise(folders: dict[str, Path]) -> 
     assert (two.task, two.dtype) == ("text-classification", np.float32)
 
 
+def test_what_is_prepared_is_all_that_is_handed_on(folders: dict[str, Path]) -> None:
+    """An input is prepared, run and finished by value: a pipeline keeps nothing of it."""
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    options = classify.read(classify.options(overflow="truncate", max_length=5))
+    before = dict(vars(classify))
+    prepared = classify.prepare({"text": "Paris", "text_pair": "a dog barks"}, options)
+    assert classify.prepare({"text": "Paris", "text_pair": "a dog barks"}, options) == prepared
+    assert (len(prepared.rows[0].ids), prepared.truncated) == (5, True)
+    outputs = classify.run(Batch(prepared.rows, classify.model), options)
+    best = classify.finish(prepared, outputs, options)
+    assert vars(classify) == before
+    (wanted,) = classify([{"text": "Paris", "text_pair": "a dog barks"}], max_length=5)
+    assert {**best, "truncated": True} == wanted
+
+
+def test_a_pipeline_shows_the_options_that_it_was_made_with(folders: dict[str, Path]) -> None:
+    for task, folder in folders.items():
+        plain, sized = (yosort.pipeline(task, folder, **o) for o in ({}, {"batch_size": 3}))
+        assert repr(plain) == f"{type(plain).__name__}({task!r}, {plain.model!r})"
+        assert repr(sized) == f"{repr(plain)[:-1]}, batch_size=3)"
+
+
 def test_max_length_and_truncation(folders: dict[str, Path]) -> None:
     embed: Any = yosort.pipeline("feature-extraction", folders["feature-extraction"])
     with pytest.raises(InputError, match=r"text too long: wanted at most 64 tokens, got \d+"):

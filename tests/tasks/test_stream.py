@@ -190,10 +190,10 @@ def test_what_fails_at_the_end_takes_no_other_along(
 ) -> None:
     original = type(classify).finish
 
-    def finish(self: Any, item: Any, options: Any) -> Any:
-        if item.index == 1:
+    def finish(self: Any, prepared: Any, outputs: Any, options: Any) -> Any:
+        if "two" in self.tokenizer.decode(prepared.rows[0].ids):
             raise yosort.InputError("nothing to answer from")
-        return original(self, item, options)
+        return original(self, prepared, outputs, options)
 
     monkeypatch.setattr(type(classify), "finish", finish)
     got = classify(["one", "two", "three"], on_error="collect")

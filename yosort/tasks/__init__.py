@@ -15,8 +15,8 @@ from yosort.errors import CheckpointError, ConfigError, YosortError, show
 from yosort.model.architectures import ALIASES, ARCHITECTURES, TASKS
 from yosort.model.base import PretrainedModel
 from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading
+from yosort.tasks.base import Pipeline
 from yosort.tasks.options import WORDS, is_batch_padding
-from yosort.tasks.stream import Pipeline
 from yosort.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -218,12 +218,12 @@ def _sort_options(
     for name, value in {**(nested or {}), **options}.items():
         # transformers' padding of batches has the name of an option of loading.
         of_batches = name == "padding" and is_batch_padding(value)
-        if of_batches or name in (*cls.options, *cls.instead) or name in WORDS:
+        if of_batches or name in (*cls.option_names(), *cls.instead) or name in WORDS:
             defaults[name] = value
         elif is_load_option(name):
             loading[name] = value
         else:
-            raise no_such_option(name, (*cls.options, *LOAD_OPTIONS, *FIELDS), ConfigError)
+            raise no_such_option(name, (*cls.option_names(), *LOAD_OPTIONS, *FIELDS), ConfigError)
     read_loading(loading)  # before any file is read
     return loading, defaults
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from yosort.model.base import PretrainedModel
 from yosort.model.inputs import pack_texts
+from yosort.tokenizer.encodings import Encoding
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,46 @@ class Row:
     ids: list[int]
     type_ids: list[int]
     scored: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One input as the model reads it: its rows, and what the task keeps of it for the answer."""
+
+    rows: list[Row] = field(default_factory=list)
+    kept: Any = None
+    truncated: bool = False
+
+
+class Encoded(NamedTuple):
+    """A text's rows, the encoding of each, and whether the text was cut."""
+
+    rows: list[Row]
+    encodings: list[Encoding]
+    truncated: bool
+
+    def prepared(self, kept: Any = None) -> Prepared:
+        """Return an input that is this text."""
+        return Prepared(self.rows, kept, self.truncated)
+
+
+def cut(
+    lengths: Sequence[int], most_tokens: int, most_rows: int | None = None
+) -> Iterator[list[int]]:
+    """Yield batches of rows, the longest first, of at most so many tokens and rows.
+
+    A row that is longer has a batch of its own.
+    """
+    batch: list[int] = []
+    tokens = 0
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+        if batch and (tokens + lengths[row] > most_tokens or len(batch) == most_rows):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(row)
+        tokens += lengths[row]
+    if batch:
+        yield batch
 
 
 class Batch:

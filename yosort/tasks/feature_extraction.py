@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from yosort.arguments import check_choice, check_flag
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoModel
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Item, Pipeline, no_stride, no_text
+from yosort.tasks.base import Pipeline, no_text
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,42 +21,53 @@ if TYPE_CHECKING:
 POOLING = ("none", "cls", "mean")
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     pooling: str
     normalize: bool
     return_tensors: bool | str | None
 
 
-class FeatureExtractionPipeline(Pipeline):
+def check_tensors(name: str, value: Any) -> bool:
+    """Return whether results are arrays: True, or "np"."""
+    if isinstance(value, str) and value != "np":
+        raise InputError(
+            f"{name}: wanted True, False or 'np', got {show(value)}; "
+            "torch.from_numpy makes tensors of arrays"
+        )
+    return isinstance(value, str) or check_flag(name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call."""
+
+    pooling: str = option("none", check_choice, POOLING)
+    normalize: bool = option(False, check_flag)
+    return_tensors: bool = option(False, check_tensors)
+
+
+class FeatureExtractionPipeline(Pipeline[Options]):
     """Embeds texts; without pooling, results are transformers'."""
 
     model: YosoModel
     task = "feature-extraction"
+    options = Options
     model_class = YosoModel
     has_scores = False
 
     @overload
-    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Options]) -> Any: ...
+    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Keywords]) -> Any: ...
 
     @overload
-    def __call__(self, inputs: Iterable[Any], **options: Unpack[Options]) -> Iterator[Any]: ...
+    def __call__(self, inputs: Iterable[Any], **options: Unpack[Keywords]) -> Iterator[Any]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
 
-    @with_options
-    def __call__(
-        self,
-        inputs: Any,
-        *,
-        pooling: str = "none",
-        normalize: bool = False,
-        return_tensors: bool | str | None = False,
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
-    ) -> Any:
+    @with_options(Options)
+    def __call__(self, inputs: Any, options: Options) -> Any:
         """Embed one text, a list, or any iterable.
 
         Args:
@@ -64,7 +76,7 @@ class FeatureExtractionPipeline(Pipeline):
             normalize: divide each vector by its length.
             return_tensors: True or "np": numpy float32 arrays instead of nested lists.
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`.
+            options: see `StreamOptions`.
 
         Returns:
             Per text: without pooling [1, n, hidden], special tokens included; else [hidden].
@@ -72,44 +84,32 @@ class FeatureExtractionPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        arrays = isinstance(return_tensors, str) and return_tensors == "np"
-        if isinstance(return_tensors, str) and not arrays:
-            raise InputError(
-                f"return_tensors: wanted True, False or 'np', got {show(return_tensors)}; "
-                "torch.from_numpy makes tensors of arrays"
-            )
-        options = {
-            "pooling": check_choice("pooling", pooling, POOLING),
-            "normalize": check_flag("normalize", normalize),
-            "arrays": arrays or check_flag("return_tensors", return_tensors, unset=False),
-        }
-        return self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
+        return self.answer(inputs, options)
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        no_stride(options, "feature-extraction")
         if not isinstance(value, str):
             raise no_text(value)
-        self.encode(item, value, None, options)
+        return self.encode(value, None, options).prepared()
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         vectors = []
         for tokens in batch.split(self.ask(batch)[0]):
-            if options["pooling"] == "cls":
+            if options.pooling == "cls":
                 tokens = tokens[0]
-            elif options["pooling"] == "mean":
+            elif options.pooling == "mean":
                 tokens = tokens.mean(axis=0, dtype=np.float64)
-            if options["normalize"]:
+            if options.normalize:
                 norm = np.linalg.norm(tokens.astype(np.float64), axis=-1, keepdims=True)
                 tokens = tokens / np.maximum(norm, 1e-12)
             # A copy: a view would keep the whole batch alive.
             vectors.append(np.array(tokens, np.float32))
         return vectors
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        vectors = item.outputs[0]
-        if options["pooling"] == "none":
+        vectors = outputs[0]
+        if options.pooling == "none":
             vectors = vectors[None]
-        return vectors if options["arrays"] else vectors.tolist()
+        return vectors if options.return_tensors else vectors.tolist()

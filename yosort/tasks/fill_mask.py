@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -12,10 +13,10 @@ from yosort.arguments import check_count, check_several
 from yosort.errors import InputError, show
 from yosort.model.base import PretrainedModel
 from yosort.model.heads import YosoForMaskedLM
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
-from yosort.tasks.stream import Item, Pipeline, no_stride, no_text, softmax
-from yosort.tasks.uncertainty import describe
+from yosort.tasks.base import Pipeline, no_text
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
+from yosort.tasks.uncertainty import describe, softmax
 from yosort.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -25,18 +26,38 @@ if TYPE_CHECKING:
 _MASKS = ("<mask>", "[MASK]")
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     top_k: int | None
     targets: str | Sequence[str] | None
 
 
-class FillMaskPipeline(Pipeline):
+def check_words(name: str, values: Any) -> list[str]:
+    """Return words: one, or several."""
+    words = [values] if isinstance(values, str) else check_several(name, values, "words")
+    if not words:
+        raise InputError(f"{name}: wanted at least one word, got none")
+    for word in words:
+        if not isinstance(word, str) or not word:
+            raise InputError(f"{name}: wanted words, got {show(word)}")
+    return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call; `targets` are words, then, by `read`, their ids, int64 [k]."""
+
+    top_k: int = option(5, check_count)
+    targets: Any = option(None, check_words)
+
+
+class FillMaskPipeline(Pipeline[Options]):
     """Calls a masked language model on text; results have transformers' keys and order."""
 
     model: YosoForMaskedLM
     task = "fill-mask"
+    options = Options
     model_class = YosoForMaskedLM
 
     def __init__(
@@ -50,26 +71,18 @@ class FillMaskPipeline(Pipeline):
         self._mask_id = self.tokenizer.id_of("mask_token")
 
     @overload
-    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Options]) -> list[Any]: ...
+    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Keywords]) -> list[Any]: ...
 
     @overload
     def __call__(
-        self, inputs: Iterable[Any], **options: Unpack[Options]
+        self, inputs: Iterable[Any], **options: Unpack[Keywords]
     ) -> Iterator[list[Any]]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
 
-    @with_options
-    def __call__(
-        self,
-        inputs: Any,
-        *,
-        top_k: int | None = 5,
-        targets: str | Sequence[str] | None = None,
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
-    ) -> Any:
+    @with_options(Options)
+    def __call__(self, inputs: Any, options: Options) -> Any:
         """Fill the masks of one text, a list, or any iterable.
 
         Args:
@@ -77,7 +90,7 @@ class FillMaskPipeline(Pipeline):
             top_k: how many answers a mask; at most the number of targets.
             targets: words to choose among; None for the whole vocabulary.
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`.
+            options: see `StreamOptions`.
 
         Returns:
             For a text with one mask, a list of dictionaries, best first: `score` (probability over
@@ -87,28 +100,31 @@ class FillMaskPipeline(Pipeline):
         Raises:
             InputError: no mask token, a target that is not one token, or a text too long.
         """
-        options = {
-            "top_k": check_count("top_k", 5 if top_k is None else top_k),
-            "targets": None if targets is None else self._target_ids(targets),
-        }
-        result = self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
+        result = self.answer(inputs, options)
         # A list of one text gives that text's answers unwrapped, as in transformers.
         return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def read(self, options: Options) -> Options:
+        """See `Pipeline.read`."""
+        options = super().read(options)
+        if options.targets is None:
+            return options
+        return options.decided(targets=self._target_ids(options.targets))
+
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        no_stride(options, "fill-mask")
         if not isinstance(value, str):
             raise no_text(value)
-        self.encode(item, value, None, options)
-        if self._mask_id not in item.rows[0].ids:
+        encoded = self.encode(value, None, options)
+        if self._mask_id not in encoded.rows[0].ids:
             own = self.tokenizer.special_tokens["mask_token"]
             others = [mask for mask in _MASKS if mask != own and mask in value]
             wrong = f", not {others[0]}" if others else ""
-            cut = "; the text was cut before it" if item.truncated and own in value else ""
+            cut = "; the text was cut before it" if encoded.truncated and own in value else ""
             raise InputError(f"no mask to fill; this model's mask token is {own}{wrong}{cut}")
+        return encoded.prepared()
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`: the vocabulary is scored at the masks only."""
         rows = batch.find(self._mask_id)
         texts = np.searchsorted(batch.offsets, rows, side="right") - 1
@@ -120,13 +136,13 @@ class FillMaskPipeline(Pipeline):
         return answers
 
     def _best(
-        self, probabilities: npt.NDArray[np.float64], options: dict[str, Any]
+        self, probabilities: npt.NDArray[np.float64], options: Options
     ) -> tuple[list[int], list[dict[str, float]]]:
         """Return the best token ids and their scores, of probabilities [draws, vocabulary]."""
-        targets = options["targets"]
+        targets = options.targets
         mean = probabilities.mean(axis=0)
         candidates = np.arange(len(mean)) if targets is None else targets
-        count = min(options["top_k"], len(candidates))
+        count = min(options.top_k, len(candidates))
         scores = -mean[candidates]
         # Equal scores in order of their ids: part first, sort the few.
         bound = np.partition(scores, count - 1)[count - 1]
@@ -135,9 +151,9 @@ class FillMaskPipeline(Pipeline):
         tokens = candidates[order]
         return tokens.tolist(), [describe(probabilities[:, token]) for token in tokens]
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        ids, masks = item.rows[0].ids, item.outputs[0]
+        ids, masks = prepared.rows[0].ids, outputs[0]
         answers = []
         for place, tokens, scores in masks:
             answers.append(
@@ -157,17 +173,10 @@ class FillMaskPipeline(Pipeline):
             )
         return answers[0] if len(answers) == 1 else answers
 
-    def _target_ids(self, targets: str | Sequence[str]) -> npt.NDArray[np.int64]:
+    def _target_ids(self, words: list[str]) -> npt.NDArray[np.int64]:
         """Return the ids of target words, each a single token with or without a leading space."""
-        words = (
-            [targets] if isinstance(targets, str) else check_several("targets", targets, "words")
-        )
-        if not words:
-            raise InputError("targets: wanted at least one word, got none")
         found = []
         for word in words:
-            if not isinstance(word, str) or not word:
-                raise InputError(f"targets: wanted words, got {show(word)}")
             # A byte-level BPE keeps the space before a word inside its token.
             spellings = [
                 self.tokenizer.encoding(text, add_special_tokens=False).ids

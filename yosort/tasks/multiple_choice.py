@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -10,61 +11,62 @@ import numpy as np
 from yosort.arguments import check_count, check_several, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForMultipleChoice
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.base import Pipeline
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
 from yosort.tasks.results import Choice, Choices
-from yosort.tasks.stream import Item, Pipeline, no_stride, softmax
-from yosort.tasks.uncertainty import describe
+from yosort.tasks.uncertainty import describe, softmax
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     top_k: int | None
 
 
-class MultipleChoicePipeline(Pipeline):
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call."""
+
+    top_k: int | None = option(None, check_count)
+
+
+class MultipleChoicePipeline(Pipeline[Options]):
     """Ranks choices. transformers has no such pipeline; the result's form is ours."""
 
     model: YosoForMultipleChoice
     task = "multiple-choice"
+    options = Options
     model_class = YosoForMultipleChoice
 
     @overload
-    def __call__(self, inputs: Choices, **options: Unpack[Options]) -> list[Choice]: ...
+    def __call__(self, inputs: Choices, **options: Unpack[Keywords]) -> list[Choice]: ...
 
     @overload
     def __call__(
-        self, inputs: Sequence[Choices], **options: Unpack[Options]
+        self, inputs: Sequence[Choices], **options: Unpack[Keywords]
     ) -> list[list[Choice]]: ...
 
     @overload
     def __call__(
-        self, inputs: Iterable[Any], **options: Unpack[Options]
+        self, inputs: Iterable[Any], **options: Unpack[Keywords]
     ) -> Iterator[list[Choice]]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
 
-    @with_options
-    def __call__(
-        self,
-        inputs: Any,
-        *,
-        top_k: int | None = None,
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
-    ) -> Any:
+    @with_options(Options)
+    def __call__(self, inputs: Any, options: Options) -> Any:
         """Rank the choices of one question, a list, or any iterable.
 
         Args:
             inputs: a dictionary of `prompt` (a text) and `choices` (two texts or more); or several.
             top_k: how many choices, best first; None for all.
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`.
+            options: see `StreamOptions`.
 
         Returns:
             Per question a list of `{"choice", "index", "score"}`, best first; scores add up to 1
@@ -73,17 +75,10 @@ class MultipleChoicePipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        if top_k is not None:
-            check_count("top_k", top_k)
-        return self.answer(
-            inputs,
-            {"top_k": top_k},
-            self.read_stream(on_error=on_error, **stream),
-        )
+        return self.answer(inputs, options)
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        no_stride(options, "multiple-choice")
         fields = pick_fields(value, ("prompt", "choices")) if isinstance(value, dict) else None
         if fields is None:
             got = show(list(value)) if isinstance(value, dict) else type(value).__name__
@@ -93,20 +88,20 @@ class MultipleChoicePipeline(Pipeline):
             raise InputError.wanted("prompt", "a text", prompt)
         if len(choices) < 2 or not all(isinstance(text, str) for text in choices):
             raise InputError.wanted("choices", "two texts or more", choices)
-        for choice in choices:
-            self.encode(item, prompt, choice, options)
-        item.kept = list(choices)
+        encoded = [self.encode(prompt, choice, options) for choice in choices]
+        rows = [row for each in encoded for row in each.rows]
+        return Prepared(rows, choices, any(each.truncated for each in encoded))
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         # The head scores each choice by itself, so that batches may mix questions.
         return list(self.ask(batch, batch.offsets)[:, :, 0].T)
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        scores = softmax(np.array(item.outputs).T)  # [draws, choices]
+        scores = softmax(np.array(outputs).T)  # [draws, choices]
         order = np.argsort(-scores.mean(axis=0), kind="stable").tolist()
         return [
-            {"choice": item.kept[i], "index": i, **describe(scores[:, i])}
-            for i in order[: options["top_k"]]
+            {"choice": prepared.kept[i], "index": i, **describe(scores[:, i])}
+            for i in order[: options.top_k]
         ]

@@ -5,13 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar, cast
+from copy import copy
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from yosort.arguments import check_choice, check_count, check_flag, no_such_option
+from yosort.arguments import check_choice, check_count, check_flag, is_integer, no_such_option
 from yosort.errors import InputError, YosortError, show
 from yosort.tokenizer.arguments import STRATEGIES
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Call: TypeAlias = Callable[..., Any]
+_DEFAULT: Any = object()
 OVERFLOW = ("error", "truncate", "stride")
 ON_ERROR = ("raise", "collect")
 
@@ -37,17 +43,103 @@ class StreamOptions(TypedDict, total=False):
     max_length: int | None
 
 
-@dataclass(frozen=True)
-class Stream:
-    """`StreamOptions` and `on_error`, checked."""
+def check_truncation(name: str, value: Any) -> bool | str:
+    """Return transformers' word for cutting: whether, or what of a pair."""
+    if isinstance(value, str):
+        return check_choice(name, value, (*STRATEGIES, "do_not_truncate"))
+    return check_flag(name, value)
 
-    batch_tokens: int
-    batch_size: int | None
-    progress: bool
-    overflow: str
-    max_tokens: int
-    strategy: str
-    on_error: str
+
+def check_upto(name: str, value: Any, most: int | None = None) -> Any:
+    """Return an integer from 0 to `most`; where only a model says how many, what was given."""
+    if most is not None and not (is_integer(value) and 0 <= value <= most):
+        raise InputError.wanted(name, f"an integer from 0 to {most}", value)
+    return value
+
+
+def option(default: Any, check: Callable[..., Any], *known: Any, unset: Any = _DEFAULT) -> Any:
+    """Return a field of `CallOptions`.
+
+    Args:
+        default: of the call.
+        check: called with the option's name, its value and `known`; returns what is kept.
+        known: see there.
+        unset: what None stands for, where that is not the default.
+    """
+
+    def checked(name: str, value: Any) -> Any:
+        return check(name, value, *known)
+
+    unset = default if unset is _DEFAULT else unset
+    return field(default=default, metadata={"check": checked, "unset": unset})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions:
+    """What a call says beside its inputs, checked: `StreamOptions`, `on_error` and a task's own.
+
+    Names, defaults and checks stand here alone; calls, constructors, signatures, calibration and
+    the command line go by them. None is an option's default, as transformers' "not given" is. Where
+    the model decides, a field is None until `Pipeline.read`: its type is what tasks read.
+
+    Raises:
+        InputError: a value that means nothing.
+    """
+
+    batch_tokens: int = option(16384, check_count)
+    batch_size: int | None = option(None, check_count)
+    progress: bool = option(False, check_flag)
+    overflow: str = option(None, check_choice, OVERFLOW)
+    truncation: bool | str | None = option(None, check_truncation)
+    max_length: int = option(None, check_count)
+    on_error: str = option("raise", check_choice, ON_ERROR)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, said = getattr(self, each.name), each.metadata
+            if value is None:
+                value = said["unset"]
+            if value is not None:
+                value = said["check"](each.name, value)
+            object.__setattr__(self, each.name, value)
+
+    def decided(self, **values: Any) -> Self:
+        """Return these options with what the model decides, which needs no check."""
+        other = copy(self)
+        vars(other).update(values)
+        return other
+
+    @property
+    def strategy(self) -> str:
+        """What of a pair may be cut."""
+        named = isinstance(self.truncation, str) and self.truncation != "do_not_truncate"
+        return str(self.truncation) if named else "longest_first"
+
+    def length(self, longest: int, usual: str) -> tuple[str, int]:
+        """Return what becomes of long texts, and the tokens that are not too many.
+
+        Args:
+            longest: tokens of a text that the model takes.
+            usual: what becomes of longer ones, unless told.
+
+        Raises:
+            InputError: options that contradict each other, or the model.
+        """
+        cut = self.truncation and self.truncation != "do_not_truncate"
+        overflow: str | None = self.overflow
+        limit: int | None = self.max_length
+        if overflow is not None and cut and overflow != "truncate":
+            raise InputError(
+                f"truncation: wanted none beside overflow={overflow!r}, got {show(self.truncation)}"
+            )
+        if overflow is None and (cut or (self.truncation is None and limit is not None)):
+            overflow = "truncate"
+        if limit is not None and limit > longest:
+            raise InputError(
+                f"max_length: wanted at most {longest}, the model's max_position_embeddings, "
+                f"got {limit}"
+            )
+        return overflow or usual, longest if limit is None else limit
 
 
 #: A word of transformers' that changes no answer here: there are no worker processes.
@@ -75,67 +167,6 @@ def is_batch_padding(value: Any) -> bool:
     if isinstance(value, str):
         return value.lower() in _PADDING
     return value is None or isinstance(value, bool)
-
-
-def read_stream(
-    *,
-    longest: int,
-    default_overflow: str = "error",
-    batch_tokens: int = 16384,
-    batch_size: int | None = None,
-    progress: bool = False,
-    overflow: str | None = None,
-    truncation: bool | str | None = None,
-    max_length: int | None = None,
-    on_error: str = "raise",
-) -> Stream:
-    """Check the options of `StreamOptions`.
-
-    Args:
-        longest: tokens of a text that the model takes.
-        default_overflow: what the task does with longer ones unless told.
-        batch_tokens: see `StreamOptions`, like the following.
-        batch_size: see there.
-        progress: see there.
-        overflow: see there.
-        truncation: see there.
-        max_length: see there.
-        on_error: "raise" or "collect".
-
-    Raises:
-        InputError: an option that means nothing, or two that contradict each other.
-    """
-    strategy = "longest_first"
-    cut = truncation
-    if isinstance(truncation, str):
-        known = (*STRATEGIES, "do_not_truncate")
-        strategy = check_choice("truncation", truncation, known)
-        cut = strategy != "do_not_truncate"
-        strategy = strategy if cut else "longest_first"
-    elif truncation is not None:
-        cut = check_flag("truncation", truncation)
-    if overflow is not None:
-        overflow = check_choice("overflow", overflow, OVERFLOW)
-        if cut and overflow != "truncate":
-            raise InputError(
-                f"truncation: wanted none beside overflow={overflow!r}, got {show(truncation)}"
-            )
-    elif cut or (cut is None and max_length is not None):
-        overflow = "truncate"
-    if max_length is not None and check_count("max_length", max_length) > longest:
-        raise InputError(
-            f"max_length: wanted at most {longest}, the model's max_position_embeddings, "
-            f"got {max_length}"
-        )
-    return Stream(
-        batch_tokens=check_count("batch_tokens", batch_tokens),
-        batch_size=None if batch_size is None else check_count("batch_size", batch_size),
-        progress=check_flag("progress", progress),
-        overflow=overflow or default_overflow,
-        max_tokens=longest if max_length is None else int(max_length),
-        strategy=strategy,
-        on_error=check_choice("on_error", on_error, ON_ERROR),
-    )
 
 
 def translate(
@@ -174,32 +205,40 @@ def translate(
     return found
 
 
-Call = TypeVar("Call", bound=Callable[..., Any])
-
-
-def with_options(call: Call) -> Call:
+def with_options(options: type[CallOptions]) -> Callable[[Call], Call]:
     """Wrap a pipeline's `__call__`: keywords in all words, the pipeline's own as defaults.
 
-    The wrapped call sees our names alone. Nothing that a caller writes is a TypeError.
+    The wrapped call gets its inputs and all options in one object, `options`; the signature that
+    users see names each. Nothing that a caller writes is a TypeError.
     """
 
-    @functools.wraps(call)
-    def wrapper(self: Any, *inputs: Any, **given: Any) -> Any:
-        options = self.understand(given)
-        named = self.read_positional(inputs)
-        if not named.keys().isdisjoint(options):
-            raise InputError(f"{', '.join(named)}: wanted once, got twice")
-        options = {"inputs": None, **named, **options}
-        return self.wrap(call(self, **options), options["inputs"], given)
+    def wrap(call: Call) -> Call:
+        @functools.wraps(call)
+        def wrapper(self: Any, *unnamed: Any, **given: Any) -> Any:
+            named, options = self.understand(given)
+            first = self.read_positional(unnamed)
+            if not first.keys().isdisjoint(named):
+                raise InputError(f"{', '.join(first)}: wanted once, got twice")
+            inputs = {"inputs": None, **first, **named}
+            return self.wrap(call(self, **inputs, options=options), inputs["inputs"], given)
 
-    return cast(Call, wrapper)
+        wrapper.__signature__ = _signature(call, options)  # type: ignore[attr-defined]
+        return wrapper
+
+    return wrap
 
 
-def option_names(call: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the keywords that a pipeline's `__call__` takes, its inputs left out."""
-    own = (p.name for p in inspect.signature(call).parameters.values() if p.kind is p.KEYWORD_ONLY)
-    return (
-        *(name for name in own if name != "on_error"),
-        *StreamOptions.__annotations__,
-        "on_error",
-    )
+def _signature(call: Callable[..., Any], options: type[CallOptions]) -> inspect.Signature:
+    """Return the signature of a call: its inputs, the task's options, then what all tasks share."""
+    shared = {each.name for each in fields(CallOptions)} - {"on_error"}
+    own = [each for each in fields(options) if each.name not in shared]
+    own.sort(key=lambda each: each.name == "on_error")
+    kind = inspect.Parameter
+    signature = inspect.signature(call)
+    parameters = [p for p in signature.parameters.values() if p.name != "options"]
+    parameters += [
+        kind(each.name, kind.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in own
+    ]
+    others = kind("options", kind.VAR_KEYWORD, annotation="Unpack[StreamOptions]")
+    return signature.replace(parameters=[*parameters, others])

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count, check_flag, check_inputs, is_integer, pick_fields
+from yosort.arguments import check_count, check_flag, check_inputs, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForQuestionAnswering
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.base import NO_TOKENS, Pipeline
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, check_upto, option, with_options
 from yosort.tasks.results import Answer, Question
 from yosort.tasks.spans import trimmed
-from yosort.tasks.stream import NO_TOKENS, Item, Pipeline, softmax
-from yosort.tasks.uncertainty import describe
+from yosort.tasks.uncertainty import describe, softmax
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `question`, `context`, `top_k` and `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside those that the overloads name."""
 
     doc_stride: int | None
     max_answer_len: int
@@ -34,22 +34,37 @@ class Options(StreamOptions, total=False):
     align_to_words: bool | None
 
 
-class QuestionAnsweringPipeline(Pipeline):
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call; a window's size and stride are the model's where `read` finds none."""
+
+    top_k: int = option(1, check_count)
+    doc_stride: int = option(None, check_upto)
+    max_answer_len: int = option(15, check_count)
+    max_seq_len: int = option(None, check_count)
+    max_question_len: int | None = option(None, check_count)
+    handle_impossible_answer: bool = option(False, check_flag)
+    align_to_words: bool = option(True, check_flag)
+
+
+class QuestionAnsweringPipeline(Pipeline[Options]):
     """Answers from a context; results are those of transformers 5.2's pipeline."""
 
     model: YosoForQuestionAnswering
     task = "question-answering"
+    options = Options
+    windows = True
     inputs = ("inputs", "question", "context")
     overflow = "stride"
     instead: ClassVar[dict[str, str]] = {"max_length": "max_seq_len is the size of a window"}
     model_class = YosoForQuestionAnswering
 
     @overload
-    def __call__(self, inputs: Question, **options: Unpack[Options]) -> Answer: ...
+    def __call__(self, inputs: Question, **options: Unpack[Keywords]) -> Answer: ...
 
     @overload
     def __call__(
-        self, inputs: None = ..., *, question: str, context: str, **options: Unpack[Options]
+        self, inputs: None = ..., *, question: str, context: str, **options: Unpack[Keywords]
     ) -> Answer: ...
 
     @overload
@@ -61,25 +76,12 @@ class QuestionAnsweringPipeline(Pipeline):
         context: Any = ...,
         top_k: int = ...,
         on_error: str = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Keywords],
     ) -> Any: ...
 
-    @with_options
+    @with_options(Options)
     def __call__(
-        self,
-        inputs: Any = None,
-        *,
-        question: Any = None,
-        context: Any = None,
-        top_k: int | None = 1,
-        doc_stride: int | None = None,
-        max_answer_len: int = 15,
-        max_seq_len: int | None = None,
-        max_question_len: int | None = None,
-        handle_impossible_answer: bool | None = False,
-        align_to_words: bool | None = True,
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
+        self, inputs: Any = None, *, question: Any = None, context: Any = None, options: Options
     ) -> Any:
         """Answer one question, a list, or any iterable.
 
@@ -98,7 +100,7 @@ class QuestionAnsweringPipeline(Pipeline):
             handle_impossible_answer: allow the empty answer.
             align_to_words: widen an answer to whole words.
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`; overflow="stride", which is usual here, reads a long
+            options: see `StreamOptions`; overflow="stride", which is usual here, reads a long
                 context in windows, "truncate" its beginning only.
 
         Returns:
@@ -112,29 +114,17 @@ class QuestionAnsweringPipeline(Pipeline):
             inputs = _pairs(question, context)
         elif question is not None or context is not None:
             raise InputError("wanted inputs, or question and context, got both")
-        window = self.max_tokens if max_seq_len is None else check_count("max_seq_len", max_seq_len)
-        window = min(window, self.max_tokens)
-        stride = min(window // 2, 128) if doc_stride is None else doc_stride
-        if not is_integer(stride) or not 0 <= stride <= window:
-            raise InputError(
-                f"doc_stride: wanted an integer from 0 to {window}, got {show(stride)}"
-            )
-        options = {
-            "top_k": check_count("top_k", 1 if top_k is None else top_k),
-            "window": window,
-            "stride": stride,
-            "max_answer_len": check_count("max_answer_len", max_answer_len),
-            "max_question_len": None
-            if max_question_len is None
-            else check_count("max_question_len", max_question_len),
-            "impossible": check_flag(
-                "handle_impossible_answer", handle_impossible_answer, unset=False
-            ),
-            "align": check_flag("align_to_words", align_to_words, unset=True),
-        }
-        result = self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
+        result = self.answer(inputs, options)
         # A list of one question gives its answer unwrapped, as in transformers.
         return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
+
+    def read(self, options: Options) -> Options:
+        """See `Pipeline.read`."""
+        window = min(options.max_seq_len or self.max_tokens, self.max_tokens)
+        given: int | None = options.doc_stride
+        stride = min(window // 2, 128) if given is None else given
+        check_upto("doc_stride", stride, window)
+        return super().read(options).decided(max_seq_len=window, doc_stride=stride)
 
     def read_positional(self, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """Return what a call was given without names; two texts are a question and its context."""
@@ -142,7 +132,7 @@ class QuestionAnsweringPipeline(Pipeline):
             return dict(zip(("question", "context"), inputs, strict=True))
         return super().read_positional(inputs)
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
         fields = pick_fields(value, ("question", "context")) if isinstance(value, dict) else None
         if fields is None:
@@ -156,35 +146,33 @@ class QuestionAnsweringPipeline(Pipeline):
         count = len(self.tokenizer.encoding(question, add_special_tokens=False).ids)
         if not count:
             raise InputError(f"question: {NO_TOKENS} {show(question)}")
-        limit = options["max_question_len"]
+        limit = options.max_question_len
         if limit is not None and count > limit:
             raise InputError(f"question: wanted at most {limit} tokens, got {count}")
         specials = len(self.tokenizer.encoding("", "").ids)
-        room = options["window"] - count - specials
+        room = options.max_seq_len - count - specials
         if room < 1:
             raise InputError(
-                f"question: its {count} tokens leave no room in a window of {options['window']}"
+                f"question: its {count} tokens leave no room in a window of {options.max_seq_len}"
             )
-        encodings = self.encode(
-            item,
+        encoded = self.encode(
             question,
             context,
             options,
-            max_tokens=options["window"],
-            stride=min(options["stride"], room - 1),
+            max_tokens=options.max_seq_len,
+            stride=min(options.doc_stride, room - 1),
             strategy="only_second",
         )
         # Only the context may answer, and token 0 stands for "no answer".
-        item.rows = [
+        rows = [
             replace(row, scored=(0, *np.flatnonzero([s == 1 for s in e.sequence_ids]).tolist()))
-            for row, e in zip(item.rows, encodings, strict=True)
+            for row, e in zip(encoded.rows, encoded.encodings, strict=True)
         ]
-        if not any(len(row.scored or ()) > 1 for row in item.rows):
-            item.rows.clear()
+        if not any(len(row.scored or ()) > 1 for row in rows):
             raise InputError(f"context: {NO_TOKENS} {show(context)}")
-        item.kept = (context, encodings)
+        return Prepared(rows, (context, encoded.encodings), encoded.truncated)
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         scored = batch.scored()
         found = self.ask(batch, scored)
@@ -192,15 +180,15 @@ class QuestionAnsweringPipeline(Pipeline):
         scores[:, scored] = found
         return [(draws[..., 0], draws[..., 1]) for draws in batch.split(scores)]
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        context, encodings = item.kept
-        wanted = options["top_k"]
+        context, encodings = prepared.kept
+        wanted = options.top_k
         # Candidates that align to the same words become one answer: look at some more.
-        count = 2 * wanted + 10 if options["align"] else wanted
+        count = 2 * wanted + 10 if options.align_to_words else wanted
         answers: dict[str, tuple[tuple[int, int, str], Any]] = {}
         impossible: npt.NDArray[np.float64] | None = None
-        for encoding, (start_logits, end_logits) in zip(encodings, item.outputs, strict=True):
+        for encoding, (start_logits, end_logits) in zip(encodings, outputs, strict=True):
             inside = np.array([s == 1 for s in encoding.sequence_ids])
             readable = inside.copy()
             readable[0] = True  # token 0 stands for "no answer"
@@ -211,17 +199,17 @@ class QuestionAnsweringPipeline(Pipeline):
             start[:, 0] = end[:, 0] = 0.0
             # Candidates by the mean of each end over the draws; scores by the mean of the product.
             means = start.mean(axis=0), end.mean(axis=0)
-            for first, last in _best_spans(*means, count, options["max_answer_len"]):
+            for first, last in _best_spans(*means, count, options.max_answer_len):
                 if not (inside[first] and inside[last]):
                     continue
-                spans = _characters(encoding, first, last, align=options["align"])
+                spans = _characters(encoding, first, last, align=options.align_to_words)
                 begin, stop = trimmed(context, *spans[0])[0], trimmed(context, *spans[1])[1]
                 text = context[begin:stop]
                 draws = start[:, first] * end[:, last]
                 before = answers.get(text.lower(), ((begin, stop, text), 0.0))
                 answers[text.lower()] = (before[0], before[1] + draws)
         found = list(answers.values())
-        if options["impossible"] and impossible is not None:
+        if options.handle_impossible_answer and impossible is not None:
             found.append(((0, 0, ""), impossible))
         found.sort(key=lambda answer: float(answer[1].mean()), reverse=True)
         ranked = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
@@ -10,52 +11,67 @@ import numpy as np
 from yosort.arguments import check_choice, check_count, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForSequenceClassification
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.base import Pipeline
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
 from yosort.tasks.results import LabelScore, TextPair
-from yosort.tasks.stream import Item, Pipeline, no_stride, softmax
-from yosort.tasks.uncertainty import describe
+from yosort.tasks.uncertainty import describe, softmax
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
-#: top_k was not given: then transformers answers with one dictionary, not with a list of them.
-_ONE_DICTIONARY: Any = object()
+#: transformers' word for a top_k that is not given: then it answers with a dictionary, no list.
+BEST_ALONE = ""
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     function_to_apply: str | None
 
 
-class TextClassificationPipeline(Pipeline):
+def check_top_k(name: str, value: Any) -> int | str:
+    """Return how many labels, or that the best alone is wanted, not in a list."""
+    alone = isinstance(value, str) and value == BEST_ALONE
+    return BEST_ALONE if alone else check_count(name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call; `function_to_apply` is the config's where `read` finds none."""
+
+    top_k: Any = option(BEST_ALONE, check_top_k, unset=None)
+    function_to_apply: str = option(None, check_choice, FUNCTIONS)
+
+
+class TextClassificationPipeline(Pipeline[Options]):
     """Classifies texts; results have transformers' keys, order and nesting."""
 
     model: YosoForSequenceClassification
     task = "text-classification"
+    options = Options
     instead: ClassVar[dict[str, str]] = {
         "text_pair": 'a dictionary is a pair: {"text": ..., "text_pair": ...}'
     }
     model_class = YosoForSequenceClassification
 
     @overload
-    def __call__(self, inputs: TextPair, **options: Unpack[Options]) -> LabelScore: ...
+    def __call__(self, inputs: TextPair, **options: Unpack[Keywords]) -> LabelScore: ...
 
     @overload
     def __call__(
-        self, inputs: str | list[str] | list[TextPair], **options: Unpack[Options]
+        self, inputs: str | list[str] | list[TextPair], **options: Unpack[Keywords]
     ) -> list[LabelScore]: ...
 
     @overload
     def __call__(
-        self, inputs: str | TextPair, *, top_k: int | None, **options: Unpack[Options]
+        self, inputs: str | TextPair, *, top_k: int | None, **options: Unpack[Keywords]
     ) -> list[LabelScore]: ...
 
     @overload
     def __call__(
-        self, inputs: list[str] | list[TextPair], *, top_k: int | None, **options: Unpack[Options]
+        self, inputs: list[str] | list[TextPair], *, top_k: int | None, **options: Unpack[Keywords]
     ) -> list[list[LabelScore]]: ...
 
     @overload
@@ -65,19 +81,11 @@ class TextClassificationPipeline(Pipeline):
         *,
         top_k: int | None = ...,
         on_error: str = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Keywords],
     ) -> Any: ...
 
-    @with_options
-    def __call__(
-        self,
-        inputs: Any,
-        *,
-        top_k: int | None = _ONE_DICTIONARY,
-        function_to_apply: str | None = None,
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
-    ) -> Any:
+    @with_options(Options)
+    def __call__(self, inputs: Any, options: Options) -> Any:
         """Classify one text, a list, or any iterable.
 
         Args:
@@ -86,7 +94,7 @@ class TextClassificationPipeline(Pipeline):
             function_to_apply: "softmax", "sigmoid" or "none"; None: what the config's problem asks
                 for (none for a regression, sigmoid for several labels at once, else softmax).
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`.
+            options: see `StreamOptions`.
 
         Returns:
             `{"label", "score"}` a text; for one text a list of that. With top_k, a list a text.
@@ -94,14 +102,12 @@ class TextClassificationPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        one = top_k is _ONE_DICTIONARY
-        if not one and top_k is not None:
-            check_count("top_k", top_k)
-        function = self._usual()
-        if function_to_apply is not None:
-            function = check_choice("function_to_apply", function_to_apply, FUNCTIONS)
-        options = {"top_k": top_k, "one": one, "function": function}
-        return self.answer(inputs, options, self.read_stream(on_error=on_error, **stream))
+        return self.answer(inputs, options)
+
+    def read(self, options: Options) -> Options:
+        """See `Pipeline.read`."""
+        options = super().read(options)
+        return options.decided(function_to_apply=options.function_to_apply or self._usual())
 
     def wrap(self, result: Any, inputs: Any, given: dict[str, Any]) -> Any:
         """Put one text's result into a list, unless the call itself names top_k."""
@@ -115,9 +121,8 @@ class TextClassificationPipeline(Pipeline):
             return "sigmoid"
         return "softmax"
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        no_stride(options, "text-classification")
         text, pair = value, None
         if isinstance(value, dict):
             fields = pick_fields(value, ("text",), ("text_pair",))
@@ -136,23 +141,23 @@ class TextClassificationPipeline(Pipeline):
                 f"wanted a text, or a dictionary of text and text_pair, got {got}{hint}"
             )
         # An empty second text is none, as transformers' tokenizers have it.
-        self.encode(item, text, pair or None, options)
+        return self.encode(text, pair or None, options).prepared()
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         return list(self.ask(batch, batch.offsets).swapaxes(0, 1))
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        logits = np.asarray(item.outputs[0], np.float64)
+        logits = np.asarray(outputs[0], np.float64)
         scores = {
             "softmax": lambda: softmax(logits),
             "sigmoid": lambda: 1 / (1 + np.exp(-logits)),
             "none": lambda: logits,
-        }[options["function"]]()
+        }[options.function_to_apply]()
         labels = self.model.config.id2label or {}
         ranked = [
             {"label": labels[i], **describe(scores[:, i])}
             for i in np.argsort(-scores.mean(axis=0), kind="stable").tolist()
         ]
-        return ranked[0] if options["one"] else ranked[: options["top_k"]]
+        return ranked[0] if options.top_k == BEST_ALONE else ranked[: options.top_k]

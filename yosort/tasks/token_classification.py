@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import are_texts, check_choice, check_flag, check_several, is_integer
+from yosort.arguments import are_texts, check_choice, check_flag, check_several
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForTokenClassification
-from yosort.tasks.batch import Batch
-from yosort.tasks.options import StreamOptions, with_options
+from yosort.tasks.base import Pipeline, no_text
+from yosort.tasks.batch import Batch, Prepared
+from yosort.tasks.options import CallOptions, StreamOptions, check_upto, option, with_options
 from yosort.tasks.results import Entity
 from yosort.tasks.spans import trimmed
-from yosort.tasks.stream import Item, Pipeline, no_text, softmax
-from yosort.tasks.uncertainty import describe_each
+from yosort.tasks.uncertainty import describe_each, softmax
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,8 +27,8 @@ STRATEGIES = ("none", "simple", "first", "average", "max")
 Token = dict[str, Any]
 
 
-class Options(StreamOptions, total=False):
-    """Keywords of a call, beside `on_error`."""
+class Keywords(StreamOptions, total=False):
+    """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     aggregation_strategy: str | None
     ignore_labels: list[str] | None
@@ -36,7 +37,33 @@ class Options(StreamOptions, total=False):
     delimiter: str | None
 
 
-class TokenClassificationPipeline(Pipeline):
+def check_labels(name: str, values: Any) -> list[str]:
+    """Return labels."""
+    labels = check_several(name, values, "labels")
+    if not are_texts(labels):
+        raise InputError(f"{name}: wanted a list of labels, got {show(labels)}")
+    return labels
+
+
+def check_text(name: str, value: Any) -> str:
+    """Return a text, which may be empty."""
+    if not isinstance(value, str):
+        raise InputError.wanted(name, "text", value)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CallOptions):
+    """The options of a call; `stride` is the model's where `read` finds none."""
+
+    aggregation_strategy: str = option("none", check_choice, STRATEGIES)
+    ignore_labels: list[str] = option(None, check_labels, unset=("O",))
+    stride: int = option(None, check_upto)
+    is_split_into_words: bool = option(False, check_flag)
+    delimiter: str = option(" ", check_text)
+
+
+class TokenClassificationPipeline(Pipeline[Options]):
     """Labels tokens; results have transformers' keys, order and grouping.
 
     One difference: with "first", "average" and "max" a word is what the tokenizer took for one,
@@ -45,37 +72,28 @@ class TokenClassificationPipeline(Pipeline):
 
     model: YosoForTokenClassification
     task = "token-classification"
+    options = Options
+    windows = True
     model_class = YosoForTokenClassification
 
     @overload
-    def __call__(self, inputs: str, **options: Unpack[Options]) -> list[Entity]: ...
+    def __call__(self, inputs: str, **options: Unpack[Keywords]) -> list[Entity]: ...
 
     @overload
     def __call__(
-        self, inputs: Sequence[str] | Sequence[Sequence[str]], **options: Unpack[Options]
+        self, inputs: Sequence[str] | Sequence[Sequence[str]], **options: Unpack[Keywords]
     ) -> Any: ...
 
     @overload
     def __call__(
-        self, inputs: Iterable[Any], **options: Unpack[Options]
+        self, inputs: Iterable[Any], **options: Unpack[Keywords]
     ) -> Iterator[list[Entity]]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Options]) -> Any: ...
+    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
 
-    @with_options
-    def __call__(
-        self,
-        inputs: Any,
-        *,
-        aggregation_strategy: str | None = "none",
-        ignore_labels: list[str] | None = None,
-        stride: int | None = None,
-        is_split_into_words: bool = False,
-        delimiter: str | None = " ",
-        on_error: str = "raise",
-        **stream: Unpack[StreamOptions],
-    ) -> Any:
+    @with_options(Options)
+    def __call__(self, inputs: Any, options: Options) -> Any:
         """Label one text, a list, or any iterable.
 
         Args:
@@ -89,7 +107,7 @@ class TokenClassificationPipeline(Pipeline):
             is_split_into_words: inputs are lists of words.
             delimiter: what stands between such words in `start` and `end`.
             on_error: "raise", or "collect" a `Failure` in the input's place.
-            stream: see `StreamOptions`; overflow="stride" reads a long text in windows.
+            options: see `StreamOptions`; overflow="stride" reads a long text in windows.
 
         Returns:
             Per text a list of dictionaries: `entity`, `score`, `index`, `word`, `start`, `end` for
@@ -100,85 +118,72 @@ class TokenClassificationPipeline(Pipeline):
         Raises:
             InputError: an input or option that does not fit.
         """
-        strategy = "none"
-        if aggregation_strategy is not None:
-            strategy = check_choice("aggregation_strategy", aggregation_strategy, STRATEGIES)
-        check_flag("is_split_into_words", is_split_into_words)
-        delimiter = " " if delimiter is None else delimiter
-        if not isinstance(delimiter, str):
-            raise InputError(f"delimiter: wanted text, got {show(delimiter)}")
-        ignored = ["O"]
-        if ignore_labels is not None:
-            ignored = check_several("ignore_labels", ignore_labels, "labels")
-        if not are_texts(ignored):
-            raise InputError(f"ignore_labels: wanted a list of labels, got {show(ignored)}")
+        one_list = options.is_split_into_words and isinstance(inputs, (list, tuple)) and inputs
+        if one_list and all(isinstance(word, str) for word in inputs):
+            inputs = {"words": list(inputs)}  # one text, as a list of words
+        return self.answer(inputs, options)
+
+    def read(self, options: Options) -> Options:
+        """See `Pipeline.read`."""
+        stride: int | None = options.stride
+        if stride is not None and not options.overflow:
+            options = options.decided(overflow="stride")
+        options = super().read(options)
         if stride is not None:
-            stream.setdefault("overflow", "stride")
-        shared = self.read_stream(on_error=on_error, **stream)
-        if stride is not None:
-            largest = shared.max_tokens - 3
-            if shared.overflow != "stride":
+            if options.overflow != "stride":
                 raise InputError(
-                    f"stride: wanted none beside overflow={shared.overflow!r}, got {show(stride)}"
+                    f"stride: wanted none beside overflow={options.overflow!r}, got {show(stride)}"
                 )
-            if not is_integer(stride) or not 0 <= stride <= largest:
-                raise InputError(
-                    f"stride: wanted an integer from 0 to {largest}, got {show(stride)}"
-                )
-        if shared.overflow == "stride" and strategy == "none":
+            check_upto("stride", stride, options.max_length - 3)
+        if options.overflow == "stride" and options.aggregation_strategy == "none":
             raise InputError(
                 "aggregation_strategy: wanted one that joins tokens, for windows overlap"
             )
-        one_list = is_split_into_words and isinstance(inputs, (list, tuple)) and len(inputs) > 0
-        if one_list and all(isinstance(word, str) for word in inputs):
-            inputs = {"words": list(inputs)}  # one text, as a list of words
-        options = {
-            "strategy": strategy,
-            "ignore": ignored,
-            "stride": min(shared.max_tokens // 4, 128) if stride is None else stride,
-            "split": is_split_into_words,
-            "delimiter": delimiter,
-        }
-        return self.answer(inputs, options, shared)
+        usual = min(options.max_length // 4, 128)
+        return options.decided(stride=usual if stride is None else stride)
 
-    def prepare(self, item: Item, value: Any, options: dict[str, Any]) -> None:
+    def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        if isinstance(value, dict) and options["split"]:
+        if isinstance(value, dict) and options.is_split_into_words:
             if "words" not in value:
                 raise InputError(f"wanted a dictionary of words, got {show(list(value))}")
             value = value["words"]
-        words = list(value) if options["split"] and isinstance(value, (list, tuple)) else None
-        if options["split"] and (words is None or not are_texts(words)):
+        words = (
+            list(value)
+            if options.is_split_into_words and isinstance(value, (list, tuple))
+            else None
+        )
+        if options.is_split_into_words and (words is None or not are_texts(words)):
             raise InputError(f"wanted a list of words, got {type(value).__name__}")
-        if not options["split"] and isinstance(value, dict) and "words" in value:
+        if not options.is_split_into_words and isinstance(value, dict) and "words" in value:
             raise InputError("wanted a text, got words; is_split_into_words=True reads them")
-        if not options["split"] and not isinstance(value, str):
+        if not options.is_split_into_words and not isinstance(value, str):
             raise no_text(value)
         starts, at = [], 0
         for word in words or []:
             starts.append(at)
-            at += len(word) + len(options["delimiter"])
-        encodings = self.encode(item, words or value, None, options, stride=options["stride"])
-        text = options["delimiter"].join(words) if words is not None else value
-        item.kept = (text, starts, encodings)
+            at += len(word) + len(options.delimiter)
+        encoded = self.encode(words or value, None, options, stride=options.stride)
+        text = options.delimiter.join(words) if words is not None else value
+        return encoded.prepared((text, starts, encoded.encodings))
 
-    def run(self, batch: Batch, options: dict[str, Any]) -> list[Any]:
+    def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         return [softmax(draws) for draws in batch.split(self.ask(batch))]
 
-    def finish(self, item: Item, options: dict[str, Any]) -> Any:
+    def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        text, starts, encodings = item.kept
+        text, starts, encodings = prepared.kept
         entities: list[dict[str, Any]] = []
-        for encoding, scores in zip(encodings, item.outputs, strict=True):
+        for encoding, scores in zip(encodings, outputs, strict=True):
             tokens = self._tokens(text, starts, encoding, scores)
-            if options["strategy"] not in ("none", "simple"):
-                tokens = [self._word(word, options["strategy"]) for word in _words(tokens)]
+            if options.aggregation_strategy not in ("none", "simple"):
+                tokens = [self._word(word, options.aggregation_strategy) for word in _words(tokens)]
             found = self._label(tokens)
-            if options["strategy"] != "none":
+            if options.aggregation_strategy != "none":
                 found = [group for group in self._groups(found) if group["start"] < group["end"]]
-            name = "entity" if options["strategy"] == "none" else "entity_group"
-            entities += [entity for entity in found if entity[name] not in options["ignore"]]
+            name = "entity" if options.aggregation_strategy == "none" else "entity_group"
+            entities += [entity for entity in found if entity[name] not in options.ignore_labels]
         for entity in entities:
             entity.pop("draws", None)
         return _without_overlaps(entities) if len(encodings) > 1 else entities

@@ -1,4 +1,4 @@
-"""The scores of several draws of hash functions: their mean, and how well it is known."""
+"""Scores as probabilities; those of several draws: their mean, and how well it is known."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from yosort.errors import ConfigError
 from yosort.model.base import PretrainedModel
 
 Floats = npt.NDArray[np.float64]
+
+
+def softmax(scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the softmax over the last axis, in float64."""
+    scores = np.asarray(scores, np.float64)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 def describe(samples: Floats) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,7 @@ from yosort.model.base import PretrainedModel
 from yosort.model.loading import load
 from yosort.model.options import read_loading
 from yosort.tasks import pipeline
-from yosort.tasks.batch import Row
-from yosort.tasks.stream import Item, Pipeline
+from yosort.tasks.batch import Row, cut
 from yosort.tuning.costs import Costs, measure_costs
 
 Floats = npt.NDArray[np.float64]
@@ -204,9 +203,9 @@ def calibrate(
     if not values:
         raise InputError.wanted("inputs", "at least one text", got="none")
     chosen = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(int)
-    items = _prepare(loaded, {i: values[i] for i in chosen.tolist()}, overflow)
+    texts = _prepare(loaded, {i: values[i] for i in chosen.tolist()}, overflow)
     expectation, sampled = (loaded.with_attention(form) for form in ("expectation", "sampled"))
-    run = _Runner(loaded, items, batch_tokens)
+    run = _Runner(loaded, texts, batch_tokens)
     exact, _ = run(expectation, {})  # warms up, too
     times: dict[int | None, list[float]] = {m: [] for m in (None, *tried)}
     found: dict[int, list[tuple[float, float]]] = {m: [] for m in tried}
@@ -218,10 +217,10 @@ def calibrate(
             found[count].append(
                 _compare(exact, answers, vectors=isinstance(loaded, heads.YosoModel))
             )
-    settings = [Setting(None, 1.0, 0.0, statistics.median(times[None]) / len(items))]
+    settings = [Setting(None, 1.0, 0.0, statistics.median(times[None]) / len(texts))]
     for count in tried:
         agreement, error = np.mean(found[count], axis=0).tolist()
-        seconds = statistics.median(times[count]) / len(items)
+        seconds = statistics.median(times[count]) / len(texts)
         settings.append(Setting(count, agreement, error, seconds))
     fitting = [s.num_hash for s in settings[1:] if 1 - s.agreement <= within + 1e-12]
     least = fitting[0] if fitting else None
@@ -229,8 +228,8 @@ def calibrate(
     costs = measure_costs(loaded.ops, loaded.config, functions)
     return Calibration(
         settings=tuple(settings),
-        texts=len(items),
-        tokens=float(np.mean([sum(len(row.ids) for row in item.rows) for item in items])),
+        texts=len(texts),
+        tokens=float(np.mean([sum(len(row.ids) for row in rows) for rows in texts])),
         within=within,
         num_hash=least,
         costs=costs,
@@ -240,29 +239,24 @@ def calibrate(
     )
 
 
-def _prepare(model: PretrainedModel, values: dict[int, Any], overflow: str) -> list[Item]:
-    """Tokenize inputs as the class's pipeline does; mask texts that come without a mask."""
-    task: Pipeline = pipeline(model=model)
-    # Each task reads its own options only; what it does not know it ignores.
-    options = {"overflow": overflow, "split": False, "stride": 0}
-    options |= {"window": task.max_tokens, "max_question_len": None}
-    options |= {"max_tokens": task.max_tokens, "cut": "longest_first"}
+def _prepare(model: PretrainedModel, values: dict[int, Any], overflow: str) -> list[list[Row]]:
+    """Return the rows of each input as its class's pipeline reads it, masked where none is."""
+    task = pipeline(model=model)
+    options = task.read(task.options(overflow=overflow))
     rng = np.random.default_rng(0)
-    items = []
+    texts = []
     for index, value in values.items():
-        item = Item(index)
         try:
             if isinstance(value, InputError):  # one that could not be read
                 raise value
             if isinstance(model, heads.YosoForMaskedLM) and isinstance(value, str):
-                task.encode(item, value, None, options)
-                item.rows[0] = _masked(item.rows[0], task.tokenizer, rng)
+                (row,) = task.encode(value, None, options).rows
+                texts.append([_masked(row, task.tokenizer, rng)])
             else:
-                task.prepare(item, value, options)
+                texts.append(task.prepare(value, options).rows)
         except InputError as error:
             raise InputError(f"inputs[{index}]: {error}") from error
-        items.append(item)
-    return items
+    return texts
 
 
 def _masked(row: Row, tokenizer: Any, rng: np.random.Generator) -> Row:
@@ -304,18 +298,18 @@ class _Runner:
     The rows of a question with choices stay together; other rows are sorted by length.
     """
 
-    def __init__(self, model: PretrainedModel, items: list[Item], batch_tokens: int) -> None:
+    def __init__(self, model: PretrainedModel, texts: list[list[Row]], batch_tokens: int) -> None:
         self.choices = isinstance(model, heads.YosoForMultipleChoice)
         self.mask_id = None
         pad = model.config.pad_token_id or 0
         if isinstance(model, heads.YosoForMaskedLM) and model.tokenizer is not None:
             self.mask_id = model.tokenizer.id_of("mask_token")
         if self.choices:
-            self.batches = [_Padded(item.rows, pad) for item in items]
+            self.batches = [_Padded(rows, pad) for rows in texts]
         else:
-            self.batches = list(
-                _batches([row for item in items for row in item.rows], batch_tokens, pad)
-            )
+            rows = [row for text in texts for row in text]
+            batches = cut([len(row.ids) for row in rows], batch_tokens)
+            self.batches = [_Padded([rows[i] for i in batch], pad) for batch in batches]
 
     def __call__(self, model: Any, options: dict[str, Any]) -> tuple[list[Floats], float]:
         """Return the scores [decisions, classes] of each batch or row, and the seconds it took."""
@@ -344,18 +338,6 @@ class _Runner:
         if isinstance(model, heads.YosoForQuestionAnswering):
             return [side[i : i + 1, :n] for side in scores for i, n in enumerate(batch.lengths)]
         return scores
-
-
-def _batches(rows: list[Row], batch_tokens: int, pad: int) -> Iterator[_Padded]:
-    rows = sorted(rows, key=lambda row: len(row.ids), reverse=True)
-    begin = 0
-    while begin < len(rows):
-        end, tokens = begin + 1, len(rows[begin].ids)
-        while end < len(rows) and tokens + len(rows[end].ids) <= batch_tokens:
-            tokens += len(rows[end].ids)
-            end += 1
-        yield _Padded(rows[begin:end], pad)
-        begin = end
 
 
 def _compare(exact: list[Floats], got: list[Floats], *, vectors: bool) -> tuple[float, float]:

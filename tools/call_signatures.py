@@ -1,0 +1,46 @@
+"""An extension of griffe's: the reference shows of a pipeline's call what `with_options` takes.
+
+The options of a call stand in the task's `Options`; its signature is made of them when Python
+imports it, which the reference never does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import griffe
+
+
+class CallSignatures(griffe.Extension):
+    """Gives each pipeline's `__call__` its options as parameters, types as a checker sees them."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """See griffe."""
+        tasks = pkg["tasks"]
+        on_error = tasks["options.CallOptions.on_error"]
+        for module in tasks.modules.values():
+            options = module.members.get("Options")
+            if options is None:
+                continue
+            own = {**options.members, "on_error": on_error}
+            types = {**own, **module["Keywords"].members}
+            for pipeline in module.classes.values():
+                if pipeline.is_alias or "__call__" not in pipeline.members:
+                    continue
+                call = pipeline["__call__"]
+                kinds = griffe.ParameterKind
+                call.parameters = griffe.Parameters(
+                    *(p for p in call.parameters if p.name != "options"),
+                    *(
+                        griffe.Parameter(
+                            name,
+                            annotation=types[name].annotation,
+                            kind=kinds.keyword_only,
+                            default=each.value.arguments[0],
+                        )
+                        for name, each in own.items()
+                    ),
+                    griffe.Parameter(
+                        "options", annotation="Unpack[StreamOptions]", kind=kinds.var_keyword
+                    ),
+                )
