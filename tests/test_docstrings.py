@@ -141,7 +141,7 @@ def may_refuse(function: FunctionType, owner: type | None) -> bool:
     """Whether a function makes an error of yosort's, or calls what says or is seen to raise one."""
     for what in called(function, owner):
         inner = function_of(what)
-        if not getattr(inner, "__module__", "").startswith("yosort") or inner is function:
+        if not str(getattr(inner, "__module__", "")).startswith("yosort") or inner is function:
             continue
         if inspect.isclass(inner) and issubclass(inner, yosort.YosortError):
             return True

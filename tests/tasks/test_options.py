@@ -269,6 +269,12 @@ def test_what_is_not_here_says_what_is(folders: dict[str, Path]) -> None:
         embed.preprocess("a")
     with pytest.raises(ConfigError, match=r"sentiment-anlysis'; did you mean sentiment-analysis\?"):
         yosort.pipeline("sentiment-anlysis")
+    for command, task in (
+        ("classify", "text-classification"), ("QA", "question-answering"),
+        ("embed", "feature-extraction"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=rf"got '{command}'; did you mean {task}\?$"):
+            yosort.pipeline(command)
     with pytest.raises(ConfigError, match=r"got 'text-generation'$"):  # like none of ours
         yosort.pipeline("text-generation")
 
@@ -319,6 +325,14 @@ def test_what_is_not_set_is_the_default(
     if task == "question-answering":
         value = {"question": "who?", "context": TEXTS[0]}
     assert given(value) == plain(value)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_none_is_the_default_of_every_option(task: str, folders: dict[str, Path]) -> None:
+    cls = type(yosort.pipeline(task, folders[task], batch_size=None, progress=None))
+    for name in cls.option_names():
+        wanted = name == "top_k" and task == "text-classification"  # there it is every label
+        assert (cls.options(**{name: None}) != cls.options()) is wanted, name
 
 
 def test_what_is_no_model_is_named(folders: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_same_words_same_answers(
             wanted = theirs(_copy(inputs), **_copy(call))
     found = yosort.pipeline(task, folder, **options)(inputs, **call)
     assert_same(_unmarked(found), wanted)
+
+
+@pytest.mark.parametrize(
+    "task", [task for task in CASES if "-" in task and task != "sentiment-analysis"]
+)
+def test_what_transformers_leaves_unset_may_be_given(folders: dict[str, Path], task: str) -> None:
+    """Whoever hands options through gives what they are without a user's word: None, mostly."""
+    theirs = transformers.pipelines.SUPPORTED_TASKS[task]["impl"]._sanitize_parameters
+    parameters = inspect.signature(theirs).parameters.values()
+    unset = {p.name: p.default for p in parameters if p.default is None or p.default == ""}
+    assert unset
+    value: Any = {**WHO, "context": TEXTS[0]} if task == "question-answering" else "A <mask> barks"
+    plain = yosort.pipeline(task, folders[task])
+    wanted = plain([value])
+    made: Any = yosort.pipeline(task, folders[task], **unset)
+    for name, default in unset.items():
+        assert plain([value], **{name: default}) == wanted, name
+    assert made([value]) == wanted
 
 
 def _copy(value: Any) -> Any:

@@ -195,7 +195,13 @@ def _class_of(task: str | None, model: Model | None) -> type[Pipeline]:
             if type(model) is cls.model_class:
                 return cls
         raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got None")
-    name = check_choice("task", task, (*TASKS, *ALIASES), ConfigError)
+    known = (*TASKS, *ALIASES)
+    lower = str.lower(task) if isinstance(task, str) else None
+    for row in TASKS.values():
+        if lower == row.command and lower not in known:  # of the command line
+            meant = f"{show(task)}; did you mean {row.name}?"
+            raise ConfigError.wanted("task", f"one of {', '.join(known)}", got=meant)
+    name = check_choice("task", task, known, ConfigError)
     return pipeline_class(ALIASES.get(name, name))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,7 @@ class TokenClassificationPipeline(Pipeline[Options]):
     task = "token-classification"
     options = Options
     windows = True
+    instead: ClassVar[dict[str, str]] = {"offset_mapping": "the tokenizer says where tokens stand"}
     model_class = YosoForTokenClassification
 
     @overload
