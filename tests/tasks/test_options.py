@@ -117,6 +117,34 @@ def test_a_pipeline_shows_the_options_that_it_was_made_with(folders: dict[str, P
         assert repr(sized) == f"{repr(plain)[:-1]}, batch_size=3)"
 
 
+@pytest.mark.parametrize(
+    ("task", "value"),
+    [
+        ("fill-mask", "A <mask> barks"),
+        ("text-classification", "Paris"),
+        ("question-answering", {"question": "Who?", "context": TEXTS[0]}),
+        ("multiple-choice", {"prompt": "A dog", "choices": ["barks", "sings"]}),
+        ("feature-extraction", "Paris"),
+    ],
+)
+def test_a_result_has_the_columns_of_the_table(
+    task: str, value: Any, folders: dict[str, Path]
+) -> None:
+    """With the option that the table names, a result is one row: of these columns, or a vector."""
+    run: Any = yosort.pipeline(task, folders[task])
+    row = TASKS[task]
+    assert row.one_row is not None
+    name, values = row.one_row
+    for each in values:
+        result = run(value, **{name: each})
+        if row.columns:
+            (result,) = result if isinstance(result, list) else [result]
+            assert tuple(result) == row.columns
+        else:
+            assert np.shape(result) == (32,)
+    assert TASKS["token-classification"].one_row is None
+
+
 def test_max_length_and_truncation(folders: dict[str, Path]) -> None:
     embed: Any = yosort.pipeline("feature-extraction", folders["feature-extraction"])
     with pytest.raises(InputError, match=r"text too long: wanted at most 64 tokens, got \d+"):

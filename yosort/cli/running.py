@@ -14,6 +14,7 @@ from typing import Any
 from yosort.cli import reading, resuming, screen, writing
 from yosort.cli.reading import Entry
 from yosort.errors import InputError
+from yosort.model.architectures import TASKS
 from yosort.tasks import pipeline
 from yosort.tasks.stream import Failure
 
@@ -173,21 +174,18 @@ def _forms(
     arguments: argparse.Namespace, task: str, hidden_size: int
 ) -> tuple[tuple[str, ...] | str, int | str]:
     """Return a .csv's columns and a .npy's width, or why the results fit into neither."""
-    vectors = "results are vectors"
-    if task == "feature-extraction":
-        pooled = arguments.pooling != "none"
-        return vectors, hidden_size if pooled else "wanted --pooling cls or mean, a row a text,"
-    columns = {
-        "fill-mask": ("score", "token", "token_str", "sequence"),
-        "text-classification": ("label", "score"),
-        "question-answering": ("score", "start", "end", "answer"),
-    }
-    fields: tuple[str, ...] | str = "a text has any number of entities: no rows"
-    if task in columns:
-        one = arguments.top_k == 1
-        error = ("standard_error",) if arguments.samples > 1 else ()
-        fields = (*columns[task], *error) if one else "wanted --top-k 1, a row a text,"
-    return fields, "results are no vectors"
+    row = TASKS[task]
+    if row.one_row is None:
+        return "a text has any number of entities: no rows", "results are no vectors"
+    option, values = row.one_row
+    wanted = ""
+    if getattr(arguments, option) not in values:
+        flag = f"--{option.replace('_', '-')}"
+        wanted = f"wanted {flag} {' or '.join(map(str, values))}, a row a text,"
+    if not row.columns:
+        return "results are vectors", wanted or hidden_size
+    error = ("standard_error",) if arguments.samples > 1 else ()
+    return wanted or (*row.columns, *error), "results are no vectors"
 
 
 def _context(arguments: argparse.Namespace) -> str | None:

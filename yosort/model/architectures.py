@@ -109,6 +109,9 @@ class Task(NamedTuple):
         command: of the command line; None for none.
         keys: of an input that is an object: JSON's keys, CSV's columns.
         aliases: transformers' other names.
+        columns: of a result, which is one row where the option `one_row` has such a value; none of
+            what is a vector then, or any number of rows.
+        one_row: see there: the option's name, and the values.
     """
 
     name: str
@@ -116,6 +119,8 @@ class Task(NamedTuple):
     command: str | None = None
     keys: tuple[str, ...] = ("text",)
     aliases: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    one_row: tuple[str, tuple[str | int, ...]] | None = ("top_k", (1,))
 
     @property
     def module(self) -> str:
@@ -171,18 +176,41 @@ ARCHITECTURES = {
 TASKS = {
     row.name: row
     for row in (
-        Task("fill-mask", "YosoForMaskedLM", "fill-mask"),
+        Task(
+            "fill-mask",
+            "YosoForMaskedLM",
+            "fill-mask",
+            columns=("score", "token", "token_str", "sequence"),
+        ),
         Task(
             "text-classification",
             "YosoForSequenceClassification",
             "classify",
             ("text", "text_pair"),
             ("sentiment-analysis",),
+            ("label", "score"),
         ),
-        Task("token-classification", "YosoForTokenClassification", "ner", aliases=("ner",)),
-        Task("question-answering", "YosoForQuestionAnswering", "qa", ("question", "context")),
-        Task("multiple-choice", "YosoForMultipleChoice", keys=("prompt", "choices")),
-        Task("feature-extraction", "YosoModel", "embed"),
+        Task(
+            "token-classification",
+            "YosoForTokenClassification",
+            "ner",
+            aliases=("ner",),
+            one_row=None,
+        ),
+        Task(
+            "question-answering",
+            "YosoForQuestionAnswering",
+            "qa",
+            ("question", "context"),
+            columns=("score", "start", "end", "answer"),
+        ),
+        Task(
+            "multiple-choice",
+            "YosoForMultipleChoice",
+            keys=("prompt", "choices"),
+            columns=("choice", "index", "score"),
+        ),
+        Task("feature-extraction", "YosoModel", "embed", one_row=("pooling", ("cls", "mean"))),
     )
 }
 #: transformers' other names, and the tasks that they mean.
