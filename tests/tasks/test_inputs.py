@@ -144,8 +144,9 @@ def test_attended_padding_is_the_models_own_token(
     folder = make(tmp_path, "YosoForSequenceClassification", num_labels=3, pad_token_id=pad)
     tokenizer = yosort.Tokenizer.from_pretrained(folder, padding_side=side)
     classify = yosort.pipeline(
-        "text-classification", folder, tokenizer=tokenizer, padding="attended", top_k=None
-    )
+        "text-classification", folder, tokenizer=tokenizer, padding="attended", top_k=None,
+        batch_size=2,
+    )  # fmt: skip
     ids = [classify.tokenizer.encoding(text).ids for text in ("A dog barks loudly.", "A cat.")]
     short = len(ids[1])
     padded = np.array([ids[0], [*ids[1], *[used] * (len(ids[0]) - short)]])

@@ -272,7 +272,10 @@ class Pipeline(ABC, Generic[OptionsT]):
             InputError: options that contradict each other, or the model.
         """
         overflow, limit = options.length(self.max_tokens, self.overflow)
-        return options.decided(overflow=overflow, max_length=limit)
+        # Where filling counts, transformers' pipelines fill up nothing unless a batch is asked for.
+        usual = 1 if self.model.padding == "attended" else None
+        size = options.batch_size or usual
+        return options.decided(overflow=overflow, max_length=limit, batch_size=size)
 
     def answer(self, inputs: Any, options: OptionsT) -> Any:
         """Return the result of one input, a list for what has a length, else an iterator."""

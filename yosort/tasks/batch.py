@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,15 +48,21 @@ class Encoded(NamedTuple):
 
 
 def cut(
-    lengths: Sequence[int], most_tokens: int, most_rows: int | None = None
+    lengths: Sequence[int],
+    most_tokens: int,
+    most_rows: int | None = None,
+    *,
+    in_order: bool = False,
 ) -> Iterator[list[int]]:
     """Yield batches of rows, the longest first, of at most so many tokens and rows.
 
-    A row that is longer has a batch of its own.
+    A row that is longer has a batch of its own. `in_order` is for rows whose answers depend on
+    what is beside them: they stay in the order in which they came.
     """
     batch: list[int] = []
     tokens = 0
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+    rows: Iterable[int] = range(len(lengths))
+    for row in rows if in_order else sorted(rows, key=lengths.__getitem__, reverse=True):
         if batch and (tokens + lengths[row] > most_tokens or len(batch) == most_rows):
             yield batch
             batch, tokens = [], 0

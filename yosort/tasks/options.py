@@ -27,7 +27,8 @@ class StreamOptions(TypedDict, total=False):
 
     Attributes:
         batch_tokens: tokens the model gets at once (16384).
-        batch_size: texts the model gets at once, at most; None: as many as batch_tokens takes.
+        batch_size: texts the model gets at once, at most; None: as many as batch_tokens takes, or
+            one where the model attends to padding.
         progress: show a bar on stderr.
         overflow: "error" or "truncate" for texts of more than max_length tokens; "stride" where a
             task reads in windows.

@@ -133,7 +133,8 @@ class Stream:
         lengths = [len(item.prepared.rows[i].ids) for item, i in places]
         stop: BaseException | None = None
         try:
-            for rows in cut(lengths, self._options.batch_tokens, self._options.batch_size):
+            options, attended = self._options, self._pipeline.model.padding == "attended"
+            for rows in cut(lengths, options.batch_tokens, options.batch_size, in_order=attended):
                 self._run([places[row] for row in rows])
         except BaseException as error:
             stop = error  # the results that are there leave first
