@@ -132,5 +132,8 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(cls.options)}
     assert fields == {**shared, **own}
     seen = set(sys.modules[cls.__module__].Keywords.__annotations__)
-    overloads = {"text-classification": {"top_k"}, "question-answering": {"top_k"}}
+    overloads = {
+        "text-classification": {"top_k"}, "question-answering": {"top_k"},
+        "feature-extraction": {"pooling", "return_tensors"},
+    }  # fmt: skip
     assert seen | overloads.get(task, set()) == set(own) | set(shared) - {"on_error"}

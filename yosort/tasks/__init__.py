@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from yosort.tasks.fill_mask import FillMaskPipeline
     from yosort.tasks.multiple_choice import MultipleChoicePipeline
     from yosort.tasks.question_answering import QuestionAnsweringPipeline
+    from yosort.tasks.results import Answer, Array, LabelScore, Vector
     from yosort.tasks.text_classification import TextClassificationPipeline
     from yosort.tasks.token_classification import TokenClassificationPipeline
 
@@ -54,6 +55,18 @@ def pipeline(
     model: Model | None = ...,
     tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
     *,
+    top_k: int | None,
+    samples: int = ...,
+    **options: Any,
+) -> TextClassificationPipeline[list[LabelScore]]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
     samples: int = ...,
     **options: Any,
 ) -> TextClassificationPipeline: ...
@@ -76,6 +89,18 @@ def pipeline(
     model: Model | None = ...,
     tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
     *,
+    top_k: int | None,
+    samples: int = ...,
+    **options: Any,
+) -> QuestionAnsweringPipeline[Answer | list[Answer]]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["question-answering"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
     samples: int = ...,
     **options: Any,
 ) -> QuestionAnsweringPipeline: ...
@@ -90,6 +115,54 @@ def pipeline(
     samples: int = ...,
     **options: Any,
 ) -> MultipleChoicePipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    return_tensors: Literal[True, "np"],
+    samples: int = ...,
+    **options: Any,
+) -> FeatureExtractionPipeline[Array]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    return_tensors: bool | str | None,
+    samples: int = ...,
+    **options: Any,
+) -> FeatureExtractionPipeline[Any]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    pooling: Literal["cls", "mean"],
+    samples: int = ...,
+    **options: Any,
+) -> FeatureExtractionPipeline[Vector]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    pooling: str | None,
+    samples: int = ...,
+    **options: Any,
+) -> FeatureExtractionPipeline[Any]: ...
 
 
 @overload

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
@@ -14,19 +14,24 @@ from yosort.model.heads import YosoModel
 from yosort.tasks.base import Pipeline, no_text
 from yosort.tasks.batch import Batch, Prepared
 from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
+from yosort.tasks.results import Array, Features, Vector, Vectors
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from typing_extensions import Unpack
+
+    Texts: TypeAlias = list[str] | tuple[str, ...]
+    #: Pipelines that were not made to answer with arrays.
+    OfLists: TypeAlias = "FeatureExtractionPipeline[Vectors] | FeatureExtractionPipeline[Vector]"
 
 POOLING = ("none", "cls", "mean")
 
 
 class Keywords(StreamOptions, total=False):
-    """Keywords of a call as a type checker sees them, beside `on_error`."""
+    """Keywords of a call as a type checker sees them, beside those that the overloads name."""
 
-    pooling: str
     normalize: bool
-    return_tensors: bool | str | None
 
 
 def check_tensors(name: str, value: Any) -> bool:
@@ -48,7 +53,7 @@ class Options(CallOptions):
     return_tensors: bool = option(False, check_tensors)
 
 
-class FeatureExtractionPipeline(Pipeline[Options]):
+class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
     """Embeds texts; without pooling, results are transformers'."""
 
     model: YosoModel
@@ -58,13 +63,64 @@ class FeatureExtractionPipeline(Pipeline[Options]):
     has_scores = False
 
     @overload
-    def __call__(self, inputs: str | Sequence[str], **options: Unpack[Keywords]) -> Any: ...
+    def __call__(self, inputs: str, **options: Unpack[Keywords]) -> Features: ...
 
     @overload
-    def __call__(self, inputs: Iterable[Any], **options: Unpack[Keywords]) -> Iterator[Any]: ...
+    def __call__(self, inputs: Texts, **options: Unpack[Keywords]) -> list[Features]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
+    def __call__(
+        self, inputs: Iterator[str], **options: Unpack[Keywords]
+    ) -> Iterator[Features]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: str,
+        *,
+        pooling: str = ...,
+        return_tensors: Literal[True, "np"],
+        **options: Unpack[Keywords],
+    ) -> Array: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Texts,
+        *,
+        pooling: str = ...,
+        return_tensors: Literal[True, "np"],
+        **options: Unpack[Keywords],
+    ) -> list[Array]: ...
+
+    @overload
+    def __call__(
+        self: OfLists,
+        inputs: str,
+        *,
+        pooling: Literal["cls", "mean"],
+        **options: Unpack[Keywords],
+    ) -> Vector: ...
+
+    @overload
+    def __call__(
+        self: OfLists,
+        inputs: Texts,
+        *,
+        pooling: Literal["cls", "mean"],
+        **options: Unpack[Keywords],
+    ) -> list[Vector]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Iterable[Any],
+        *,
+        pooling: str = ...,
+        return_tensors: bool | str | None = ...,
+        on_error: str = ...,
+        **options: Unpack[Keywords],
+    ) -> Any: ...
 
     @with_options(Options)
     def __call__(self, inputs: Any, options: Options) -> Any:

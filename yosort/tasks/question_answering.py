@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from yosort.model.heads import YosoForQuestionAnswering
 from yosort.tasks.base import NO_TOKENS, Pipeline
 from yosort.tasks.batch import Batch, Prepared
 from yosort.tasks.options import CallOptions, StreamOptions, check_upto, option, with_options
-from yosort.tasks.results import Answer, Question
+from yosort.tasks.results import Answer, Answers, Question
 from yosort.tasks.spans import trimmed
 from yosort.tasks.uncertainty import describe, softmax
 
@@ -47,7 +47,7 @@ class Options(CallOptions):
     align_to_words: bool = option(True, check_flag)
 
 
-class QuestionAnsweringPipeline(Pipeline[Options]):
+class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
     """Answers from a context; results are those of transformers 5.2's pipeline."""
 
     model: YosoForQuestionAnswering
@@ -60,12 +60,51 @@ class QuestionAnsweringPipeline(Pipeline[Options]):
     model_class = YosoForQuestionAnswering
 
     @overload
-    def __call__(self, inputs: Question, **options: Unpack[Keywords]) -> Answer: ...
+    def __call__(self, inputs: Question, **options: Unpack[Keywords]) -> Answers: ...
 
     @overload
     def __call__(
         self, inputs: None = ..., *, question: str, context: str, **options: Unpack[Keywords]
-    ) -> Answer: ...
+    ) -> Answers: ...
+
+    @overload
+    def __call__(self, question: str, context: str, /, **options: Unpack[Keywords]) -> Answers: ...
+
+    @overload
+    def __call__(
+        self, inputs: Sequence[Question], **options: Unpack[Keywords]
+    ) -> Answers | list[Answers]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: None = ...,
+        *,
+        question: str | Sequence[str],
+        context: str | Sequence[str],
+        **options: Unpack[Keywords],
+    ) -> Answers | list[Answers]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Iterator[Question], **options: Unpack[Keywords]
+    ) -> Iterator[Answers]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Question, *, top_k: int | None, **options: Unpack[Keywords]
+    ) -> Answer | list[Answer]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: None = ...,
+        *,
+        question: str,
+        context: str,
+        top_k: int | None,
+        **options: Unpack[Keywords],
+    ) -> Answer | list[Answer]: ...
 
     @overload
     def __call__(
@@ -74,7 +113,7 @@ class QuestionAnsweringPipeline(Pipeline[Options]):
         *,
         question: Any = ...,
         context: Any = ...,
-        top_k: int = ...,
+        top_k: int | None = ...,
         on_error: str = ...,
         **options: Unpack[Keywords],
     ) -> Any: ...

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
 
 
 class Extras(TypedDict, total=False):
@@ -140,3 +143,22 @@ class Choices(TypedDict):
 
     prompt: str
     choices: list[str]
+
+
+#: What feature-extraction answers with: an array, a vector, or one for each token, [1, n, hidden].
+Array: TypeAlias = npt.NDArray[np.float32]
+Vector: TypeAlias = list[float]
+Vectors: TypeAlias = list[list[list[float]]]
+
+# What a pipeline answers an input with, by the options that it was made with. Only a checker needs
+# to know what that is where it was made with none.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Labels = TypeVar("Labels", default=LabelScore)
+    Answers = TypeVar("Answers", default=Answer)
+    Features = TypeVar("Features", default=Vectors)
+else:
+    from typing import TypeVar
+
+    Labels, Answers, Features = map(TypeVar, ("Labels", "Answers", "Features"))

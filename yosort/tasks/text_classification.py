@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from yosort.model.heads import YosoForSequenceClassification
 from yosort.tasks.base import Pipeline
 from yosort.tasks.batch import Batch, Prepared
 from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
-from yosort.tasks.results import LabelScore, TextPair
+from yosort.tasks.results import Labels, LabelScore, TextPair
 from yosort.tasks.uncertainty import describe, softmax
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Options(CallOptions):
     function_to_apply: str = option(None, check_choice, FUNCTIONS)
 
 
-class TextClassificationPipeline(Pipeline[Options]):
+class TextClassificationPipeline(Pipeline[Options], Generic[Labels]):
     """Classifies texts; results have transformers' keys, order and nesting."""
 
     model: YosoForSequenceClassification
@@ -57,12 +57,12 @@ class TextClassificationPipeline(Pipeline[Options]):
     model_class = YosoForSequenceClassification
 
     @overload
-    def __call__(self, inputs: TextPair, **options: Unpack[Keywords]) -> LabelScore: ...
+    def __call__(self, inputs: TextPair, **options: Unpack[Keywords]) -> Labels: ...
 
     @overload
     def __call__(
         self, inputs: str | list[str] | list[TextPair], **options: Unpack[Keywords]
-    ) -> list[LabelScore]: ...
+    ) -> list[Labels]: ...
 
     @overload
     def __call__(
