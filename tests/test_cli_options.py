@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import yosort.cli.running
+import yosort.conversion
 import yosort.model.base
 import yosort.model.loading
 from yosort.cli import build_parser, main
-from yosort.model.architectures import TASKS
+from yosort.model.architectures import TASKS, Task
+from yosort.tasks import pipeline_class
 
 COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
@@ -25,6 +28,14 @@ VALUES = {
     "device": "cuda:7", "dtype": "int8", "attention": "auto:9", "revision": "v2",
     "targets": ["one", "two"], "ignore_labels": ["X"],
 }  # fmt: skip
+
+
+#: Where a command answers otherwise than a call that says nothing: one row or one vector a text.
+OTHERWISE = {
+    ("classify", "top_k"): 1,
+    ("ner", "aggregation_strategy"): "simple",
+    ("embed", "pooling"): "mean",
+}
 
 
 class Stop(Exception):
@@ -102,3 +113,15 @@ def test_the_hub_options_arrive(
     with pytest.raises(Stop):
         main([*arguments, "--revision", "v2", "--local-files-only"])
     assert (seen["revision"], seen["local_files_only"]) == ("v2", True)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task.command])
+def test_defaults_are_those_of_the_call(task: Task) -> None:
+    """The command line may not import what says them; its own say the same."""
+    command = str(task.command)
+    defaults = {f.name: f.default for f in dataclasses.fields(pipeline_class(task.name).options)}
+    actions = [action for action in options_of(command) if action.dest in defaults]
+    assert len(actions) > 3
+    for action in actions:
+        wanted = OTHERWISE.get((command, action.dest), defaults[action.dest])
+        assert action.default == wanted, action.dest
