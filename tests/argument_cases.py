@@ -228,6 +228,11 @@ def _configs(folder: Path) -> dict[str, Case]:
         "YosoConfig.from_pretrained": Case(
             YosoConfig.from_pretrained, [{"folder": str(folder / "YosoModel")}], check
         ),
+        "YosoConfig.from_json_file": Case(
+            YosoConfig.from_json_file,
+            [{"json_file": str(folder / "YosoModel" / "config.json")}],
+            check,
+        ),
         "YosoConfig.for_model": Case(YosoConfig.for_model, [{"model_type": "yoso"}], check),
         "YosoConfig.to_json_string": Case(config.to_json_string, [{"use_diff": True}]),
         "YosoConfig.save": Case(config.save, [{"folder": "."}]),

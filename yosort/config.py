@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from yosort.activations import ACTIVATIONS
 from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
+from yosort.elsewhere import CONFIGS, FETCHING, Hinted
 from yosort.errors import CheckpointError, ConfigError
 from yosort.files import read_json, replace_file
 from yosort.saving import check_saving
@@ -26,30 +27,15 @@ MAX_LABELS = 100_000
 MAX_COUNT = 1 << 48
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
 HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
-#: Options of transformers' for fetching that have no counterpart, and what to do instead.
-HUB_INSTEAD = {
-    "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
-    "subfolder": "name the folder itself",
-    "return_unused_kwargs": "a keyword that is no field is named in an error",
-    "proxies": "the environment variable HTTPS_PROXY names one",
-}
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 #: From how much likeness on a keyword that is no field counts as one misspelt; sep_token_id, which
 #: transformers has and yosort has not, is less like eos_token_id.
 _LIKENESS = 0.85
-_CHANGE = "a config is immutable; config.override(name=...) returns another"
-#: What transformers' configs have besides, and what to do instead.
-_INSTEAD = {
-    "update": _CHANGE,
-    "update_from_string": _CHANGE,
-    "to_json_file": "save_pretrained(folder) writes config.json; to_json() returns its text",
-    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
-}
 
 
 @checks_calls(ConfigError)
 @dataclass(frozen=True)
-class YosoConfig:
+class YosoConfig(Hinted):
     """The architecture and the task of a YOSO checkpoint; immutable.
 
     Field names and defaults are those of transformers' `YosoConfig`, so that a config.json travels
@@ -86,12 +72,14 @@ class YosoConfig:
         architectures: the class that `yosort.load` picks.
         output_attentions: default of a call's, like output_hidden_states and return_dict.
         extra: fields that yosort does not know.
+        name_or_path: what `from_pretrained` was given; no part of config.json.
 
     Raises:
         ConfigError: a field has a value that no YOSO model can have; the message names the field,
             what was wanted and what came.
     """
 
+    _instead: ClassVar[Mapping[str, str]] = CONFIGS
     vocab_size: int = 50265
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -124,6 +112,7 @@ class YosoConfig:
     output_hidden_states: bool = False
     return_dict: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    name_or_path: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -191,6 +180,7 @@ class YosoConfig:
             lambda v: v is None or (isinstance(v, str) and v in PROBLEM_TYPES),
         )
         _require("extra", self.extra, "an object of fields", _is_object)
+        _require("name_or_path", self.name_or_path, "a text", lambda v: isinstance(v, str))
         self._set_architectures()
         self._set_labels()
 
@@ -242,8 +232,7 @@ class YosoConfig:
             extra = self.__dict__.get("extra", {})  # not there yet while a config is unpickled
             if name in extra:
                 return extra[name]
-            message = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+            return super().__getattr__(name)
 
     @property
     def head_dim(self) -> int:
@@ -334,7 +323,7 @@ class YosoConfig:
         if not isinstance(values, Mapping):
             raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
         _check_model_type(values)
-        known = {f.name for f in fields(cls)} - {"extra"}
+        known = {*FIELDS, "name_or_path"}
         extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
 
@@ -354,7 +343,7 @@ class YosoConfig:
         """
         path = check_path("folder", folder, ConfigError)
         options.pop("trust_remote_code", None)  # a checkpoint's code is never run
-        options = drop_unset(options, HUB_INSTEAD, ConfigError)
+        options = drop_unset(options, FETCHING, ConfigError)
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
             try:
@@ -373,14 +362,25 @@ class YosoConfig:
             found = cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
-        return found.override(**options) if options else found
+        return replace(found.override(**options), name_or_path=os.fspath(folder))
+
+    @classmethod
+    @with_names(ConfigError)
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> YosoConfig:
+        """Read a config.json: `from_pretrained` of the file itself.
+
+        Args:
+            json_file: its path.
+
+        Raises:
+            ConfigError: as `from_pretrained`.
+        """
+        return cls.from_pretrained(check_path("json_file", json_file, ConfigError))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what config.json holds: transformers' fields, `extra` among them."""
         values: dict[str, Any] = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("extra", "num_labels")
+            name: getattr(self, name) for name in FIELDS if name != "num_labels"
         }
         if self.architectures is not None:
             values["architectures"] = list(self.architectures)
@@ -471,7 +471,7 @@ def _with_extra(init: Any) -> Any:
     @functools.wraps(init)
     def checked(self: YosoConfig, *arguments: Any, **given: Any) -> None:
         _check_model_type(given)
-        others = {k: given.pop(k) for k in list(given) if k not in (*FIELDS, "extra")}
+        others = {k: given.pop(k) for k in list(given) if k not in (*FIELDS, *_BESIDE)}
         others.pop("model_type", None)
         for name in others:
             if difflib.get_close_matches(name, FIELDS, n=1, cutoff=_LIKENESS):
@@ -486,8 +486,10 @@ def _with_extra(init: Any) -> Any:
 
 YosoConfig.__setattr__ = _refuse_change  # type: ignore[method-assign, assignment]
 YosoConfig.__init__ = _with_extra(with_names(ConfigError)(YosoConfig.__init__))  # type: ignore[method-assign]
-#: The names of the fields of config.json that yosort knows.
-FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name != "extra")
+#: What a config has besides the fields of config.json that yosort knows.
+_BESIDE = ("extra", "name_or_path")
+#: The names of those fields.
+FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name not in _BESIDE)
 _COUNTS = (
     "vocab_size",
     "hidden_size",

@@ -5,59 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yosort.arguments import check_flag, checks_calls
+from yosort.elsewhere import MODELS, TRAINING, Hinted
 from yosort.errors import ConfigError, InputError, YosortError
 from yosort.ops.choice import check_device, check_dtype
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_WEIGHTS = "a model is immutable; safetensors.numpy.load_file reads what save_pretrained wrote"
-_TRAINING = "yosort computes answers only; train with transformers, whose folders load here"
-#: Attributes of transformers' models that have no counterpart, and what to do instead.
-_INSTEAD = {
-    "generate": 'YOSO is an encoder and writes no text; yosort.pipeline("fill-mask") fills masks',
-    "forward": "call the model itself",
-    "parameters": _WEIGHTS,
-    "named_parameters": _WEIGHTS,
-    "state_dict": _WEIGHTS,
-    "load_state_dict": _WEIGHTS,
-    "resize_token_embeddings": _TRAINING,
-    "gradient_checkpointing_enable": _TRAINING,
-    "zero_grad": _TRAINING,
-    "compile": "there is nothing to compile; leave it out",
-    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
-    "yoso": "YosoModel.from_pretrained loads the encoder alone from the same folder",
-    "base_model": "YosoModel.from_pretrained loads the encoder alone from the same folder",
-    **dict.fromkeys(("get_input_embeddings", "get_output_embeddings", "embeddings"), _WEIGHTS),
-    **dict.fromkeys(("classifier", "encoder", "cls", "lm_head", "qa_outputs"), _WEIGHTS),
-    **dict.fromkeys(("modules", "named_modules", "children", "buffers", "apply"), _WEIGHTS),
-    **dict.fromkeys(("enable_input_require_grads", "gradient_checkpointing_disable"), _TRAINING),
-    "register_forward_hook": "output_hidden_states=True returns what each layer answers",
-    "share_memory": "weights are mapped from their file, which processes share already",
-    "get_memory_footprint": "yosort info says what a model needs",
-    "load_adapter": "merge the adapter with PEFT first, save the model, and load that folder",
-    "hf_device_map": "model.device says it",
-    "num_labels": "model.config.num_labels says it",
-    "double": 'float64 is not computed in; dtype="float32" is at load',
-    "bfloat16": "there is none yet; float32 computes such checkpoints, too",
-    "tie_weights": "weights are tied at load, as config.tie_word_embeddings says",
-}
-
 
 @checks_calls(InputError)
-class TorchHabits:
+class TorchHabits(Hinted):
     """Methods of torch's modules that ask for what a model is already, and words for the others."""
 
+    _instead = MODELS
     device: Any
     dtype: Any
     #: As after `eval`: there is no dropout here.
     training = False
-
-    def __getattr__(self, name: str) -> Any:
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if name in _INSTEAD:
-            message += f": {_INSTEAD[name]}"
-        raise AttributeError(message)
 
     def eval(self) -> Self:
         """Return the model, which is always in this state."""
@@ -70,7 +34,7 @@ class TorchHabits:
             InputError: mode=True: there is no training here.
         """
         if check_flag("mode", mode):
-            raise InputError.wanted("mode", "False", got="True", hint=_TRAINING)
+            raise InputError.wanted("mode", "False", got="True", hint=TRAINING)
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -80,7 +44,7 @@ class TorchHabits:
             InputError: requires_grad=True: there are no gradients here.
         """
         if check_flag("requires_grad", requires_grad):
-            raise InputError.wanted("requires_grad", "False", got="True", hint=_TRAINING)
+            raise InputError.wanted("requires_grad", "False", got="True", hint=TRAINING)
         return self
 
     def to(self, *targets: Any, device: Any = None, dtype: Any = None) -> Self:

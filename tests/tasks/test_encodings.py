@@ -179,7 +179,7 @@ def test_a_text_that_is_not_there_is_no_other_one(piece: yosort.Tokenizer) -> No
         ("add_prefix_space", "save the tokenizer so with transformers"),
         ("do_lower_case", "save the tokenizer so with transformers"),
         ("additional_special_tokens", "save the tokenizer so with transformers"),
-        ("from_slow", "wanted False, for there is no slow tokenizer here"),
+        ("from_slow", "there is no slow tokenizer here"),
         ("use_slow", r"no such option; did you mean use_fast\?"),
     ],
 )

@@ -19,12 +19,13 @@ import numpy.typing as npt
 from yosort.arguments import check_path, checks_calls, drop_unset, with_names
 from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
+from yosort.elsewhere import LOADING, MODEL_CALLS
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import release_pages
 from yosort.habits import TorchHabits
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.answering import Answering
-from yosort.model.architectures import WORD_EMBEDDINGS
+from yosort.model.architectures import BASE_PREFIX, WORD_EMBEDDINGS
 from yosort.model.attention import (
     check_mode,
     draw_attention,
@@ -32,7 +33,7 @@ from yosort.model.attention import (
 )
 from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.folder import read_weights, write_model
-from yosort.model.options import INSTEAD, LoadOptions, read_config, read_loading
+from yosort.model.options import LoadOptions, read_config, read_loading
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select, stored
 from yosort.model.pickling import Origin
 from yosort.ops import get_ops
@@ -47,12 +48,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _log = logging.getLogger("yosort")
-#: What models are called with elsewhere, and what is to be done instead.
-_CALL_INSTEAD = {
-    "use_cache": "an encoder reads a text at once: there is nothing to cache",
-    "past_key_values": "an encoder reads a text at once: there is nothing to cache",
-    "decoder_input_ids": "there is no decoder",
-}
 
 
 @checks_calls(InputError)
@@ -81,6 +76,9 @@ class PretrainedModel(Answering, TorchHabits):
     """
 
     head: ClassVar[str | None] = None
+    #: transformers' words for what all of them have in common.
+    base_model_prefix: ClassVar[str] = BASE_PREFIX.rstrip(".")
+    main_input_name: ClassVar[str] = "input_ids"
     #: What the weights were read from, where all of them were.
     _origin: Origin | None = None
     #: The error of each product that int8 was measured for, by name; see docs/int8.md.
@@ -156,7 +154,7 @@ class PretrainedModel(Answering, TorchHabits):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__call__" in cls.__dict__:
-            wrap = with_names(InputError, _CALL_INSTEAD)
+            wrap = with_names(InputError, MODEL_CALLS)
             cls.__call__ = wrap(cls.__call__)  # type: ignore[method-assign]
 
     @classmethod
@@ -264,7 +262,7 @@ class PretrainedModel(Answering, TorchHabits):
         Raises:
             ConfigError: as the constructor, like DeviceError and InputError.
         """
-        return cls(config, **drop_unset(options, INSTEAD, ConfigError))
+        return cls(config, **drop_unset(options, LOADING, ConfigError))
 
     @with_names(ConfigError, save_directory="folder")
     def save_pretrained(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_choice, check_flag, drop_unset, no_such_option
-from yosort.config import FIELDS, HUB_INSTEAD, HUB_OPTIONS, YosoConfig
+from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
+from yosort.elsewhere import LOADING
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
@@ -34,22 +35,6 @@ _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "device": ("auto",),
     "dtype": ("float32",),
     "allow_random_head": (False,),
-}
-INSTEAD = {
-    **HUB_INSTEAD,
-    "attn_implementation": 'attention="expectation" or "sampled" chooses the form of attention',
-    "framework": "yosort is its own; leave it out",
-    "load_in_8bit": 'dtype="int8" quantises at load',
-    "load_in_4bit": 'dtype="int8" quantises at load',
-    "quantization_config": 'dtype="int8" quantises at load',
-    "key_mapping": "rename the weights in the file",
-    "tp_plan": "a model is on one device; device= names it",
-    "max_memory": "a model is on one device; device= names it",
-    "offload_folder": "weights are mapped from their file already",
-    "output_loading_info": "weights that are missing or left over are an error here",
-    "state_dict": "save the weights into a folder, and load that",
-    "from_tf": "convert the checkpoint with transformers first",
-    "variant": "name a folder that holds these weights as model.safetensors",
 }
 
 
@@ -135,7 +120,7 @@ class Loading:
 
 def is_load_option(name: str) -> bool:
     """Whether a keyword is an option of loading, a config field or transformers' word for one."""
-    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *INSTEAD)
+    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *LOADING)
     return name in words or name in FIELDS
 
 
@@ -180,7 +165,7 @@ def read_config(config: YosoConfig | str | os.PathLike[str] | None, folder: Path
 
 def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return options under our names, without those that have no effect here."""
-    found = drop_unset(given, INSTEAD, ConfigError)
+    found = drop_unset(given, LOADING, ConfigError)
     found = {name: value for name, value in found.items() if name not in _RENAMED}
     for name in found.keys() & _WITHOUT_EFFECT:
         del found[name]

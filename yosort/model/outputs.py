@@ -7,20 +7,13 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from yosort.arguments import checks_calls
+from yosort.elsewhere import OUTPUTS, instead_of
 from yosort.errors import InputError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = Any
-_FIXED = "an output is immutable; dict(output) may be changed"
-#: What other models' outputs have, and what to do instead.
-_INSTEAD = {
-    "pooler_output": "YOSO has no pooler; last_hidden_state[:, 0] is the first token's state",
-    "cross_attentions": "YOSO is an encoder",
-    "past_key_values": "YOSO is an encoder",
-    **dict.fromkeys(("update", "pop", "popitem", "setdefault", "clear"), _FIXED),
-}
 
 
 @checks_calls(InputError)
@@ -35,7 +28,7 @@ class ModelOutput:
 
         def __getattr__(self, name: str) -> Any:
             known = ", ".join(f.name for f in fields(self))  # type: ignore[arg-type]
-            hint = _INSTEAD.get(name, f"there are {known}")
+            hint = instead_of(name, OUTPUTS) or f"there are {known}"
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: {hint}"
             )

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.arguments import check_inputs, checks_calls, is_integer, with_names
+from yosort.elsewhere import PIPELINES, no_attribute
 from yosort.errors import ConfigError, InputError, show
 from yosort.model.answering import score_packed
 from yosort.model.base import PretrainedModel
@@ -34,17 +35,6 @@ else:  # a default is for checkers alone: of a pipeline of any task they need no
 
 #: The tokens of a text that is too long are counted for the message up to so many characters.
 COUNTED = 1 << 20
-_STEPS = "the pipeline itself does it all; model(**tokenizer(text, return_tensors='np')) the parts"
-#: What transformers' pipelines have besides, and what to do instead.
-_INSTEAD = {
-    **dict.fromkeys(("preprocess", "forward", "postprocess", "run_single", "run_multi"), _STEPS),
-    "ensure_tensor_on_device": "a model moves what it is given to its own device",
-    "device_placement": "a model is on the device that it was loaded with",
-    "feature_extractor": "texts are all that it reads: `tokenizer`",
-    "image_processor": "texts are all that it reads: `tokenizer`",
-    "framework": "yosort is its own",
-    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
-}
 #: Options that say one thing in several ways: a call's replaces the pipeline's.
 _ALTERNATIVES = (("overflow", "truncation", "stride"),)
 NO_TOKENS = "wanted a text with something to read, but the tokenizer keeps nothing of"
@@ -116,8 +106,7 @@ class Pipeline(ABC, Generic[OptionsT]):
     if not TYPE_CHECKING:  # a checker would take every name for one
 
         def __getattr__(self, name: str) -> Any:
-            message = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
+            raise no_attribute(f"{type(self).__name__!r} object", name, PIPELINES)
 
     def predict(self, inputs: Any) -> Any:
         """Return what a call returns: the name that scikit-learn and transformers have for it.

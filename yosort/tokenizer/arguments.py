@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from yosort.arguments import are_texts, check_choice, check_count, no_such_option
+from yosort.elsewhere import TOKENIZER_CALLS
 from yosort.errors import InputError, YosortError, show
 
 #: What truncation may cut of a pair.
@@ -18,14 +19,6 @@ UNLIMITED, LARGE = int(1e30), int(1e20)
 #: What is padded to more by mistake would take gigabytes; nothing is cut that is shorter.
 LONGEST = 1 << 22
 
-_TARGETS = "yosort's models are encoders, which have no target texts: tokenize them as texts"
-_SAVED = "it is part of the folder: save the tokenizer so with transformers, and load that"
-#: What transformers' tokenizers take besides, and what to do instead.
-REFUSED = {
-    **dict.fromkeys(("text_target", "text_pair_target", "max_target_length"), _TARGETS),
-    **dict.fromkeys(("add_prefix_space", "do_lower_case", "tokenizer_file", "vocab_file"), _SAVED),
-    **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), _SAVED),
-}
 _TENSORS = {
     "pt": "yosort needs no torch: 'np' gives arrays, of which torch.from_numpy makes tensors",
     "tf": "'np' gives arrays, which TensorFlow takes as they are",
@@ -159,7 +152,7 @@ def refuse_unknown(
     """Raise `error` if there is a name, with the known one that is nearest."""
     for name in names:
         if name not in known:
-            raise no_such_option(name, known, error, REFUSED.get(name))
+            raise no_such_option(name, known, error, TOKENIZER_CALLS.get(name))
 
 
 def read_samples(text: Any, text_pair: Any, *, words: bool) -> tuple[list[Sample], bool]:

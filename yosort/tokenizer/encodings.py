@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tokenizers
 
 from yosort.arguments import checks_calls, is_integer
+from yosort.elsewhere import ENCODINGS, no_attribute
 from yosort.errors import InputError, show
 from yosort.ops.cuda import finding
 
@@ -99,13 +100,6 @@ class Encoding:
         return [Encoding(backend) for backend in self._backend.overflowing]
 
 
-#: What transformers' batches have besides, and what to do instead.
-_INSTEAD = {
-    "convert_to_tensors": 'return_tensors="np" of the call, or of tokenizer.pad, makes arrays',
-    "words": "word_ids returns the word of each token",
-}
-
-
 @checks_calls(InputError)
 class BatchEncoding(UserDict[str, Any]):
     """The arrays or lists of one or several encoded texts, by key and by attribute.
@@ -136,9 +130,8 @@ class BatchEncoding(UserDict[str, Any]):
         # `data` itself is not there yet while a batch is unpickled.
         if name != "data" and name in self.data:
             return self.data[name]
-        hint = f": {_INSTEAD[name]}" if name in _INSTEAD else ""
         names = ", ".join(self.__dict__.get("data", ()))
-        raise AttributeError(f"a batch of {names}: no {name!r}{hint}")
+        raise no_attribute(f"a batch of {names}", name, ENCODINGS)
 
     @property
     def n_sequences(self) -> int | None:

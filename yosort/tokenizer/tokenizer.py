@@ -23,12 +23,11 @@ from yosort.arguments import (
     with_names,
 )
 from yosort.checkpoint.hub import resolve
-from yosort.config import HUB_INSTEAD
+from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import replace_files
 from yosort.saving import check_saving
 from yosort.tokenizer.arguments import (
-    REFUSED,
     SIDES,
     STRATEGIES,
     UNLIMITED,
@@ -213,11 +212,9 @@ class Tokenizer(Vocabulary):
         """
         if not check_flag("use_fast", use_fast, ConfigError):
             raise ConfigError("use_fast: wanted True, for there is no slow tokenizer here")
-        if check_flag("from_slow", fields.pop("from_slow", None), ConfigError, unset=False):
-            raise ConfigError("from_slow: wanted False, for there is no slow tokenizer here")
         for name in _WITHOUT_EFFECT:
             fields.pop(name, None)
-        fields = drop_unset(fields, HUB_INSTEAD, ConfigError)
+        fields = drop_unset(fields, TOKENIZER_LOADING, ConfigError)
         refuse_unknown(fields, (*_FIELDS, *ROLES, "use_fast"), ConfigError)
         where = resolve(
             source,
@@ -300,7 +297,7 @@ class Tokenizer(Vocabulary):
                 return_tensors of texts that differ in length, without padding.
             DeviceError: return_tensors="cp" where there is no GPU.
         """
-        refuse_unknown(drop_unset(unknown, REFUSED, InputError), _OPTIONS)
+        refuse_unknown(drop_unset(unknown, TOKENIZER_CALLS, InputError), _OPTIONS)
         flags = {
             "add_special_tokens": add_special_tokens,
             "is_split_into_words": is_split_into_words,

@@ -8,6 +8,7 @@ from typing import Any
 import tokenizers
 
 from yosort.arguments import are_texts, check_flag, checks_calls, is_integer, with_names
+from yosort.elsewhere import DECODING, TOKENIZERS, Hinted
 from yosort.errors import InputError, show
 from yosort.tokenizer.backend import NO_UNICODE
 
@@ -21,24 +22,6 @@ ROLES = (
     "cls_token",
     "mask_token",
 )
-_TRAINED = "a tokenizer is as its folder has it; change and save it with transformers"
-#: What transformers' tokenizers have besides, and what to do instead.
-_INSTEAD = {
-    "add_tokens": _TRAINED,
-    "add_special_tokens": _TRAINED,
-    "train_new_from_iterator": _TRAINED,
-    "save_vocabulary": "save_pretrained writes tokenizer.json, which holds the vocabulary",
-    "encode_plus": "the call itself does it: tokenizer(text)",
-    "batch_encode_plus": "the call itself does it: tokenizer(texts)",
-    "additional_special_tokens": "extra_special_tokens has them",
-    "prepare_for_model": "a call does it: tokenizer(text)",
-    "build_inputs_with_special_tokens": "a call adds them: tokenizer(text)",
-    "create_token_type_ids_from_sequences": "a call returns them: return_token_type_ids=True",
-    "set_truncation_and_padding": "a call's options say it: truncation=, padding=, max_length=",
-    "apply_chat_template": "YOSO is an encoder, which is not chatted with",
-    "push_to_hub": "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it",
-}
-_SPACES = {"spaces_between_special_tokens": "the tokenizer's decoder says where spaces stand"}
 # What clean_up_tokenization_spaces takes back: spaces before punctuation and contractions.
 _SPACED = {
     **{f" {mark}": mark for mark in ".?!,"},
@@ -81,9 +64,10 @@ def _token_id(role: str) -> Any:
 
 
 @checks_calls(InputError)
-class Vocabulary:
+class Vocabulary(Hinted):
     """The tokens of a `tokenizers.Tokenizer`, with special ones by their role."""
 
+    _instead = TOKENIZERS
     backend: tokenizers.Tokenizer
     special_tokens: dict[str, str]
     extra_special_tokens: list[str]
@@ -98,10 +82,6 @@ class Vocabulary:
     mask_token, mask_token_id = _token("mask_token"), _token_id("mask_token")
     #: The token type of padding.
     pad_token_type_id = 0
-
-    def __getattr__(self, name: str) -> Any:
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(message + (f": {_INSTEAD[name]}" if name in _INSTEAD else ""))
 
     def __len__(self) -> int:
         """Return the size of the vocabulary, added tokens included."""
@@ -127,6 +107,11 @@ class Vocabulary:
     def get_added_vocab(self) -> dict[str, int]:
         """Return the ids of added tokens, in their order."""
         return {token.content: place for place, token in self.added_tokens_decoder.items()}
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of added tokens: transformers' other name of `get_added_vocab`."""
+        return self.get_added_vocab()
 
     @property
     def added_tokens_decoder(self) -> dict[int, tokenizers.AddedToken]:
@@ -229,7 +214,7 @@ class Vocabulary:
         skipped = set(self.all_special_ids) if skip else set()
         return [self.backend.id_to_token(token) for token in row if token not in skipped]
 
-    @with_names(InputError, _SPACES)
+    @with_names(InputError, DECODING)
     def decode(
         self,
         token_ids: Any,
@@ -261,7 +246,7 @@ class Vocabulary:
             return [self._text(_as_lists(row), row, skip=skip, clean=clean) for row in ids]
         return self._text([ids] if _is_id(ids) else ids, token_ids, skip=skip, clean=clean)
 
-    @with_names(InputError, _SPACES)
+    @with_names(InputError, DECODING)
     def batch_decode(
         self,
         sequences: Any,

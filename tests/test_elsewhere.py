@@ -1,0 +1,137 @@
+"""What transformers has: it is here, or an error says what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yosort
+from yosort import elsewhere
+
+#: torch's own words on how it makes modules.
+OF_TORCH = {"T_destination", "call_super_init", "dump_patches"}
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, Any]:
+    p = yosort.pipeline("fill-mask", device="cpu")
+    tokenizer = p.tokenizer
+    return {
+        "pipeline": p,
+        "tokenizer": tokenizer,
+        "model": p.model,
+        "config": p.model.config,
+        "encoding": tokenizer("a"),
+        "output": p.model([[0, 5, 2]]),
+        "Tokenizer": yosort.AutoTokenizer,
+        "Config": yosort.AutoConfig,
+        "Model": yosort.AutoModel,
+    }
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "message"),
+    [
+        ("tokenizer", "apply_chat_template", "YOSO is an encoder"),
+        ("tokenizer", "chat_template", "YOSO is an encoder"),
+        ("tokenizer", "add_tokens", "change and save it with transformers"),
+        ("tokenizer", "init_inputs", "init_kwargs has what it was made with"),
+        ("tokenizer", "special_tokens_map_extended", "special_tokens_map and"),
+        ("tokenizer", "_encode_plus", r"the call itself does it: tokenizer\(text\)"),
+        ("config", "get_config_dict", r"from_pretrained\(folder\).to_dict\(\)"),
+        ("config", "push_to_hub", "huggingface_hub.upload_folder"),
+        ("config", "update", r"config.override\(name=...\) returns another"),
+        ("model", "generate", "YOSO is an encoder and writes no text"),
+        ("model", "state_dict", "safetensors.numpy.load_file"),
+        ("model", "resize_token_embeddings", "train with transformers"),
+        ("model", "named_buffers", "safetensors.numpy.load_file"),
+        ("model", "register_forward_pre_hook", "output_hidden_states=True"),
+        ("model", "add_adapter", "merge the adapter with PEFT"),
+        ("pipeline", "postprocess", "the pipeline itself does it all"),
+        ("encoding", "words", "word_ids returns the word"),
+        ("output", "pooler_output", r"last_hidden_state\[:, 0\]"),
+        ("Tokenizer", "register", "classes of one's own"),
+        ("Config", "register_for_auto_class", "classes of one's own"),
+        ("Model", "register", "classes of one's own"),
+    ],
+)
+def test_an_attribute_that_is_not_here(
+    ours: dict[str, Any], owner: str, name: str, message: str
+) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{message}"):
+        getattr(ours[owner], name)
+    assert getattr(ours[owner], name, 3) == 3
+
+
+def test_a_name_of_nothing_has_no_hint(ours: dict[str, Any]) -> None:
+    for owner in ("tokenizer", "config", "model", "pipeline", "Tokenizer", "Config", "Model"):
+        with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
+            ours[owner].nothing  # noqa: B018
+
+
+def test_what_is_cheap_is_here(ours: dict[str, Any]) -> None:
+    tokenizer, model = ours["tokenizer"], ours["model"]
+    mask = tokenizer.mask_token_id
+    assert tokenizer.added_tokens_encoder == tokenizer.get_added_vocab()
+    assert tokenizer.added_tokens_encoder["<mask>"] == mask
+    assert tokenizer.added_tokens_decoder[mask].content == "<mask>"
+    assert tokenizer.num_special_tokens_to_add() == 2
+
+    assert (model.base_model_prefix, model.main_input_name) == ("yoso", "input_ids")
+
+
+@pytest.mark.parity
+def test_every_attribute_of_transformers_is_here_or_explained(
+    ours: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    ours["pipeline"].save_pretrained(tmp_path)
+    theirs = transformers.pipeline("fill-mask", str(tmp_path))
+    pairs = [
+        (ours["pipeline"], theirs, elsewhere.PIPELINES),
+        (ours["model"], theirs.model, elsewhere.MODELS),
+        (ours["config"], theirs.model.config, elsewhere.CONFIGS),
+        (ours["tokenizer"], theirs.tokenizer, elsewhere.TOKENIZERS),
+        (ours["encoding"], theirs.tokenizer("a"), elsewhere.ENCODINGS),
+        (ours["output"], theirs.model(**theirs.tokenizer("a", return_tensors="pt")),
+         elsewhere.OUTPUTS),
+    ]  # fmt: skip
+    for own, other, table in pairs:
+        names = {name for name in dir(other) if not name.startswith("_")}
+        assert len(names) > 10
+        bare = [n for n in names if not hasattr(own, n) and not elsewhere.instead_of(n, table)]
+        assert set(bare) <= OF_TORCH, type(own)
+
+
+def test_no_hint_stands_for_what_is_here(ours: dict[str, Any]) -> None:
+    tables = {
+        "pipeline": elsewhere.PIPELINES,
+        "model": elsewhere.MODELS,
+        "config": elsewhere.CONFIGS,
+        "tokenizer": elsewhere.TOKENIZERS,
+        "encoding": elsewhere.ENCODINGS,
+        "output": elsewhere.OUTPUTS,
+    }
+    for owner, table in tables.items():
+        for name in dir(ours[owner]):
+            assert not elsewhere.instead_of(name, table), (owner, name)
+    for name in (*yosort.__all__, *yosort._ALIASES):
+        hint = elsewhere.instead_of(name)
+        assert hint is None or hasattr(yosort, name)
+
+
+def test_a_config_says_where_it_comes_from(ours: dict[str, Any], tmp_path: Path) -> None:
+    config = ours["config"]
+    config.save_pretrained(tmp_path)
+    found = yosort.AutoConfig.from_pretrained(str(tmp_path), num_labels=3)
+    assert (found.name_or_path, found.num_labels) == (str(tmp_path), 3)
+    again = yosort.YosoConfig.from_json_file(tmp_path / "config.json")
+    assert again == config
+    assert yosort.YosoConfig(name_or_path="here").name_or_path == "here"
+    assert yosort.YosoConfig().name_or_path == ""
+    assert "name_or_path" not in again.to_dict()
+    with pytest.raises(yosort.ConfigError, match="name_or_path: wanted a text, got 3"):
+        yosort.YosoConfig(name_or_path=3)  # type: ignore[arg-type]
