@@ -6,28 +6,20 @@ import difflib
 import functools
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from yosort.activations import ACTIVATIONS
 from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
 from yosort.elsewhere import CONFIGS, FETCHING, Hinted
 from yosort.errors import CheckpointError, ConfigError
+from yosort.fields import agree_labels, check_fields, int_keys
 from yosort.files import read_json, replace_file
 from yosort.saving import check_saving
 
-MAX_LAYERS = 1024
-MAX_LABELS = 100_000
-#: More than any memory holds of anything.
-MAX_COUNT = 1 << 48
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
 HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 #: From how much likeness on a keyword that is no field counts as one misspelt; sep_token_id, which
 #: transformers has and yosort has not, is less like eos_token_id.
 _LIKENESS = 0.85
@@ -115,113 +107,10 @@ class YosoConfig(Hinted):
     name_or_path: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            _require(
-                name, getattr(self, name), "an integer of at least 1, at most 2 ** 48", _is_count
-            )
-        for name in _FLAGS:
-            _require(name, getattr(self, name), "true or false", lambda v: isinstance(v, bool))
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            _require(
-                name, getattr(self, name), "a number from 0 to 1", lambda v: _is_number(v, 0, 1)
-            )
-        for name in ("initializer_range", "layer_norm_eps"):
-            _require(name, getattr(self, name), "a number of at least 0", lambda v: _is_number(v))
-        for name in ("bos_token_id", "eos_token_id"):
-            _require(name, getattr(self, name), "null or a token id", _is_token_id)
-        _require(
-            "pad_token_id",
-            self.pad_token_id,
-            f"null or a token id below vocab_size ({self.vocab_size})",
-            lambda v: v is None or (_is_token_id(v) and v < self.vocab_size),
-        )
-        # Each layer has a dozen weights to look for: a hostile number must not make millions.
-        _require(
-            "num_hidden_layers",
-            self.num_hidden_layers,
-            f"at most {MAX_LAYERS} layers",
-            lambda v: v <= MAX_LAYERS,
-        )
-        _require(
-            "hidden_act",
-            self.hidden_act,
-            f"one of {', '.join(sorted(ACTIVATIONS))}",
-            lambda v: isinstance(v, str) and v in ACTIVATIONS,
-        )
-        _require(
-            "position_embedding_type",
-            self.position_embedding_type,
-            '"absolute", the only one that YOSO implements',
-            lambda v: isinstance(v, str) and v == "absolute",
-        )
-        _require(
-            "hidden_size",
-            self.hidden_size,
-            f"a multiple of num_attention_heads ({self.num_attention_heads})",
-            lambda v: v % self.num_attention_heads == 0,
-        )
-        _require(
-            "hash_code_len",
-            self.hash_code_len,
-            "an integer from 1 to 16",
-            lambda v: _is_count(v) and v <= 16,
-        )
-        # An even window makes n + 1 rows of n: upstream fails on it inside torch.
-        _require(
-            "conv_window",
-            self.conv_window,
-            "null or an odd integer of at least 1",
-            lambda v: v is None or (_is_count(v) and v % 2 == 1),
-        )
-        _require(
-            "problem_type",
-            self.problem_type,
-            f"null or one of {', '.join(PROBLEM_TYPES)}",
-            lambda v: v is None or (isinstance(v, str) and v in PROBLEM_TYPES),
-        )
-        _require("extra", self.extra, "an object of fields", _is_object)
-        _require("name_or_path", self.name_or_path, "a text", lambda v: isinstance(v, str))
-        self._set_architectures()
-        self._set_labels()
-
-    def _set_architectures(self) -> None:
-        names = self.architectures
-        if names is None:
-            return
-        _require(
-            "architectures",
-            names,
-            "null or a list of class names",
-            lambda v: isinstance(v, (list, tuple)) and all(isinstance(n, str) for n in v),
-        )
-        object.__setattr__(self, "architectures", tuple(names))
-
-    def _set_labels(self) -> None:
-        """Make `num_labels`, `id2label` and `label2id` agree, as transformers does: names win."""
-        if self.num_labels is not None:
-            _require(
-                "num_labels",
-                self.num_labels,
-                # Each label has a name: a hostile number must not make millions.
-                f"an integer of at least 1 and at most {MAX_LABELS}",
-                lambda v: _is_count(v) and v <= MAX_LABELS,
-            )
-        id2label = None if self.id2label is None else _int_keys("id2label", self.id2label)
-        if id2label is None or (self.num_labels is not None and len(id2label) != self.num_labels):
-            if id2label is not None and self.num_labels is not None and not _generic(id2label):
-                raise ConfigError(
-                    f"num_labels: wanted {len(id2label)}, the number of names in id2label, "
-                    f"got {self.num_labels}"
-                )
-            count = 2 if self.num_labels is None else self.num_labels
-            id2label = {i: f"LABEL_{i}" for i in range(count)}
-        if sorted(id2label) != list(range(len(id2label))):
-            raise ConfigError.wanted(
-                "id2label", f"the keys 0 to {len(id2label) - 1}", got=sorted(id2label)
-            )
-        label2id = None if self.label2id is None else _int_values("label2id", self.label2id)
-        if label2id is None or len(label2id) != len(id2label):
-            label2id = {name: i for i, name in id2label.items()}
+        check_fields(self)
+        if self.architectures is not None:
+            object.__setattr__(self, "architectures", tuple(self.architectures))
+        id2label, label2id = agree_labels(self.num_labels, self.id2label, self.label2id)
         object.__setattr__(self, "id2label", id2label)
         object.__setattr__(self, "label2id", label2id)
         object.__setattr__(self, "num_labels", len(id2label))
@@ -302,7 +191,7 @@ class YosoConfig(Hinted):
                 raise no_such_option(name, FIELDS, ConfigError)
         names, count = changed.get("id2label"), changed.get("num_labels")
         if names is not None:
-            names = _int_keys("id2label", names)
+            names = int_keys("id2label", names)
             if count is not None and count != len(names):
                 raise ConfigError.wanted(
                     "num_labels", f"{len(names)}, the number of names in id2label", count
@@ -490,79 +379,3 @@ YosoConfig.__init__ = _with_extra(with_names(ConfigError)(YosoConfig.__init__)) 
 _BESIDE = ("extra", "name_or_path")
 #: The names of those fields.
 FIELDS = tuple(f.name for f in fields(YosoConfig) if f.name not in _BESIDE)
-_COUNTS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "num_hash",
-)
-_FLAGS = (
-    "use_expectation",
-    "use_fast_hash",
-    "lsh_backward",
-    "tie_word_embeddings",
-    "output_attentions",
-    "output_hidden_states",
-    "return_dict",
-)
-
-
-def _require(name: str, value: Any, wanted: str, accepts: Any) -> None:
-    if not accepts(value):
-        raise ConfigError.wanted(name, wanted, value)
-
-
-def _is_count(value: Any, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_COUNT
-
-
-def _is_token_id(value: Any) -> bool:
-    return value is None or _is_count(value, 0)
-
-
-def _is_number(value: Any, low: float = 0.0, high: float = sys.float_info.max) -> bool:
-    # NaN is not within them.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, int, float, np.integer, np.floating)) or value is None
-
-
-def _to_int(value: Any) -> int:
-    """Return a label's number: JSON has it as text where it is a key, numpy in types of its own."""
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    if not (whole or isinstance(value, (str, int, np.integer))):
-        raise TypeError
-    return int(value)
-
-
-def _int_keys(name: str, mapping: Any) -> dict[int, str]:
-    try:
-        if not all(map(_is_scalar, mapping.values())):
-            raise TypeError
-        return {_to_int(k): str(v) for k, v in mapping.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError.wanted(name, "an object of names by label number", mapping) from None
-
-
-def _int_values(name: str, mapping: Any) -> dict[str, int]:
-    try:
-        if not all(map(_is_scalar, mapping)):
-            raise TypeError
-        return {str(k): _to_int(v) for k, v in mapping.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError.wanted(name, "an object of label numbers by name", mapping) from None
-
-
-def _generic(id2label: Mapping[int, str]) -> bool:
-    """Whether the names say nothing beyond their number, so that num_labels may replace them."""
-    return all(name == f"LABEL_{i}" for i, name in id2label.items())
