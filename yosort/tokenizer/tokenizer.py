@@ -6,16 +6,11 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-import tokenizers
-
 from yosort.arguments import (
-    are_texts,
-    check_choice,
-    check_count,
     check_flag,
     check_path,
     checks_calls,
@@ -24,69 +19,31 @@ from yosort.arguments import (
 )
 from yosort.checkpoint.hub import resolve
 from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING
-from yosort.errors import CheckpointError, ConfigError, InputError, show
+from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.files import replace_files
 from yosort.saving import check_saving
 from yosort.tokenizer.arguments import (
-    SIDES,
-    STRATEGIES,
-    UNLIMITED,
-    Cut,
-    Sample,
     check_tensors,
     read_lengths,
     read_samples,
     refuse_unknown,
 )
-from yosort.tokenizer.backend import configured, encode, enough, pad, refusals
+from yosort.tokenizer.backend import encode, pad
 from yosort.tokenizer.encodings import BatchEncoding, Encoding, as_arrays
 from yosort.tokenizer.files import read_tokenizer
+from yosort.tokenizer.one_text import OneText
 from yosort.tokenizer.padding import pad_rows
-from yosort.tokenizer.vocabulary import ROLES, Vocabulary
+from yosort.tokenizer.settings import FIELDS
+from yosort.tokenizer.vocabulary import ROLES
 
 _log = logging.getLogger("yosort")
-# What from_pretrained may say otherwise than the files.
-_FIELDS = (
-    "clean_up_tokenization_spaces",
-    "model_input_names",
-    "model_max_length",
-    "padding_side",
-    "split_special_tokens",
-    "truncation_side",
-)
 #: What transformers' from_pretrained takes and nothing here depends on: a checkpoint's code is
 #: never run, a folder's tokenizer needs no model's config, and `legacy` is SentencePiece's.
 _WITHOUT_EFFECT = ("config", "legacy", "resume_download", "trust_remote_code")
 
 
-def _setting(name: str, check: Callable[[str, Any], Any], doc: str) -> Any:
-    """Return an attribute whose value is checked wherever it is set."""
-
-    def get(self: Tokenizer) -> Any:
-        return vars(self)[name]
-
-    def put(self: Tokenizer, value: Any) -> None:
-        vars(self)[name] = check(name, value)
-
-    return property(get, put, doc=doc)
-
-
-def _check_side(name: str, value: Any) -> str:
-    return check_choice(name, value, SIDES)
-
-
-def _check_names(name: str, value: Any) -> list[str]:
-    if not are_texts(value):
-        raise InputError.wanted(name, "a list of texts", value)
-    return list(value)
-
-
-def _check_most(name: str, value: Any) -> int:
-    return check_count(name, UNLIMITED if value is None else value)
-
-
 @checks_calls(InputError)
-class Tokenizer(Vocabulary):
+class Tokenizer(OneText):
     """A model's tokenizer, with the special tokens that its files name.
 
     A call changes nothing of it: several threads may share one. Padding and truncation stored in
@@ -111,72 +68,6 @@ class Tokenizer(Vocabulary):
     Raises:
         InputError: no backend of `tokenizers`, or an argument of another type.
     """
-
-    model_input_names = _setting("model_input_names", _check_names, "What a call returns unasked.")
-    padding_side = _setting("padding_side", _check_side, 'Where padding stands: "right" or "left".')
-    truncation_side = _setting(
-        "truncation_side", _check_side, 'Where tokens are dropped: "right" or "left".'
-    )
-    model_max_length = _setting(
-        "model_max_length", _check_most, "The limit of truncation=True; int(1e30) for none."
-    )
-    clean_up_tokenization_spaces = _setting(
-        "clean_up_tokenization_spaces", check_flag, "Whether `decode` drops spaces."
-    )
-    split_special_tokens = _setting(
-        "split_special_tokens", check_flag, "Whether `<s>` in a text is text."
-    )
-
-    @with_names(InputError)
-    def __init__(
-        self,
-        backend: tokenizers.Tokenizer,
-        special_tokens: dict[str, str],
-        *,
-        token_types: bool = True,
-        model_input_names: Sequence[str] | None = None,
-        padding_side: str = "right",
-        truncation_side: str = "right",
-        model_max_length: int | None = None,
-        clean_up_tokenization_spaces: bool = False,
-        split_special_tokens: bool = False,
-        extra_special_tokens: Sequence[str] = (),
-        name_or_path: str = "",
-    ) -> None:
-        if not isinstance(backend, tokenizers.Tokenizer):
-            raise InputError.wanted("backend", "a tokenizers.Tokenizer", backend)
-        if not isinstance(special_tokens, dict) or not are_texts(list(special_tokens.values())):
-            raise InputError.wanted("special_tokens", "tokens by role", special_tokens)
-        types = ["token_type_ids"] if check_flag("token_types", token_types) else []
-        names = model_input_names
-        if names is None:
-            names = ["input_ids", *types, "attention_mask"]
-        backend.no_padding()
-        backend.no_truncation()
-        self.backend = backend
-        self.special_tokens = special_tokens
-        self.model_input_names = names
-        self.padding_side = padding_side
-        self.truncation_side = truncation_side
-        self.model_max_length = model_max_length
-        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.split_special_tokens = split_special_tokens
-        self.extra_special_tokens = _check_names("extra_special_tokens", extra_special_tokens)
-        if not isinstance(name_or_path, str):
-            raise InputError.wanted("name_or_path", "a text", name_or_path)
-        self.name_or_path = name_or_path
-        self._warned = False
-
-    @property
-    def init_kwargs(self) -> dict[str, Any]:
-        """What the tokenizer was made with: special tokens by role, settings and `name_or_path`."""
-        settings = {name: getattr(self, name) for name in (*_FIELDS, "name_or_path")}
-        return {**self.special_tokens_map, **settings}
-
-    @property
-    def token_types(self) -> bool:
-        """Whether the model is given the token types of a pair."""
-        return "token_type_ids" in self.model_input_names
 
     @classmethod
     @with_names(ConfigError, pretrained_model_name_or_path="source", use_auth_token="token")
@@ -215,7 +106,7 @@ class Tokenizer(Vocabulary):
         for name in _WITHOUT_EFFECT:
             fields.pop(name, None)
         fields = drop_unset(fields, TOKENIZER_LOADING, ConfigError)
-        refuse_unknown(fields, (*_FIELDS, *ROLES, "use_fast"), ConfigError)
+        refuse_unknown(fields, (*FIELDS, *ROLES, "use_fast"), ConfigError)
         where = resolve(
             source,
             revision=revision,
@@ -226,7 +117,7 @@ class Tokenizer(Vocabulary):
         )
         files = read_tokenizer(where)
         facts = {f.name: getattr(files, f.name) for f in dataclass_fields(files)}
-        facts |= {name: value for name, value in fields.items() if name in _FIELDS}
+        facts |= {name: value for name, value in fields.items() if name in FIELDS}
         made = cls(**facts, name_or_path=os.fspath(source))
         for role in ROLES:
             if role in fields:
@@ -440,101 +331,6 @@ class Tokenizer(Vocabulary):
         """
         return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
 
-    def encoding(
-        self,
-        text: str | Sequence[str],
-        pair: str | Sequence[str] | None = None,
-        *,
-        add_special_tokens: bool = True,
-        max_tokens: int | None = None,
-        stride: int = 0,
-        strategy: str = "longest_first",
-    ) -> Encoding:
-        """Tokenize one text, a pair of texts, or a list of words.
-
-        Args:
-            text: a text or a list of words.
-            pair: the second text; "" is one.
-            add_special_tokens: whether `<s>`, `[CLS]` and their kind are put around.
-            max_tokens: where to cut, special tokens included; `overflowing` are the windows that
-                follow, which overlap by `stride` tokens.
-            stride: how many tokens windows share.
-            strategy: what of a pair is cut: "longest_first", "only_first" or "only_second".
-
-        Raises:
-            InputError: no text, or one that is no Unicode, as bytes read in a wrong encoding leave
-                it; windows of max_tokens that would not advance, since they overlap by stride.
-        """
-        sample = _one(text, pair)
-        special = check_flag("add_special_tokens", add_special_tokens)
-        cut = None
-        check_count("stride", stride, least=0)
-        check_choice("strategy", strategy, STRATEGIES)
-        if max_tokens is not None:
-            length = check_count("max_tokens", max_tokens)
-            cut = Cut(length, int(stride), strategy, self.truncation_side)
-        split = self.split_special_tokens
-        (encoding,) = encode(self.backend, [sample], cut, special=special, split=split, rest=True)
-        return Encoding(encoding)
-
-    def leading(
-        self,
-        text: str | Sequence[str],
-        pair: str | Sequence[str] | None = None,
-        *,
-        max_tokens: int,
-        strategy: str = "longest_first",
-    ) -> tuple[Any, Any]:
-        """Return as much of a text, or pair, as cutting it to `max_tokens` needs.
-
-        A part that comes back shorter has more tokens than `max_tokens`, and what `encoding` keeps
-        of it is what it keeps of the whole. With truncation_side "left" the whole comes back.
-
-        Args:
-            text: a text or a list of words.
-            pair: the second text.
-            max_tokens: where it is cut, special tokens included.
-            strategy: what of a pair is cut.
-
-        Raises:
-            InputError: as `encoding`.
-        """
-        sample = _one(text, pair)
-        check_choice("strategy", strategy, STRATEGIES)
-        cut = Cut(check_count("max_tokens", max_tokens), 0, strategy, self.truncation_side)
-        backend = configured(self.backend, None, split=self.split_special_tokens)
-        with refusals():
-            short = enough(backend, sample, cut, special=True)
-        return short.text, short.pair
-
-    @property
-    def is_fast(self) -> bool:
-        """True: the work is the tokenizers library's."""
-        return True
-
-    @property
-    def backend_tokenizer(self) -> tokenizers.Tokenizer:
-        """The `tokenizers.Tokenizer` underneath: transformers' name of `backend`."""
-        return self.backend
-
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens are put around a text, or a pair.
-
-        Raises:
-            InputError: pair is neither True nor False.
-        """
-        return int(self.backend.num_special_tokens_to_add(check_flag("pair", pair)))
-
-    @property
-    def max_len_single_sentence(self) -> int:
-        """How many tokens of a text `model_max_length` leaves room for."""
-        return int(self.model_max_length) - self.num_special_tokens_to_add()
-
-    @property
-    def max_len_sentences_pair(self) -> int:
-        """How many tokens of a pair `model_max_length` leaves room for."""
-        return int(self.model_max_length) - self.num_special_tokens_to_add(pair=True)
-
     @with_names(ConfigError, save_directory="folder")
     def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> tuple[str, ...]:
         """Write tokenizer.json and tokenizer_config.json, which transformers reads too.
@@ -554,7 +350,7 @@ class Tokenizer(Vocabulary):
         target = check_path("folder", folder)
         facts = {
             **self.special_tokens_map,
-            **{name: getattr(self, name) for name in _FIELDS},
+            **{name: getattr(self, name) for name in FIELDS},
             "extra_special_tokens": self.extra_special_tokens,
             "tokenizer_class": "PreTrainedTokenizerFast",
         }
@@ -570,14 +366,6 @@ class Tokenizer(Vocabulary):
         except OSError as error:
             raise CheckpointError(f"{target}: cannot be written: {error}") from error
         return tuple(str(target / name) for name in files)
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, "
-            f"vocab_size={self.vocab_size}, model_max_length={self.model_max_length}, "
-            f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
-            f"special_tokens={self.special_tokens_map})"
-        )
 
     def _warn_of_long(self, encodings: Sequence[Encoding]) -> None:
         longest = max(len(encoding) for encoding in encodings)
@@ -596,11 +384,3 @@ _OPTIONS = tuple(
     for name, p in inspect.signature(Tokenizer.__call__).parameters.items()
     if p.kind is p.KEYWORD_ONLY
 )
-
-
-def _one(text: Any, pair: Any) -> Sample:
-    words = isinstance(text, (list, tuple))
-    for part in (text,) if pair is None else (text, pair):
-        if not (are_texts(part) if words else isinstance(part, str)):
-            raise InputError(f"wanted a text, or a list of words, got {show(part)}")
-    return Sample(text, pair)
