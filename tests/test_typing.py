@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import yosort
+
 api = pytest.importorskip("mypy.api")
 # DeprecationWarnings of its own parts are not ours to fail on.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -61,13 +63,28 @@ LINES = [
     ("scores([[1]]).last_hidden_state", 'has no attribute "last_hidden_state"'),
     ("reveal_type(scores.eval())", "YosoForSequenceClassification"),
     ('reveal_type(yosort.load("x"))', "PretrainedModel"),
+    ("from yosort import AutoConfig, AutoModel, AutoTokenizer", ""),
+    ('reveal_type(AutoTokenizer.from_pretrained("x"))', "yosort.tokenizer.tokenizer.Tokenizer"),
+    ('reveal_type(AutoConfig.from_pretrained("x").hidden_act)', "str"),
+    ('reveal_type(AutoModel.from_pretrained("x")([[1]]))', "outputs.BaseModelOutput"),
+    *(
+        (f'reveal_type(yosort.{alias}.from_pretrained("x"))', f"yosort.model.heads.{name}")
+        for alias, name in yosort._ALIASES.items()
+        if alias.startswith("AutoModel")
+    ),
+    ('AutoTokenizer.from_pretrained("x").mask_tokn', 'has no attribute "mask_tokn"'),
+    ("AutoModel.register(1, 2)", 'has no attribute "register"'),
+    ("from yosort import Trainer", 'has no attribute "Trainer"'),
+    ("reveal_type(yosort.ops.fast_hash)", "def "),
 ]  # fmt: skip
 
 
 def test_what_a_checker_says(tmp_path: Path) -> None:
     path = tmp_path / "user.py"
     path.write_text("\n".join(["import yosort", *(line for line, _ in LINES)]), encoding="utf-8")
-    said, _, _ = api.run([str(path), "--no-incremental", "--hide-error-context", "--no-pretty"])
+    said, _, _ = api.run(
+        [str(path), "--strict", "--no-incremental", "--hide-error-context", "--no-pretty"]
+    )
     found: dict[int, str] = {}
     for number, text in re.findall(r"user\.py:(\d+): (.*)", said):
         found[int(number)] = found.get(int(number), "") + text

@@ -11,6 +11,8 @@ from yosort.elsewhere import instead_of
 from yosort.model.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
+    from yosort import ops as ops
+    from yosort import tasks as tasks
     from yosort.config import YosoConfig
     from yosort.errors import (
         CheckpointError,
@@ -31,6 +33,16 @@ if TYPE_CHECKING:
     from yosort.tasks import pipeline
     from yosort.tokenizer import Tokenizer
     from yosort.tuning.calibration import Calibration, calibrate
+
+    # The names of _ALIASES, for checkers, which would take them for Any.
+    AutoConfig = YosoConfig
+    AutoTokenizer = Tokenizer
+    AutoModel = YosoModel
+    AutoModelForMaskedLM = YosoForMaskedLM
+    AutoModelForMultipleChoice = YosoForMultipleChoice
+    AutoModelForQuestionAnswering = YosoForQuestionAnswering
+    AutoModelForSequenceClassification = YosoForSequenceClassification
+    AutoModelForTokenClassification = YosoForTokenClassification
 
 __all__ = [
     "Calibration",
@@ -76,21 +88,23 @@ _MODULES = ("ops", "tasks")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"yosort.{name}")
-    own = _ALIASES.get(name, name)
-    if own not in _HOME_OF:
-        hint = instead_of(name)
-        if hint is None:
-            raise AttributeError(f"module 'yosort' has no attribute {name!r}")
-        # `from yosort import x` looks first whether there is an x, and would not show why not.
-        importing = sys._getframe(1).f_code.co_name == "_handle_fromlist"
-        error = ImportError if importing else AttributeError
-        raise error(f"yosort has no {name}: {hint}")
-    value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take every name for one
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"yosort.{name}")
+        own = _ALIASES.get(name, name)
+        if own not in _HOME_OF:
+            hint = instead_of(name)
+            if hint is None:
+                raise AttributeError(f"module 'yosort' has no attribute {name!r}")
+            # `from yosort import x` looks first whether there is an x, and would not show why not.
+            importing = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+            error = ImportError if importing else AttributeError
+            raise error(f"yosort has no {name}: {hint}")
+        value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
