@@ -125,6 +125,9 @@ def _models(folder: Path) -> dict[str, Case]:
         cases[f"{name}.to"] = Case(model.to, [{"device": "cpu", "dtype": "float32"}])
         cases[f"{name}.train"] = Case(model.train, [{"mode": False}])
         cases[f"{name}.requires_grad_"] = Case(model.requires_grad_, [{"requires_grad": False}])
+        cases[f"{name}.num_parameters"] = Case(
+            model.num_parameters, [{"only_trainable": False, "exclude_embeddings": True}]
+        )
         cases[f"{name}.to_host"] = Case(model.to_host, [{"array": np.ones(3)}])
     return cases
 

@@ -155,6 +155,17 @@ def test_auto_says_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
             "positions: wanted none beside labels",
         ),
         ("YosoForSequenceClassification", {"labels": [1]}, r"labels: wanted shape \[2\]"),
+        ("YosoForSequenceClassification", {"labels": 1}, r"labels: wanted shape \[2\], got \[\]"),
+        (
+            "YosoForSequenceClassification",
+            {"labels": [1.0, 0.0]},
+            r"wanted shape \[2, 3\], got \[2\]; floats mean several labels a text: .* an integer",
+        ),
+        (
+            "YosoForSequenceClassification",
+            {"labels": [[1, 0, 0], [0, 1, 0]]},
+            r"got \[2, 3\]; integers name one class .*problem_type=\"multi_label_classification\"",
+        ),
         ("YosoForSequenceClassification", {"labels": [1, 3]}, "labels: wanted .* to 2, got 3"),
         ("YosoForSequenceClassification", {"labels": [[1, 2]]}, r"labels: wanted shape \[2\]"),
         ("YosoForSequenceClassification", {"labels": [[0.5], [1.0]]}, r"labels: wanted shape"),
@@ -223,6 +234,13 @@ def test_choices(shape: tuple[int, ...], arguments: dict[str, Any], message: str
         model(np.ones(shape, int), **arguments)
 
 
+def test_one_text_is_a_batch_of_one() -> None:
+    with pytest.raises(InputError, match=r"\[batch, n\], got \[3\]; one text is a batch of one"):
+        MODEL(IDS[0])
+    with pytest.raises(InputError, match=r"input_ids: wanted shape \[batch, n\], got \[\]$"):
+        MODEL(3)
+
+
 def test_a_config_of_another_type() -> None:
     with pytest.raises(ConfigError, match="config: wanted a YosoConfig, got dict"):
         yosort.YosoModel(CONFIG.to_dict())  # type: ignore[arg-type]
@@ -285,8 +303,16 @@ def test_more_weights_than_memory_holds() -> None:
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="file: cannot be written"):
-        MODEL.save_pretrained(tmp_path / "file")
+    for error, saved in (
+        (CheckpointError, MODEL),
+        (ConfigError, CONFIG),
+        (CheckpointError, yosort.pipeline("fill-mask").tokenizer),
+    ):
+        with pytest.raises(error, match="file: wanted a folder to save into, got a file; name"):
+            saved.save_pretrained(tmp_path / "file")
+        with pytest.raises(error, match=r"got one below .*file, which is a file; name another"):
+            saved.save_pretrained(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == ""
     with pytest.raises(ConfigError, match=r"nowhere.config\.json: cannot be written"):
         CONFIG.save(tmp_path / "nowhere")
 

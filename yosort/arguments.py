@@ -119,10 +119,10 @@ def with_names(
         @functools.wraps(call)
         def checked(*arguments: Any, **options: Any) -> Any:
             for name in renamed.keys() & options.keys():
-                own = renamed[name]
-                if own in options:
+                own, value = renamed[name], options.pop(name)
+                if own in options and value is not None:
                     raise error.wanted(name, f"{own} or {name}", got="both")
-                options[own] = options.pop(name)
+                options.setdefault(own, value)
             if instead:
                 options = drop_unset(options, instead, error)
             for name in options if not takes_any else ():

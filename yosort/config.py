@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
 from yosort.checkpoint.hub import resolve
-from yosort.elsewhere import CONFIGS, FETCHING, Hinted
+from yosort.elsewhere import CONFIGS, FETCHING, WITHOUT_EFFECT, Hinted
 from yosort.errors import CheckpointError, ConfigError
 from yosort.fields import agree_labels, check_fields, int_keys
 from yosort.files import read_json, replace_file
-from yosort.saving import check_saving
+from yosort.saving import check_saving, make_folder
 
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.
 HUB_OPTIONS = ("revision", "local_files_only", "cache_dir", "token")
@@ -217,7 +217,7 @@ class YosoConfig(Hinted):
         return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
 
     @classmethod
-    @with_names(ConfigError, pretrained_model_name_or_path="folder")
+    @with_names(ConfigError, pretrained_model_name_or_path="folder", use_auth_token="token")
     def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> YosoConfig:
         """Read config.json from a local folder (or the file itself, if that is what is named).
 
@@ -231,7 +231,7 @@ class YosoConfig(Hinted):
                 that no YOSO model can have.
         """
         path = check_path("folder", folder, ConfigError)
-        options.pop("trust_remote_code", None)  # a checkpoint's code is never run
+        options = {name: v for name, v in options.items() if name not in WITHOUT_EFFECT}
         options = drop_unset(options, FETCHING, ConfigError)
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
@@ -321,10 +321,7 @@ class YosoConfig(Hinted):
         """
         check_saving(options, ("folder",), ConfigError)
         path = check_path("folder", folder, ConfigError)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be made: {error}") from error
+        make_folder(path, ConfigError)
         self.save(path)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -346,6 +343,24 @@ def _refuse_change(self: YosoConfig, name: str, value: Any) -> None:
         f"cannot set {name}: a config is immutable; give {name}= to from_pretrained, or take what "
         f"config.override({name}=...) returns"
     )
+
+
+def adopt(config: Any) -> Any:
+    """Return transformers' config of a YOSO model as ours, and anything else as it is.
+
+    Raises:
+        ConfigError: transformers' config of another model, or fields that no YOSO model can have.
+    """
+    to_dict = getattr(config, "to_dict", None)
+    own = isinstance(config, (YosoConfig, type))
+    if own or not callable(to_dict) or not hasattr(config, "model_type"):
+        return config
+    values = dict(to_dict())
+    path = values.pop("_name_or_path", None)
+    try:
+        return replace(YosoConfig.from_dict(values), name_or_path=path or "")
+    except ConfigError as error:
+        raise ConfigError(f"config: {error}") from None
 
 
 def _check_model_type(values: Mapping[str, Any]) -> None:

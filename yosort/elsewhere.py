@@ -172,12 +172,15 @@ PIPELINES = {
 }
 
 _SAVED = "it is part of the folder: save the tokenizer so with transformers, and load that"
+#: Options that change nothing here: a checkpoint's code is never run, and fetching goes on anyway.
+WITHOUT_EFFECT = frozenset({"trust_remote_code", "code_revision", "resume_download"})
 #: Options of fetching anything.
 FETCHING = {
     "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
     "subfolder": "name the folder itself",
     "return_unused_kwargs": "a keyword that is no field is named in an error",
     "proxies": "the environment variable HTTPS_PROXY names one",
+    "mirror": "the environment variable HF_ENDPOINT names one",
     "gguf_file": "name the folder of the checkpoint that the file was made from",
 }
 #: Options of loading a model.
@@ -204,13 +207,16 @@ TOKENIZER_LOADING = {
     **FETCHING,
     "tokenizer_type": "the folder's own files say which tokenizer it is",
     "from_slow": "there is no slow tokenizer here",
+    "chat_template": _CHAT,
 }
 #: Options of a model's call.
 MODEL_CALLS = {"use_cache": _CACHE, "past_key_values": _CACHE, "decoder_input_ids": _NO_DECODER}
 #: Options of a tokenizer's call.
 TOKENIZER_CALLS = {
     **dict.fromkeys(("text_target", "text_pair_target", "max_target_length"), _TARGETS),
+    "tokenizer_kwargs": _CHAT,
     **dict.fromkeys(("add_prefix_space", "do_lower_case", "tokenizer_file", "vocab_file"), _SAVED),
+    **dict.fromkeys(("add_bos_token", "add_eos_token"), _SAVED),
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), _SAVED),
 }
 #: Options of making text of ids.

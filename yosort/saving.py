@@ -1,9 +1,11 @@
-"""Options of transformers' `save_pretrained` that are not ours: true already, or refused."""
+"""What all `save_pretrained` share: transformers' options of it, and the folder to write into."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_count, no_such_option
@@ -46,6 +48,24 @@ def check_saving(
         usual, hint = _OPTIONS[name]
         if value is not None and value is not usual:
             raise error.wanted(name, usual, value, hint=hint)
+
+
+def make_folder(folder: Path, error: type[YosortError]) -> None:
+    """Make a folder to save into, and those above it, if need be.
+
+    Raises:
+        error: it cannot be made, as where a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        for place in (folder, *folder.parents):
+            if os.path.lexists(place) and not place.is_dir():
+                got = "a file" if place == folder else f"one below {place}, which is a file"
+                raise error.wanted(
+                    folder, "a folder to save into", got=got, hint="name another, or move the file"
+                ) from None
+        raise error(f"{folder}: cannot be made: {failure}") from failure
 
 
 def read_size(name: str, value: Any) -> int | None:

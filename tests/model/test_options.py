@@ -33,6 +33,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ({"dtype": "flaot32"}, "dtype: wanted .*, got 'flaot32'"),
         ({"device": "tpu"}, "device: wanted"),
+        ({"device": "mps"}, "device: wanted .*, got 'mps'"),
+        ({"device": "cpu:1"}, "device: wanted .*, got 'cpu:1'"),
+        ({"device": True}, "device: wanted .*, got True"),
         ({"attention": "exact"}, "attention: wanted"),
         ({"padding": "left"}, "padding: wanted one of masked, attended"),
         ({"seed": -1}, "seed: wanted"),
@@ -75,6 +78,10 @@ Device.__module__ = "torch"
         ({"device": 0}, {"device": "cuda:0"}),
         ({"device": np.int64(1)}, {"device": "cuda:1"}),
         ({"device": "CPU"}, {"device": "cpu"}),
+        ({"device": "cpu:0"}, {"device": "cpu"}),
+        ({"device": Device("cpu:0")}, {"device": "cpu"}),
+        ({"device_map": {"": "cpu:0"}}, {"device": "cpu"}),
+        ({"use_auth_token": None, "token": None}, {}),
         ({"device": "CUDA:1"}, {"device": "cuda:1"}),
         ({"device": None}, {"device": "auto"}),
         ({"device": Device("cuda:1")}, {"device": "cuda:1"}),
@@ -372,17 +379,36 @@ def test_outputs_copy_and_name_what_they_lack(classifier: Path) -> None:
 
 
 #: What transformers' signatures set to nothing, as scripts pass it on.
-UNSET: dict[str, Any] = {"force_download": False, "proxies": None, "subfolder": ""}
+UNSET: dict[str, Any] = {
+    "force_download": False, "proxies": None, "subfolder": "", "gguf_file": None, "mirror": None,
+    "code_revision": "main", "resume_download": None, "use_auth_token": None,
+}  # fmt: skip
+#: None of what a tokenizer's folder says: as it says.
+UNSAID = dict.fromkeys(
+    (
+        "tokenizer_type", "chat_template", "add_prefix_space", "additional_special_tokens",
+        "padding_side", "truncation_side", "pad_token", "mask_token", "model_input_names",
+        "clean_up_tokenization_spaces", "split_special_tokens", "do_lower_case", "vocab_file",
+    )
+)  # fmt: skip
 
 
 def test_what_is_not_set_asks_for_nothing(classifier: Path) -> None:
     model = yosort.load(
-        classifier, **UNSET, resume_download=True, load_in_8bit=False, quantization_config=None,
+        classifier, **UNSET, load_in_8bit=False, tp_size=None, from_flax=False,
+        offload_buffers=False, quantization_config=None,
         output_loading_info=False, attn_implementation=None, state_dict=None,
     )  # fmt: skip
     assert model.config == yosort.AutoConfig.from_pretrained(classifier, **UNSET)
-    tokenizer = yosort.AutoTokenizer.from_pretrained(classifier, config=model.config, **UNSET)
-    assert tokenizer.vocab_size == model.config.vocab_size
+    tokenizer = yosort.AutoTokenizer.from_pretrained(
+        classifier, config=model.config, **UNSET, **UNSAID
+    )
+    assert tokenizer.init_kwargs == model.tokenizer.init_kwargs  # type: ignore[union-attr]
+    assert tokenizer.pad_token == "<pad>"
+    unlimited = yosort.AutoTokenizer.from_pretrained(classifier, model_max_length=None)
+    assert unlimited.model_max_length == int(1e30)
+    with pytest.raises(ConfigError, match=r"padd_token: no such option; did you mean pad_token\?"):
+        yosort.AutoTokenizer.from_pretrained(classifier, padd_token=None)
     run: Any = yosort.pipeline(
         "text-classification", classifier, feature_extractor=None, framework=None, **UNSET
     )

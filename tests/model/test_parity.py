@@ -180,6 +180,8 @@ def test_yoso_base_size(tmp_path: Path) -> None:
     """The published architecture, vocabulary and depth included, once."""
     theirs, ours = make_pair("YosoForMaskedLM", tmp_path, 9, {})
     assert ours.num_parameters() == theirs.num_parameters()
+    without = theirs.num_parameters(only_trainable=True, exclude_embeddings=True)
+    assert ours.num_parameters(only_trainable=True, exclude_embeddings=True) == without
     compare(theirs, ours, inputs_for("YosoForMaskedLM", theirs.config, 1, 70, 9))
 
 
@@ -195,6 +197,35 @@ def test_classification_losses(num_labels: int, problem: str | None, tmp_path: P
         theirs.config.problem_type = None
         inputs["labels"] = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
         compare(theirs, ours, inputs)
+
+
+@pytest.mark.parametrize(("count", "label"), [(3, np.array(2)), (1, np.array(0.5, np.float32))])
+def test_one_text_s_label_stands_alone(count: int, label: Any, tmp_path: Path) -> None:
+    class_name = "YosoForSequenceClassification"
+    fields = {**random_fields(5), "num_labels": count, "problem_type": None}
+    theirs, ours = make_pair(class_name, tmp_path, 5, fields)
+    inputs = inputs_for(class_name, theirs.config, 1, 9, 5)
+    compare(theirs, ours, {**inputs, "labels": label})
+    alone = {name: values for name, values in inputs.items() if name != "labels"}
+    assert ours(**alone, labels=label.item()).loss == ours(**alone, labels=label[None]).loss
+
+
+def test_a_config_of_transformers_is_one_of_ours(tmp_path: Path) -> None:
+    theirs, ours = make_pair("YosoForMaskedLM", tmp_path, 7, random_fields(7))
+    again = yosort.YosoForMaskedLM.from_pretrained(tmp_path, config=theirs.config, device="cpu")
+    fields = ours.config.to_dict()
+    assert {name: again.config.to_dict()[name] for name in fields if name != "dtype"} == {
+        name: value for name, value in fields.items() if name != "dtype"
+    }
+    assert yosort.load(tmp_path, config=theirs.config).config == again.config
+    assert (again([[3, 4, 5]]).logits == ours([[3, 4, 5]]).logits).all()
+    made = yosort.AutoModel.from_config(theirs.config)
+    assert (made([[3, 4, 5]])[0] == yosort.YosoModel(ours.config)([[3, 4, 5]])[0]).all()
+    for call in (yosort.YosoModel, lambda config: yosort.load(tmp_path, config=config)):
+        with pytest.raises(yosort.ConfigError, match=r"config: model_type: wanted .*got 'bert'"):
+            call(transformers.BertConfig())
+        with pytest.raises(yosort.ConfigError, match="config: wanted a YosoConfig"):
+            call(transformers.YosoConfig)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -57,7 +57,8 @@ LAYER: Weights = {
     **_norm(NORM2),
 }
 
-WORD_EMBEDDINGS = f"{BASE_PREFIX}{WORDS}.weight"
+TABLES = tuple(f"{BASE_PREFIX}{name}.weight" for name in (WORDS, POSITIONS, TOKEN_TYPES))
+WORD_EMBEDDINGS = TABLES[0]
 TRANSFORM, TRANSFORM_NORM = "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"
 DECODER = "cls.predictions.decoder"
 DECODER_WEIGHT, DECODER_BIAS = f"{DECODER}.weight", f"{DECODER}.bias"

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_path, checks_calls, drop_unset, with_names
+from yosort.arguments import check_flag, check_path, checks_calls, drop_unset, with_names
 from yosort.checkpoint import resolve
-from yosort.config import YosoConfig
+from yosort.config import YosoConfig, adopt
 from yosort.elsewhere import LOADING, MODEL_CALLS
 from yosort.errors import CheckpointError, ConfigError, InputError, show
 from yosort.files import release_pages
 from yosort.habits import TorchHabits
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.answering import Answering
-from yosort.model.architectures import BASE_PREFIX, WORD_EMBEDDINGS
+from yosort.model.architectures import BASE_PREFIX, TABLES, WORD_EMBEDDINGS
 from yosort.model.attention import (
     check_mode,
     draw_attention,
@@ -98,6 +98,7 @@ class PretrainedModel(Answering, TorchHabits):
         num_threads: int | None = None,
     ) -> None:
         options = LoadOptions(device, dtype, attention, num_hash, seed, padding, num_threads)
+        config = adopt(config)
         if not isinstance(config, YosoConfig):
             raise ConfigError(
                 f"config: wanted a YosoConfig, got {type(config).__name__} of "
@@ -385,9 +386,20 @@ class PretrainedModel(Answering, TorchHabits):
             raise InputError(f"array: wanted one of a model's output, got {show(array)}")
         return self._ops.to_host(array)
 
-    def num_parameters(self) -> int:
-        """Return the number of weights; tied ones count once."""
-        return sum(array.size for array in stored(self._parameters).values())
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Return the number of weights; tied ones count once.
+
+        Args:
+            only_trainable: taken, and without effect: training would change them all.
+            exclude_embeddings: whether to leave out the tables of words, positions, token types.
+
+        Raises:
+            InputError: an argument that is neither True nor False.
+        """
+        check_flag("only_trainable", only_trainable)
+        without = TABLES if check_flag("exclude_embeddings", exclude_embeddings) else ()
+        weights = stored(self._parameters)
+        return sum(array.size for name, array in weights.items() if name not in without)
 
     def _prepare_head(self, parameters: Parameters) -> None:
         """Prepare the head's weights for the backend."""

@@ -22,6 +22,7 @@ from yosort.errors import CheckpointError
 from yosort.files import replace_files
 from yosort.model.parameters import stored
 from yosort.quantized import Weight
+from yosort.saving import make_folder
 
 
 class Weights(dict[str, Weight]):
@@ -75,8 +76,8 @@ def write_model(
     weights = State.of(split_scales(stored(parameters)))
     extra = {**config.extra, **_dtype_fields(config, weights)}
     described = replace(config, architectures=(architecture,), extra=extra)
+    make_folder(target, CheckpointError)
     try:
-        target.mkdir(parents=True, exist_ok=True)
         # All is written before anything is replaced: a process that dies leaves the old model.
         with replace_files(target) as new:
             described.save(new)

@@ -142,7 +142,10 @@ def read_inputs(call: Call, config: YosoConfig, *, padding: str) -> PackedInputs
     if call.input_ids is not None:
         grid = read_ids("input_ids", call.input_ids)
         if grid.ndim != 2:
-            raise InputError(f"input_ids: wanted shape [batch, n], got {list(grid.shape)}")
+            hint = "one text is a batch of one: [input_ids]" if grid.ndim == 1 else None
+            raise InputError.wanted(
+                "input_ids", "shape [batch, n]", got=list(grid.shape), hint=hint
+            )
     else:
         grid = to_numpy("inputs_embeds", call.inputs_embeds)
         if grid.ndim != 3 or grid.shape[2] != config.hidden_size:

@@ -19,6 +19,13 @@ from yosort.ops.interface import Array
 Labels = npt.NDArray[np.int64]
 #: The loss of a head's scores; its arguments are the array module and the scores.
 Loss = Callable[[Any, Array], Array]
+#: What labels a problem wants, and what asks for another problem.
+_FORMS = {
+    "regression": "wanted a number for each label of a text",
+    "single_label_classification": "wanted integers [texts]; several labels a text are floats "
+    '[texts, classes], or any numbers with problem_type="multi_label_classification" at load',
+    "multi_label_classification": "wanted 0 or 1 for each class; one class a text is an integer",
+}
 
 
 def class_loss(labels: Labels, classes: int) -> Loss:
@@ -47,15 +54,18 @@ def text_loss(values: ArrayLike, texts: int, classes: int, problem: str | None) 
     Raises:
         InputError: labels of another shape or type, or outside the classes.
     """
+    said = f'the config\'s problem_type is "{problem}"'
     if problem is None:
         if classes == 1:
-            problem = "regression"
+            problem, said = "regression", "one label means regression"
+        elif to_numpy("labels", values).dtype.kind in "iu":
+            problem, said = "single_label_classification", "integers name one class a text"
         else:
-            whole = to_numpy("labels", values).dtype.kind in "iu"
-            problem = "single_label_classification" if whole else "multi_label_classification"
+            problem, said = "multi_label_classification", "floats mean several labels a text"
+    hint = f"{said}: {_FORMS[problem]}"
     if problem == "single_label_classification":
-        return class_loss(read_classes("labels", values, texts), classes)
-    targets = read_targets(values, (texts, classes))
+        return class_loss(read_classes("labels", values, texts, hint), classes)
+    targets = read_targets(values, (texts, classes), hint)
     if problem == "regression":
         return partial(losses.mean_squared_error, labels=targets)
     return partial(losses.binary_cross_entropy, labels=targets)
@@ -110,30 +120,48 @@ def _read_tokens(name: str, values: ArrayLike, batch: PackedBatch) -> Labels:
     return tokens
 
 
-def read_classes(name: str, values: ArrayLike, rows: int) -> Labels:
-    """Return one integer a row, int64 [rows], from shape [rows] or [rows, 1]."""
-    classes = read_ids(name, values)
-    if classes.shape not in ((rows,), (rows, 1)):
-        raise InputError(f"{name}: wanted shape [{rows}], got {list(classes.shape)}")
+def read_classes(name: str, values: ArrayLike, rows: int, hint: str | None = None) -> Labels:
+    """Return one integer a row, int64 [rows], from shape [rows] or [rows, 1]; of one row from [].
+
+    Raises:
+        InputError: another shape or type, with the hint.
+    """
+    array = to_numpy(name, values)
+    if array.dtype.kind == "f" and array.size:
+        raise InputError.wanted(name, "integers", got=f"dtype {array.dtype}", hint=hint)
+    classes = read_ids(name, array)
+    if classes.shape not in ((rows,), (rows, 1)) and not _is_only(classes, rows):
+        raise InputError.wanted(name, f"shape [{rows}]", got=list(classes.shape), hint=hint)
     return classes.reshape(rows)
 
 
-def read_targets(values: ArrayLike, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+def read_targets(
+    values: ArrayLike, shape: tuple[int, int], hint: str | None = None
+) -> npt.NDArray[np.float64]:
     """Return numbers to compare logits with, float64 of the logits' `shape` [rows, labels].
 
-    Where there is one label, [rows] will do.
+    Where there is one label, [rows] will do; of one row [], too.
+
+    Raises:
+        InputError: another shape, with the hint; no numbers, or none that are finite.
     """
     array = to_numpy("labels", values)
     if array.dtype.kind not in "biuf":
         raise InputError(f"labels: wanted numbers, got dtype {array.dtype}")
     rows, count = shape
-    if array.shape != shape and not (count == 1 and array.shape == (rows,)):
-        raise InputError(f"labels: wanted shape {list(shape)}, got {list(array.shape)}")
+    one = count == 1 and (array.shape == (rows,) or _is_only(array, rows))
+    if array.shape != shape and not one:
+        raise InputError.wanted("labels", f"shape {list(shape)}", got=list(array.shape), hint=hint)
     targets = array.astype(np.float64).reshape(shape)
     # As the logits are: the square of more would overflow, and the loss say nothing.
     if not (np.abs(targets) <= FLOAT32_MAX).all():
         raise InputError("labels: wanted finite values in float32, got NaN or inf")
     return targets
+
+
+def _is_only(array: npt.NDArray[Any], rows: int) -> bool:
+    """Whether an array is the number of the one row that there is."""
+    return rows == 1 and array.ndim == 0
 
 
 def read_token_labels(values: ArrayLike, batch: PackedBatch) -> Labels:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_choice, check_flag, drop_unset, no_such_option
-from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
-from yosort.elsewhere import LOADING
+from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig, adopt
+from yosort.elsewhere import LOADING, WITHOUT_EFFECT
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
@@ -25,11 +25,9 @@ _RENAMED = {
     "use_auth_token": "token",
     "ignore_mismatched_sizes": "allow_random_head",
 }
-#: Options of transformers' that change no answer here: weights are always mapped into memory, and a
-#: checkpoint's code is never run.
-_WITHOUT_EFFECT = {
-    "low_cpu_mem_usage", "resume_download", "trust_remote_code", "use_fast", "weights_only",
-}  # fmt: skip
+#: Options of transformers' that change no answer here: weights are always mapped into memory, and
+#: no file is unpickled that could run code.
+_WITHOUT_EFFECT = {*WITHOUT_EFFECT, "low_cpu_mem_usage", "use_fast", "weights_only"}
 #: Values of ours that do not contradict transformers' word.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "device": ("auto",),
@@ -150,11 +148,14 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
 def read_config(config: YosoConfig | str | os.PathLike[str] | None, folder: Path) -> YosoConfig:
     """Return the `config` of a call, read from where it lies; None: the checkpoint's own.
 
+    transformers' config of a YOSO model will do as well as ours.
+
     Raises:
         ConfigError: no config and no path; a config.json that is no YOSO model's.
     """
     if config is None or isinstance(config, (str, os.PathLike)):
         return YosoConfig.from_pretrained(folder if config is None else config)
+    config = adopt(config)
     if not isinstance(config, YosoConfig):
         raise ConfigError(
             f"config: wanted a YosoConfig, or the folder of one, got {show(config)}; "

@@ -82,6 +82,8 @@ def check_device(device: Any) -> str:
     if is_integer(device) and device >= -1:
         return "cpu" if device == -1 else f"cuda:{device}"
     name = str(device).lower() if isinstance(device, str) or _is_of_torch(device) else ""
+    if name == "cpu:0":  # as torch has it
+        return "cpu"
     if name in ("auto", "cpu", "cuda", "reference") or re.fullmatch("cuda:[0-9]{1,9}", name):
         return name
     raise ConfigError.wanted(

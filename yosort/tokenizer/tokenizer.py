@@ -18,10 +18,10 @@ from yosort.arguments import (
     with_names,
 )
 from yosort.checkpoint.hub import resolve
-from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING
+from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING, WITHOUT_EFFECT
 from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.files import replace_files
-from yosort.saving import check_saving
+from yosort.saving import check_saving, make_folder
 from yosort.tokenizer.arguments import (
     check_tensors,
     read_lengths,
@@ -37,9 +37,11 @@ from yosort.tokenizer.settings import FIELDS
 from yosort.tokenizer.vocabulary import ROLES
 
 _log = logging.getLogger("yosort")
-#: What transformers' from_pretrained takes and nothing here depends on: a checkpoint's code is
-#: never run, a folder's tokenizer needs no model's config, and `legacy` is SentencePiece's.
-_WITHOUT_EFFECT = ("config", "legacy", "resume_download", "trust_remote_code")
+#: What transformers' from_pretrained takes and nothing here depends on: a folder's tokenizer needs
+#: no model's config, and `legacy` is SentencePiece's.
+_WITHOUT_EFFECT = {*WITHOUT_EFFECT, "config", "legacy"}
+
+_LIMIT = "model_max_length"
 
 
 @checks_calls(InputError)
@@ -94,7 +96,8 @@ class Tokenizer(OneText):
             use_fast: as in transformers; there is no slow tokenizer.
             fields: in the place of what the files say: `padding_side`, `truncation_side`,
                 `model_max_length`, `model_input_names`, `split_special_tokens`,
-                `clean_up_tokenization_spaces`, or a special token such as `pad_token`.
+                `clean_up_tokenization_spaces`, or a special token such as `pad_token`; None: as
+                the files say, but `model_max_length=None` is no limit.
 
         Raises:
             CheckpointError: the folder holds no tokenizer, or one that cannot be read.
@@ -106,6 +109,10 @@ class Tokenizer(OneText):
         for name in _WITHOUT_EFFECT:
             fields.pop(name, None)
         fields = drop_unset(fields, TOKENIZER_LOADING, ConfigError)
+        # None is "not given", but of model_max_length, of which it is "no limit".
+        for name in [n for n, value in fields.items() if value is None]:
+            if name in TOKENIZER_CALLS or (name in (*FIELDS, *ROLES) and name != _LIMIT):
+                del fields[name]
         refuse_unknown(fields, (*FIELDS, *ROLES, "use_fast"), ConfigError)
         where = resolve(
             source,
@@ -358,8 +365,8 @@ class Tokenizer(OneText):
             "tokenizer.json": self.backend.to_str(pretty=True),
             "tokenizer_config.json": json.dumps(facts, indent=2, ensure_ascii=False) + "\n",
         }
+        make_folder(target, CheckpointError)
         try:
-            target.mkdir(parents=True, exist_ok=True)
             with replace_files(target) as new:
                 for name, text in files.items():
                     (new / name).write_text(text, encoding="utf-8")
