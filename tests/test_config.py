@@ -218,3 +218,13 @@ def test_what_transformers_configs_have_besides() -> None:
         config.save_pretrained("nowhere", push_to_hub=True)
     with pytest.raises(ConfigError, match="model_type: wanted"):
         YosoConfig.for_model("bert")
+
+
+def test_labels_are_numbered_in_a_dictionary_and_in_order_in_a_file(tmp_path: Path) -> None:
+    names = {i: f"name {i}" for i in range(12)}
+    config = YosoConfig(id2label=names)
+    assert config.to_dict()["id2label"] == config.to_diff_dict()["id2label"] == names
+    config.save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["id2label"]
+    assert list(stored) == [str(i) for i in names]
+    assert YosoConfig.from_pretrained(tmp_path).id2label == names

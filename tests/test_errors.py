@@ -237,6 +237,9 @@ def test_choices(shape: tuple[int, ...], arguments: dict[str, Any], message: str
 def test_one_text_is_a_batch_of_one() -> None:
     with pytest.raises(InputError, match=r"\[batch, n\], got \[3\]; one text is a batch of one"):
         MODEL(IDS[0])
+    for text in ("a text", ["a text"]):
+        with pytest.raises(InputError, match="input_ids: wanted integers, got text; a tokenizer"):
+            MODEL(text)
     with pytest.raises(InputError, match=r"input_ids: wanted shape \[batch, n\], got \[\]$"):
         MODEL(3)
 

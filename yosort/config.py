@@ -273,7 +273,7 @@ class YosoConfig(Hinted):
         }
         if self.architectures is not None:
             values["architectures"] = list(self.architectures)
-        values["id2label"] = {str(k): v for k, v in (self.id2label or {}).items()}
+        values["id2label"] = dict(self.id2label or {})
         values["label2id"] = dict(self.label2id or {})
         return {**values, **self.extra, "model_type": "yoso"}
 

@@ -40,7 +40,7 @@ NAMES = {
     r"modeling_outputs|models": "yosort.model.outputs has the classes of what models return",
     r"BitsAndBytesConfig|\w+QuantizationConfig|QuantoConfig|GPTQConfig": 'dtype="int8" at load',
     r"set_seed": "seed= of load, or of a call, is that of the hash functions",
-    r"logging": 'logging.getLogger("yosort") of the standard library',
+    r"logging|utils": 'logging.getLogger("yosort") of the standard library',
     r"is_\w+_available": "importlib.util.find_spec asks for a package",
 }
 

@@ -73,6 +73,9 @@ def read_ids(name: str, values: ArrayLike, limit: int | None = None) -> npt.NDAr
     array = to_numpy(name, values)
     if array.size == 0 and array.dtype.kind == "f":  # what an empty list becomes
         array = array.astype(np.int64)
+    if array.dtype.kind in "US":
+        hint = 'a tokenizer makes them of a text: model(**tokenizer(text, return_tensors="np"))'
+        raise InputError.wanted(name, "integers", got="text", hint=hint)
     if array.dtype.kind not in "iu":
         raise InputError(f"{name}: wanted integers, got dtype {array.dtype}")
     if array.dtype == np.uint64 and array.size and array.max() >= 1 << 63:
@@ -142,7 +145,9 @@ def read_inputs(call: Call, config: YosoConfig, *, padding: str) -> PackedInputs
     if call.input_ids is not None:
         grid = read_ids("input_ids", call.input_ids)
         if grid.ndim != 2:
-            hint = "one text is a batch of one: [input_ids]" if grid.ndim == 1 else None
+            hint = None
+            if grid.ndim == 1:
+                hint = 'one text is a batch of one: tokenizer(text, return_tensors="np") makes one'
             raise InputError.wanted(
                 "input_ids", "shape [batch, n]", got=list(grid.shape), hint=hint
             )
