@@ -77,7 +77,6 @@ MODELS = {
     r"hf_device_map": "model.device says it",
     r"num_labels": "model.config.num_labels says it",
     r"double": 'float64 is not computed in; dtype="float32" is at load',
-    r"bfloat16": "there is none yet; float32 computes such checkpoints, too",
     r"type": "model.dtype says it; dtype= at load chooses it",
     r"xpu|ipu|mtia|npu|to_empty": 'there are the CPU and CUDA: device="cuda" at load',
     r"tie_weights|\w*tied_weights\w*": "weights are tied at load, as config.tie_word_embeddings "

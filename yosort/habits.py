@@ -93,6 +93,14 @@ class TorchHabits(Hinted):
         """
         return self.to("float16")
 
+    def bfloat16(self) -> Self:
+        """Return the model, if it computes in bfloat16; see `to`.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        return self.to("bfloat16")
+
     def float(self) -> Self:
         """Return the model, if it computes in float32; see `to`.
 

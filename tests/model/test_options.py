@@ -192,6 +192,10 @@ def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
     assert not model.training
     with pytest.raises(ConfigError, match="loaded with dtype='float32'; load it with dtype='floa"):
         model.half()
+    with pytest.raises(ConfigError, match="load it with dtype='bfloat16'"):
+        model.bfloat16()
+    rounded = yosort.load(classifier, device="cpu", dtype="bfloat16")
+    assert rounded.bfloat16() is rounded
     for move in (model.cuda, lambda: model.to("cuda:1"), lambda: model.cuda(0)):
         with pytest.raises(ConfigError, match="loaded with device='cpu'; load it with device='cud"):
             move()
