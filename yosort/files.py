@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -117,11 +118,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
-    """Read a regular file, of at most `limit` bytes.
+    """Read a regular file of text, of at most `limit` bytes, but for a byte order mark.
 
     Raises:
         CheckpointError: it is missing, larger, no regular file, one of another kind (a Git LFS
-            pointer, a web page ...), or cannot be read.
+            pointer, a web page, text in UTF-16 ...), or cannot be read.
     """
     size = regular_size(path)
     if size > limit:
@@ -131,9 +132,11 @@ def read_file(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     content = "a zip archive: unpack it" if data[:4] == ZIP else name_content(data[:START])
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = "text in UTF-16, as PowerShell's > writes it: save it as UTF-8"
     if content is not None:
         raise CheckpointError.wanted(path, "a file of text", got=content)
-    return data
+    return data.removeprefix(codecs.BOM_UTF8)  # which editors of Windows put there
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from checkpoint_builders import CONFIG, logits, model_folder, weights, write_torch
 from safetensors.numpy import save_file
+from tasks.models import make
 
 import yosort
 from yosort.checkpoint import read_state
@@ -51,6 +52,21 @@ def test_no_config_in_its_place(tmp_path: Path, match: str) -> None:
     (model_folder(tmp_path / "m") / "config.json").write_bytes(CONTENTS.get(match, bytes(4096)))
     with pytest.raises(ConfigError, match=rf"config\.json.*({match})"):
         yosort.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_text_as_editors_of_windows_save_it(tmp_path: Path, name: str) -> None:
+    """A byte order mark says nothing; what is no UTF-8 is said as such."""
+    path = make(tmp_path / "m", "YosoForMaskedLM")
+    (path / "tokenizer_config.json").write_text('{"model_max_length": 7}', encoding="utf-8")
+    text = (path / name).read_text(encoding="utf-8")
+    (path / name).write_text(text, encoding="utf-8-sig")
+    model = yosort.load(path)
+    assert model.tokenizer is not None
+    assert (model.tokenizer.mask_token, model.tokenizer.model_max_length) == ("<mask>", 7)
+    (path / name).write_text(text, encoding="utf-16")
+    with pytest.raises(YosortError, match=rf"{name}: wanted.*got text in UTF-16.*save it as UTF-8"):
+        yosort.pipeline("fill-mask", path)
 
 
 def test_a_pointer_in_the_place_of_a_tokenizer(tmp_path: Path) -> None:
