@@ -200,6 +200,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
+            _take_mode(temporary, path)
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
@@ -209,11 +210,18 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def _sync_files(folder: Path) -> None:
-    """Have a folder of files on the disk, names and contents."""
+def _sync_files(folder: Path, old: Path) -> None:
+    """Have a folder of files on the disk, names, contents and the modes of those in `old`."""
     for file in folder.iterdir():
         _sync_file(file)
+        _take_mode(file, old / file.name)  # which may be one that nobody may write
     sync_folder(folder)
+
+
+def _take_mode(new: Path, old: Path) -> None:
+    """Give a file or folder the mode of the one that it replaces: a private one stays private."""
+    with contextlib.suppress(OSError):  # there is none, or no modes
+        shutil.copymode(old, new)
 
 
 @contextlib.contextmanager
@@ -228,7 +236,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _sync_files(temporary)
+        _sync_files(temporary, folder)
         while True:
             finish_files(folder)
             try:
@@ -257,8 +265,8 @@ def finish_files(folder: Path) -> None:
             os.replace(committed / name, folder / name)
     try:
         committed.rmdir()
-    except OSError as error:  # gone, or filled again by another process
-        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+    except OSError as error:  # gone, filled again by another process, or never to be written
+        if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EROFS):
             raise
     sync_folder(folder)
 
@@ -277,7 +285,8 @@ def replace_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _sync_files(temporary)
+        _sync_files(temporary, path)
+        _take_mode(temporary, path)
         if not path.exists():
             os.rename(temporary, path)
         elif _exchange(temporary, path):

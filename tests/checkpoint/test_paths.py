@@ -6,6 +6,7 @@ import errno
 import io
 import mmap
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from checkpoint_builders import logits, model_folder, weights, write_torch
 
+import yosort
 from yosort import files
 from yosort.checkpoint import read_state
 from yosort.cli.converting import convert_main
@@ -140,3 +142,44 @@ def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
     assert files.read_file(path, 5) == b"12345"
     with pytest.raises(CheckpointError, match="wanted at most 4 bytes, got 5"):
         files.read_file(path, 4)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
+def test_what_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "m")
+    model = yosort.load(path)
+    path.chmod(0o2770)
+    (path / "model.safetensors").chmod(0o400)
+    model.save_pretrained(path)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (path, *path.iterdir())}
+    assert modes == {"m": 0o2770, "model.safetensors": 0o400, "config.json": 0o666 & ~umask()}
+    source = model_folder(
+        tmp_path / "other", weights() | {"cls.predictions.bias": np.ones(11, "f4")}
+    )
+    convert(source, path, overwrite=True)
+    assert {p.name: stat.S_IMODE(p.stat().st_mode) for p in (path, *path.iterdir())} == modes
+    assert read_state(path)["cls.predictions.bias"].all()
+    with files.replace_file(path / "model.safetensors") as file:
+        file.write(b"new")
+    assert stat.S_IMODE((path / "model.safetensors").stat().st_mode) == 0o400
+
+
+def umask() -> int:
+    """Return the process's mask of modes."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_save_that_nobody_may_finish_further_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its files were in place when the process died, and the disk is read-only now."""
+    path = model_folder(tmp_path / "m")
+    (path / files.COMMITTED).mkdir()
+
+    def rmdir(self: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    assert set(yosort.load(path)._parameters) >= set(weights())
