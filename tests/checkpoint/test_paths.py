@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoint_builders import logits, model_folder, weights, write_torch
+from tasks.models import make
 
 import yosort
 from yosort import files
@@ -183,3 +184,20 @@ def test_a_save_that_nobody_may_finish_further_is_read(
 
     monkeypatch.setattr(Path, "rmdir", rmdir)
     assert set(yosort.load(path)._parameters) >= set(weights())
+@pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
+def test_a_link_to_nothing_is_not_a_file_that_never_was(tmp_path: Path) -> None:
+    """As in a hub's cache of which somebody removed a blob, or a folder copied without it."""
+    path = make(tmp_path / "m", "YosoForMaskedLM")
+    (path / "vocab.json").symlink_to("../blobs/ab")  # nobody reads it beside tokenizer.json
+    yosort.load(path)
+    for name in ("tokenizer_config.json", "config.json", "tokenizer.json"):
+        kept = path.with_name(name)
+        if (path / name).exists():
+            (path / name).rename(kept)
+        (path / name).symlink_to("../blobs/cd")
+        for use in (yosort.load, yosort.Tokenizer.from_pretrained):
+            with pytest.raises(CheckpointError, match=rf"{name}: .*'../blobs/cd', which is not"):
+                use(path)
+        (path / name).unlink()
+        if kept.exists():
+            kept.rename(path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def resolve(
 
     Raises:
         CheckpointError: neither a folder nor a hub id; a folder of another kind (a Trainer's
-            output, an adapter of PEFT ...); a save that cannot be finished;
+            output, an adapter of PEFT ...); a link of it to a file that is gone; a save that
+            cannot be finished;
             huggingface_hub is not installed; an option of another type; the repository, the
             revision or the network is not there.
     """
@@ -96,7 +98,7 @@ def resolve(
             raise CheckpointError.wanted(
                 path, "a model folder", got=kind, hint=f"the folder holds {list_names(path)}"
             )
-        return path
+        return _check_links(path)
     if found:
         raise CheckpointError.wanted(path, "a model folder", got=_name_file(path))
     # A Path object is a place on this machine; only text may also be an id.
@@ -110,14 +112,39 @@ def resolve(
             f"{source!r}: no such folder{_neighbours(path)}; to take it for a hub id, though there "
             f"is a folder {str(path.parent)!r} here, say revision='main'"
         )
-    return _download(
-        source,
-        weights=weights,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-        token=token,
+    return _check_links(
+        _download(
+            source,
+            weights=weights,
+            revision=revision,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
+            token=token,
+        )
     )
+
+
+def _check_links(folder: Path) -> Path:
+    """Return a folder; raise CheckpointError if a link in it names a small file that is gone.
+
+    Such a file would pass for one that the model never had: other settings, in silence.
+    """
+    for name in _needed(folder, _SMALL_FILES):
+        path = folder / name
+        if os.path.islink(path) and not os.path.exists(path):
+            raise CheckpointError.wanted(
+                path,
+                "a file",
+                got=f"a link to {quote(os.readlink(path))}, which is not there",
+                hint="download the model again, or copy it by what its links name (cp -L)",
+            )
+    return folder
+
+
+def _needed(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return the names of small files without those that nobody reads in this folder."""
+    whole = (folder / "tokenizer.json").exists()
+    return [name for name in names if not (whole and name in _VOCABULARIES)]
 
 
 def _name_file(path: Path) -> str:
@@ -212,9 +239,7 @@ def _missing(hub_id: str, folder: Path, weights: bool, options: dict[str, Any]) 
             hub_id, revision=options["revision"], cache_dir=options["cache_dir"]
         )
         listed = {entry.path for entry in tree}
-    needed = [name for name in _SMALL_FILES if name in listed]
-    if (folder / "tokenizer.json").exists():
-        needed = [name for name in needed if name not in _VOCABULARIES]
+    needed = _needed(folder, (name for name in _SMALL_FILES if name in listed))
     if weights:
         first = next((name for name in WEIGHT_FILES if (folder / name).exists()), None)
         if first is None:
