@@ -6,6 +6,7 @@ import errno
 import io
 import mmap
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable
@@ -172,18 +173,6 @@ def umask() -> int:
     return mask
 
 
-def test_a_save_that_nobody_may_finish_further_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All its files were in place when the process died, and the disk is read-only now."""
-    path = model_folder(tmp_path / "m")
-    (path / files.COMMITTED).mkdir()
-
-    def rmdir(self: Path) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "rmdir", rmdir)
-    assert set(yosort.load(path)._parameters) >= set(weights())
 @pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
 def test_a_link_to_nothing_is_not_a_file_that_never_was(tmp_path: Path) -> None:
     """As in a hub's cache of which somebody removed a blob, or a folder copied without it."""
@@ -201,3 +190,40 @@ def test_a_link_to_nothing_is_not_a_file_that_never_was(tmp_path: Path) -> None:
         (path / name).unlink()
         if kept.exists():
             kept.rename(path / name)
+
+
+def test_a_model_keeps_its_tokenizer_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "m", "YosoForMaskedLM")
+    monkeypatch.chdir(tmp_path)
+    model, fresh = yosort.load("m"), yosort.load("m")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    model.save_pretrained("saved")
+    assert (tmp_path / "elsewhere/saved/tokenizer.json").is_file()
+    assert model.tokenizer is not None
+    shutil.rmtree(tmp_path / "m")
+    for target in ("again", tmp_path / "m"):  # what has been read of it is written
+        model.save_pretrained(target)
+        loaded = yosort.Tokenizer.from_pretrained(target)
+        assert loaded.get_vocab() == model.tokenizer.get_vocab()
+        shutil.rmtree(target)
+    assert caplog.messages == []
+    fresh.save_pretrained("bare")
+    assert len(caplog.messages) == 1
+    assert "bare: written without a tokenizer: there is no " in caplog.text
+
+
+def test_a_save_that_nobody_may_finish_further_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its files were in place when the process died, and the disk is read-only now."""
+    path = model_folder(tmp_path / "m")
+    (path / files.COMMITTED).mkdir()
+
+    def rmdir(self: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    assert set(yosort.load(path)._parameters) >= set(weights())

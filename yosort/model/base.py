@@ -138,7 +138,8 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         self._options = options
         self._ops = ops
         self._parameters = parameters
-        self._folder = folder
+        # Absolute: the tokenizer is read when it is asked for, from wherever the process is then.
+        self._folder = None if folder is None else folder.absolute()
         self._tokenizer: Tokenizer | None = None
         with ops.running():
             self._attention = draw_attention(
@@ -291,6 +292,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
             type(self).__name__,
             self._parameters,
             self._folder,
+            self._tokenizer,
             max_shard_size=read_size("max_shard_size", max_shard_size),
         )
 
@@ -337,7 +339,6 @@ class PretrainedModel(Facts, Answering, TorchHabits):
             return self._restore, (self.config, options, self._origin.folder, self._origin)
         tokenizer, folder = None, self._folder
         if folder is not None:
-            folder = folder.absolute()
             with suppress(CheckpointError):
                 tokenizer = self.tokenizer  # now, if it is still there
         whole = (dict(self._parameters), tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +24,9 @@ from yosort.files import replace_files
 from yosort.model.parameters import stored
 from yosort.quantized import Weight
 from yosort.saving import make_folder
+from yosort.tokenizer import Tokenizer
+
+_log = logging.getLogger("yosort")
 
 
 class Weights(dict[str, Weight]):
@@ -57,6 +61,7 @@ def write_model(
     architecture: str,
     parameters: Mapping[str, Weight],
     source: Path | None,
+    tokenizer: Tokenizer | None,
     *,
     max_shard_size: int | None = None,
 ) -> None:
@@ -68,6 +73,7 @@ def write_model(
         architecture: its class.
         parameters: its weights, ties filled in.
         source: the folder whose tokenizer goes along; None for none.
+        tokenizer: what has been read of it, which goes along where the folder is gone.
         max_shard_size: bytes of weights a file; None: one file.
 
     Raises:
@@ -77,12 +83,17 @@ def write_model(
     extra = {**config.extra, **_dtype_fields(config, weights)}
     described = replace(config, architectures=(architecture,), extra=extra)
     make_folder(target, CheckpointError)
+    gone = source is not None and not source.is_dir()
     try:
         # All is written before anything is replaced: a process that dies leaves the old model.
         with replace_files(target) as new:
             described.save(new)
             write_state(new, weights, max_shard_size=max_shard_size)
-            if source is not None and source.resolve() != target.resolve():
+            if gone and tokenizer is not None:
+                tokenizer.save_pretrained(new)
+            elif gone:
+                _log.warning("%s: written without a tokenizer: there is no %s now", target, source)
+            elif source is not None and source.resolve() != target.resolve():
                 for name in TOKENIZER_FILES:
                     if (source / name).is_file():
                         shutil.copyfile(source / name, new / name)
