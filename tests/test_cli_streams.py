@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from tasks.models import ENTITIES, make
 
 import yosort
-from yosort.cli import main
+from yosort.cli import main, writing
 
 #: Two texts that every format holds.
 GOOD = ["A dog barks", "In the beginning"]
@@ -440,3 +441,63 @@ def test_closed_streams_are_said_so_or_not_missed(tmp_path: Path) -> None:
     assert (status, said.count("there are no texts in standard input")) == (0, 1)
     status, said = run("embed a", "2>&-")
     assert (status, said.count("\n")) == (0, 1)
+    assert run("embed a --output err.jsonl", "2>&-") == (0, "")
+    assert len((tmp_path / "err.jsonl").read_text().splitlines()) == 1
+
+
+# --- full disks, other runs
+
+
+@pytest.mark.skipif(os.name != "posix", reason="bounds files as POSIX does")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
+def test_a_full_disk_is_said_with_its_file_and_resume_goes_on(
+    finished: Any, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    command, whole = finished[suffix]
+    output = f"full{suffix}"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for attempt in ((), ("--resume",)):  # it is full at the second, too
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, limits[1]))
+        try:
+            assert main([*command, "--output", output, *attempt]) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        error = capsys.readouterr().err.splitlines()
+        assert error[-1] == f"yosort: error: {output}: cannot be written: File too large"
+        held = Path(output).read_bytes()
+        records = (
+            len(np.load(output)) if suffix == ".npy" else held.count(b"\n") - (suffix == ".csv")
+        )
+        assert error[-2] == f"yosort: {records} results are in {output}"
+        assert 0 < records < len(TEXTS)
+    assert main([*command, "--output", output, "--resume"]) == 1
+    assert Path(output).read_bytes() == whole
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="the system has no such locks")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
+def test_of_two_runs_into_one_file_one_is_refused(
+    finished: Any, suffix: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    command, whole = finished[suffix]
+    output = Path(f"one{suffix}")
+    for attempt, held in (((), b""), (("--resume",), whole[: len(whole) // 2])):
+        with writing.open_alone(output) as other:
+            other.write(held)
+            assert main([*command, "--output", str(output), *attempt]) == 1
+            assert "another run is writing it" in capsys.readouterr().err
+            assert output.read_bytes() == held
+        output.unlink()
+    output.write_bytes(b"what came after the command began")
+    with pytest.raises(yosort.InputError, match="exists already; --resume"):
+        writing.open_new(output)
+    output.unlink()
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(writing.fcntl, "flock", flock)  # as over some networks
+    assert main([*command, "--output", str(output)]) == 1
+    assert output.read_bytes() == whole

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from yosort.cli.reading import Entry
-from yosort.cli.writing import Form, Npy, Records, Writer
+from yosort.cli.writing import Form, Npy, Records, Writer, named, open_alone
 from yosort.errors import InputError, show
 
 #: So many of the last results are computed anew.
@@ -52,54 +53,59 @@ def continue_records(
     """Return the writer of a file's rest, how many results are there, and entries read ahead.
 
     Raises:
-        InputError: the file is not the beginning of this run; it is as it was.
+        InputError: the file is not the beginning of this run, or another one is writing it; it is
+            as it was.
     """
-    found = _survey(path, form)
-    again = _entries_of(path, entries, found.done, len(found.last))
-    results = answer(again, found.done - len(again))
-    for number, (record, entry, result) in enumerate(
-        zip(found.last, again, results, strict=True), found.done - len(again) + 1
-    ):
-        wanted = form.decode(form.encode(result, entry.kept))
-        got = form.decode(record)
-        if not _same(got, wanted):
-            raise _other_run(path, f"result {number} is {show(got)}, this run's {show(wanted)}")
-    ahead: list[Entry] = []
-    tail = found.tail.rstrip(b"\0")  # which file systems leave behind a crash
-    if tail:
-        ahead = list(islice(entries, 1))
-        results = answer(ahead, found.done) if ahead else []
-        if not results or not _begins(form.encode(results[0], ahead[0].kept), tail):
-            raise _other_run(path, f"it ends in {show(tail)}, which begins no result of this")
-    file = path.open("r+b")
-    file.seek(found.end)
-    file.truncate()
-    if not found.end:
-        file.write(form.header)
-    return Records(form, path, file), found.done, ahead
+    with named(path), ExitStack() as stack:
+        file = stack.enter_context(open_alone(path))
+        found = _survey(path, form)
+        again = _entries_of(path, entries, found.done, len(found.last))
+        results = answer(again, found.done - len(again))
+        for number, (record, entry, result) in enumerate(
+            zip(found.last, again, results, strict=True), found.done - len(again) + 1
+        ):
+            wanted = form.decode(form.encode(result, entry.kept))
+            got = form.decode(record)
+            if not _same(got, wanted):
+                raise _other_run(path, f"result {number} is {show(got)}, this run's {show(wanted)}")
+        ahead: list[Entry] = []
+        tail = found.tail.rstrip(b"\0")  # which file systems leave behind a crash
+        if tail:
+            ahead = list(islice(entries, 1))
+            results = answer(ahead, found.done) if ahead else []
+            if not results or not _begins(form.encode(results[0], ahead[0].kept), tail):
+                raise _other_run(path, f"it ends in {show(tail)}, which begins no result of this")
+        file.seek(found.end)
+        file.truncate()
+        if not found.end:
+            file.write(form.header)
+        stack.pop_all()
+        return Records(form, path, file), found.done, ahead
 
 
 def continue_rows(
     path: Path, width: int, entries: Iterator[Entry], answer: Answer
 ) -> tuple[Writer, int, list[Entry]]:
     """As `continue_records`, of a .npy file."""
-    try:
-        array = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be continued: {error}") from None
-    if array.ndim != 2 or array.dtype != np.float32 or array.offset != Npy.HEADER:
-        raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
-    if array.shape[1] != width:
-        raise _other_run(path, f"its rows are {array.shape[1]} wide, this model's {width}")
-    done = len(array)
-    again = _entries_of(path, entries, done, min(done, CHECKED))
-    writer = Npy(width, path)
-    first = done - len(again)
-    for number, result in enumerate(answer(again, first), first):
-        if not _same(array[number].tolist(), writer.row(result).tolist()):
-            raise _other_run(path, f"row {number + 1} is another than this run's")
-    del array
-    return Npy(width, path, path.open("r+b"), done), done, []
+    with named(path), ExitStack() as stack:
+        file = stack.enter_context(open_alone(path))
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path}: cannot be continued: {error}") from None
+        if array.ndim != 2 or array.dtype != np.float32 or array.offset != Npy.HEADER:
+            raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
+        if array.shape[1] != width:
+            raise _other_run(path, f"its rows are {array.shape[1]} wide, this model's {width}")
+        done = len(array)
+        again = _entries_of(path, entries, done, min(done, CHECKED))
+        writer = Npy(width, path, file, done)
+        first = done - len(again)
+        for number, result in enumerate(answer(again, first), first):
+            if not _same(array[number].tolist(), writer.row(result).tolist()):
+                raise _other_run(path, f"row {number + 1} is another than this run's")
+        stack.pop_all()
+        return writer, done, []
 
 
 def _survey(path: Path, form: Form) -> Found:

@@ -6,9 +6,11 @@ The file is made with its first result; a run that fails before leaves none.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,11 @@ import numpy as np
 from yosort.cli import tables
 from yosort.errors import InputError
 from yosort.tasks.stream import Failure
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: Columns of a CSV file beside the task's own.
 EXTRA_FIELDS = ("truncated", "error")
@@ -167,18 +174,19 @@ class Records:
         if self._file is None:
             self._file = self._open()
             record = self._form.header + record
-        self._file.write(record)
-        self._file.flush()
+        with named(self._path):
+            _put(self._file, record)
+            self._file.flush()
 
     def close(self, *, complete: bool) -> None:
         """See `Writer.close`."""
         if self._file is None and complete:
             self._file = self._open()
-            self._file.write(self._form.header)
+            with named(self._path):
+                _put(self._file, self._form.header)
         if self._file is not None:
-            self._file.flush()
-            if self._path is not None:
-                self._file.close()
+            with named(self._path):
+                self._file.flush() if self._path is None else self._file.close()
 
     def _open(self) -> Any:
         return sys.stdout.buffer if self._path is None else open_new(self._path)
@@ -202,45 +210,89 @@ class Npy:
     def write(self, result: Any, kept: dict[str, Any]) -> None:
         """See `Writer.write`."""
         if self._file is None:
-            # Before the first row: rows behind a header that is not there could not be continued.
             self._file = open_new(self._path)
-            self._write_header()
-        self._file.seek(self.HEADER + self._count * self._width * 4)
-        self._file.write(self.row(result).tobytes())
-        self._count += 1
-        if self._count % 256 == 1:
-            self._write_header()
+        with named(self._path):
+            if not self._count:
+                # Rows behind a header that is not there could not be continued.
+                self._write_header()
+            self._file.seek(self.HEADER + self._count * self._width * 4)
+            _put(self._file, self.row(result).tobytes())
+            self._count += 1
+            if self._count % 256 == 1:
+                self._write_header()
 
     def _write_header(self) -> None:
         shape = (self._count, self._width)
         text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
         body = text.ljust(self.HEADER - 11) + "\n"
-        self._file.flush()
         self._file.seek(0)
-        self._file.write(
-            b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode("latin1")
-        )
-        self._file.flush()
+        size = len(body).to_bytes(2, "little")
+        _put(self._file, b"\x93NUMPY\x01\x00" + size + body.encode("latin1"))
 
     def close(self, *, complete: bool) -> None:
         """See `Writer.close`."""
         if self._file is None and complete:
             self._file = open_new(self._path)
         if self._file is not None:
-            self._write_header()
-            self._file.close()
+            with named(self._path), contextlib.closing(self._file):
+                self._write_header()
 
 
-def open_new(path: Path) -> BinaryIO:
+def open_new(path: Path) -> io.FileIO:
     """Open a file that is not there yet, or is empty, or is a stream.
 
     Raises:
-        InputError: it cannot be.
+        InputError: it cannot be, or another run has begun to write it.
     """
+    if path.exists() and not path.is_file():
+        with named(path):
+            return path.open("wb", buffering=0)
+    file = open_alone(path)
+    if os.fstat(file.fileno()).st_size:  # since the command began
+        file.close()
+        raise InputError(f"{path}: exists already; --resume continues it")
+    return file
+
+
+def open_alone(path: Path) -> io.FileIO:
+    """Open a file for reading and writing, made if need be, while no other run writes it.
+
+    There is no buffer: what has been written is in the file, and a write that failed leaves
+    nothing behind that a later one would repeat.
+
+    Raises:
+        InputError: it cannot be, or another run is writing it.
+    """
+    with named(path):
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        file = io.FileIO(os.open(path, flags, 0o666), "r+")
     try:
-        return path.open("wb")
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"{path}: another run is writing it; wanted a file of its own") from None
+    except OSError:
+        pass  # a file system without locks
+    return file
+
+
+@contextlib.contextmanager
+def named(path: Path | None) -> Iterator[None]:
+    """Say in errors which file cannot be written; None is standard output, which says so itself."""
+    try:
+        yield
     except OSError as error:
+        if path is None or isinstance(error, BrokenPipeError):
+            raise
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _put(file: Any, data: bytes) -> None:
+    """Write all of it: without a buffer a file may take a part at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _cell(value: Any) -> Any:
