@@ -258,18 +258,21 @@ def test_a_cut_text_is_said_so(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="interrupts by signal")
-def test_ctrl_c_says_how_far_it_got_and_resume_goes_on(
-    models: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_a_signal_is_told_how_far_it_got_and_resume_goes_on(
+    models: dict[str, Path], tmp_path: Path, number: int, word: str
 ) -> None:
     source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "yosort", "classify", "--model", str(models["classify"])]
     command += ["--output", str(output), "--batch-tokens", "200"]
-    status, error = start_and_stop(command, output, signal.SIGINT)
-    assert status == 130
+    status, error = start_and_stop(command, output, number)
+    assert status == 128 + number
     written = lines(output.read_text(encoding="utf-8"))
     assert 0 < len(written) < len(TEXTS) * 600
     assert error.strip() == (
-        f"yosort: interrupted after {len(written)} results in {output}; --resume goes on"
+        f"yosort: {word} after {len(written)} results in {output}; --resume goes on"
     )
     source.write_text("\n".join(TEXTS * 600) + "\n", encoding="utf-8")
     resumed = [*command, "--input", str(source), "--resume"]

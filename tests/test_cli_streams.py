@@ -6,8 +6,10 @@ import csv
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tasks.models import ENTITIES, make
 
 import yosort
 from yosort.cli import main, writing
+from yosort.cli.stopping import Terminated, heeding_sigterm
 
 #: Two texts that every format holds.
 GOOD = ["A dog barks", "In the beginning"]
@@ -445,7 +448,7 @@ def test_closed_streams_are_said_so_or_not_missed(tmp_path: Path) -> None:
     assert len((tmp_path / "err.jsonl").read_text().splitlines()) == 1
 
 
-# --- full disks, other runs
+# --- full disks, other runs, signals
 
 
 @pytest.mark.skipif(os.name != "posix", reason="bounds files as POSIX does")
@@ -476,6 +479,16 @@ def test_a_full_disk_is_said_with_its_file_and_resume_goes_on(
     assert Path(output).read_bytes() == whole
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+@pytest.mark.parametrize("arguments", [["info"], ["embed", "a"]])
+def test_a_full_disk_behind_standard_output(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "yosort", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "yosort: error: standard output: cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 @pytest.mark.skipif(writing.fcntl is None, reason="the system has no such locks")
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
 def test_of_two_runs_into_one_file_one_is_refused(
@@ -501,3 +514,53 @@ def test_of_two_runs_into_one_file_one_is_refused(
     monkeypatch.setattr(writing.fcntl, "flock", flock)  # as over some networks
     assert main([*command, "--output", str(output)]) == 1
     assert output.read_bytes() == whole
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals a process as POSIX does")
+def test_what_a_termination_is_heeded_by(folder: Path) -> None:
+    def send() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def heed() -> str:
+        try:
+            with heeding_sigterm():
+                send()
+        except Terminated:
+            return "heeded"
+        return "not heeded"
+
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert [heed(), heed()] == ["heeded", "heeded"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    again = False
+    try:
+        with heeding_sigterm():
+            try:
+                send()
+            finally:
+                send()  # what ends is not ended a second time, and finishes its files
+                again = True
+    except Terminated:
+        assert again
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert heed() == "not heeded"
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with ThreadPoolExecutor(1) as pool:  # where no handler can be set
+        assert pool.submit(main, ["info", str(folder)]).result() == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals a process as POSIX does")
+def test_a_terminated_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    """Termination amid the writing: as a batch system does when the time is over."""
+    program = (
+        "import os, signal, sys; from yosort import conversion; from yosort.cli import main\n"
+        "conversion.shutil.copyfile = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "convert", str(folder), "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "yosort: terminated\n")
+    assert os.listdir(tmp_path) == []

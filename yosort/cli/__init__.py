@@ -22,6 +22,7 @@ from yosort.cli import (
     doctor,
     inspecting,
     messages,
+    stopping,
     tasks,
     terminal,
     timing,
@@ -30,7 +31,10 @@ from yosort.errors import YosortError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 for a failure, 2 for wrong usage."""
+    """Run the command; return its exit status: 0, 1 for a failure, 2 for wrong usage.
+
+    Of a signal it is the number over 128: 130 after Ctrl-C, 143 after SIGTERM.
+    """
     terminal.prepare_streams()
     parser = build_parser()
     arguments = parser.parse_args(argv)
@@ -41,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
-        status = int(arguments.run(arguments) or 0)
+        with stopping.heeding_sigterm():
+            status = int(arguments.run(arguments) or 0)
         sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
         return status
     except BrokenPipeError:
@@ -51,10 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (YosortError, OSError) as error:
         if arguments.debug:
             raise
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error = OSError(f"standard output: cannot be written: {error.strerror}")
         print(f"yosort: error: {arguments.words(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("yosort: interrupted", file=sys.stderr)
+    except stopping.Terminated as error:
+        print(f"yosort: terminated{error}", file=sys.stderr)
+        return 143
+    except KeyboardInterrupt as error:
+        print(f"yosort: interrupted{error}", file=sys.stderr)
         return 130
     finally:
         logger.removeHandler(handler)

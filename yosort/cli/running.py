@@ -79,10 +79,9 @@ def run(
             writer.write(_said(arguments, result), kept.popleft())
             written += 1
         complete = True
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         hint = f" in {arguments.output}; --resume goes on" if arguments.output and written else ""
-        print(f"yosort: interrupted after {written} results{hint}", file=sys.stderr)
-        return 130
+        raise type(error)(f" after {written} results{hint}") from None
     except InputError:
         if arguments.output and written:
             print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
