@@ -245,6 +245,9 @@ def replace_files(folder: Path) -> Iterator[Path]:
             except OSError as error:  # another process has committed to this folder in between
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
+                with contextlib.suppress(FileNotFoundError):
+                    if _is_strange(folder / COMMITTED, folder):
+                        raise
         finish_files(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -257,8 +260,10 @@ def finish_files(folder: Path) -> None:
     """
     committed = folder / COMMITTED
     try:
+        if _is_strange(committed, folder):
+            return
         names = os.listdir(committed)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
     for name in names:
         with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -269,6 +274,19 @@ def finish_files(folder: Path) -> None:
         if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EROFS):
             raise
     sync_folder(folder)
+
+
+def _is_strange(committed: Path, folder: Path) -> bool:
+    """Whether no save of this program is there, or one of somebody who may not save here.
+
+    A link, which a stranger's folder may hold, would have the files of any other folder moved here.
+    In a sticky folder, such as /tmp, everybody may add files, but not replace those of others.
+    Raises FileNotFoundError: nothing is there.
+    """
+    begun, place = os.lstat(committed), os.stat(folder)
+    sticky = bool(place.st_mode & stat.S_ISVTX)
+    stranger = sticky and begun.st_uid not in (place.st_uid, os.geteuid())
+    return stranger or not stat.S_ISDIR(begun.st_mode)
 
 
 @contextlib.contextmanager
@@ -306,13 +324,14 @@ def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, where the system knows of that (Windows does not)."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # Some network file systems refuse it; the rename itself has been done.
-    finally:
-        os.close(descriptor)
+    # Some network file systems refuse it, and so does a folder that may be written, but not read;
+    # the rename itself has been done.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _sync_file(path: Path) -> None:

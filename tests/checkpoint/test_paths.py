@@ -227,3 +227,33 @@ def test_a_save_that_nobody_may_finish_further_is_read(
 
     monkeypatch.setattr(Path, "rmdir", rmdir)
     assert set(yosort.load(path)._parameters) >= set(weights())
+
+
+def refusing(call: Callable[..., Any], *paths: Path) -> Callable[..., Any]:
+    """Return a call of os that is denied one path, as a user who is not root may be."""
+
+    def denied(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(path) in paths:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return call(path, *arguments, **options)
+
+    return denied
+
+
+@pytest.mark.skipif(os.name != "posix", reason="syncs folders as POSIX does")
+def test_a_folder_that_may_be_written_but_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = model_folder(tmp_path / "m")
+    monkeypatch.setattr(files.os, "open", refusing(os.open, tmp_path))
+    convert(source, tmp_path / "out")
+    assert set(read_state(tmp_path / "out")) == set(weights())
+
+
+def test_a_folder_that_may_not_be_entered_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model_folder(tmp_path / "m")
+    monkeypatch.setattr(files.os, "lstat", refusing(os.lstat, path / files.COMMITTED))
+    with pytest.raises(CheckpointError, match=r"m: cannot be read: Permission denied$"):
+        yosort.load(path)

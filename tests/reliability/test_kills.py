@@ -13,6 +13,7 @@ import pytest
 
 from reliability.kills import BOTH, make, which
 from yosort.conversion import convert
+from yosort.errors import CheckpointError
 from yosort.files import COMMITTED, finish_files, replace_files
 
 KILLS = Path(__file__).with_name("kills.py")
@@ -109,3 +110,34 @@ def test_a_save_finishes_what_a_dead_process_began(
     with replace_files(tmp_path) as new:
         (new / "later").write_text("2")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"earlier": "1", "later": "2"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes are POSIX's")
+def test_a_strangers_folder_moves_no_files_of_others(tmp_path: Path) -> None:
+    """A link in the place of a save that died: what it names is not this folder's."""
+    folder, other = tmp_path / "model", tmp_path / "other"
+    make(*BOTH[0]).save_pretrained(folder)
+    other.mkdir()
+    (other / "key").write_text("mine")
+    (folder / COMMITTED).symlink_to(other)
+    assert which(folder) == {0}
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        make(*BOTH[1]).save_pretrained(folder)
+    assert which(folder) == {0}
+    assert os.listdir(other) == ["key"]
+    assert not (folder / "key").exists()
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() != 0, reason="makes files of two users")
+def test_in_a_sticky_folder_only_who_may_replace_files_does(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    make(*BOTH[0]).save_pretrained(folder)
+    make(*BOTH[1]).save_pretrained(folder / COMMITTED)
+    os.chown(folder / COMMITTED, 65534, -1)
+    folder.chmod(0o1777)
+    assert which(folder) == {0}
+    with pytest.raises(CheckpointError, match=r"cannot be written.*not empty"):
+        make(*BOTH[1]).save_pretrained(folder)
+    assert which(folder) == {0}
+    folder.chmod(0o777)  # where everybody may replace everything, everybody's saves count
+    assert which(folder) == {1}

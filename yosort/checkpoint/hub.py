@@ -11,7 +11,7 @@ from typing import Any
 from yosort.arguments import check_flag, check_path, with_names
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.errors import CheckpointError, install_hint, quote
-from yosort.files import finish_files, read_json
+from yosort.files import COMMITTED, finish_files, read_json
 from yosort.foreign import OTHERS, START, list_names, name_content, name_folder
 
 # The files that tokenizers of YOSO checkpoints consist of.
@@ -90,6 +90,8 @@ def resolve(
         try:
             finish_files(path)
         except OSError as error:
+            if not os.path.lexists(path / COMMITTED):
+                raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
             raise CheckpointError(
                 f"{path}: a process died while it saved here, and what it began cannot be "
                 f"finished: {error}"
