@@ -331,6 +331,25 @@ def test_another_file_is_refused_and_stays_as_it_was(
     assert output.read_bytes() == other
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.asfortranarray,  # the same rows, in another order of bytes
+        lambda rows: rows.astype(">f4"),
+        lambda rows: rows.astype("f8"),
+        lambda rows: rows[:, :, None],
+        lambda rows: rows.astype(object),
+    ],
+)
+def test_another_array_is_refused_and_stays_as_it_was(finished: Any, change: Any) -> None:
+    command, whole = finished[".npy"]
+    Path("o.npy").write_bytes(whole)
+    np.save("other.npy", change(np.load("o.npy")[:4]))
+    before = Path("other.npy").read_bytes()
+    assert main([*command, "--output", "other.npy", "--resume"]) == 1
+    assert Path("other.npy").read_bytes() == before
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".npy"])
 def test_another_model_option_or_input_is_refused(
     finished: Any, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -93,7 +93,8 @@ def continue_rows(
             array = np.load(path, mmap_mode="r")
         except (ValueError, OSError, EOFError) as error:
             raise InputError(f"{path}: cannot be continued: {error}") from None
-        if array.ndim != 2 or array.dtype != np.float32 or array.offset != Npy.HEADER:
+        ours = array.dtype == np.float32 and array.offset == Npy.HEADER and array.flags.c_contiguous
+        if array.ndim != 2 or not ours:
             raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
         if array.shape[1] != width:
             raise _other_run(path, f"its rows are {array.shape[1]} wide, this model's {width}")
