@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tasks.models import ENTITIES, make
 
 import yosort
-from yosort.cli import main, writing
+from yosort.cli import main, reading, writing
 from yosort.cli.stopping import Terminated, heeding_sigterm
 
 #: Two texts that every format holds.
@@ -506,6 +506,31 @@ def test_a_full_disk_behind_standard_output(arguments: list[str]) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     said = "yosort: error: standard output: cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_an_input_larger_than_memory(
+    folder: Path, debug: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def loads(text: str, **options: Any) -> Any:
+        if text == "2":
+            raise MemoryError
+        return text if text == "one" else parse(text, **options)
+
+    parse = json.loads
+    Path("t.jsonl").write_text("one\n" * 2000 + "2\n", encoding="utf-8")
+    monkeypatch.setattr(reading.json, "loads", loads)
+    command = [folder, "--input", "t.jsonl", "--output", "o.jsonl"]
+    if debug:
+        with pytest.raises(MemoryError):
+            classify(*command, *debug)
+        return
+    assert classify(*command) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == ("yosort: error: out of memory; smaller files, or shorter lines, need less")
+    written = len(Path("o.jsonl").read_bytes().splitlines())
+    assert said[-2] == f"yosort: {written} results are in o.jsonl"
+    assert written > 0
 
 
 @pytest.mark.skipif(writing.fcntl is None, reason="the system has no such locks")

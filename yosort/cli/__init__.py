@@ -53,10 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (`| head`): stop quietly, as other filters do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (YosortError, OSError) as error:
+    except (YosortError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
-        if isinstance(error, OSError) and error.errno and not error.filename:
+        if isinstance(error, MemoryError):
+            error = MemoryError("out of memory; smaller files, or shorter lines, need less")
+        elif isinstance(error, OSError) and error.errno and not error.filename:
             error = OSError(f"standard output: cannot be written: {error.strerror}")
         print(f"yosort: error: {arguments.words(error)}", file=sys.stderr)
         return 1

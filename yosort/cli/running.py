@@ -82,7 +82,7 @@ def run(
     except KeyboardInterrupt as error:
         hint = f" in {arguments.output}; --resume goes on" if arguments.output and written else ""
         raise type(error)(f" after {written} results{hint}") from None
-    except InputError:
+    except Exception:
         if arguments.output and written:
             print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
         raise
