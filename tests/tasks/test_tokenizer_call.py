@@ -253,7 +253,9 @@ def test_what_stops_a_program_is_no_error_of_a_text() -> None:
         (KeyboardInterrupt(), KeyboardInterrupt),
         (SystemExit(3), SystemExit),
         (MemoryError(), MemoryError),
+        (TimeoutError("late"), TimeoutError),  # of a signal's handler, as task queues have them
         (Exception("no\nroom"), yosort.InputError),
+        (ValueError("no\nroom"), yosort.InputError),
         (panic("no\nroom"), yosort.InputError),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"), yosort.InputError),
     ]:

@@ -131,11 +131,10 @@ def refusals() -> Iterator[None]:
         yield
     except (TypeError, UnicodeEncodeError):
         raise InputError(NO_UNICODE) from None
-    except (InputError, MemoryError):
-        raise
     except BaseException as error:
-        # It raises bare Exception, and panics on some strides.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        # It raises these two, and panics on some strides; any other is from elsewhere, as what a
+        # signal's handler raises amid a call to end it.
+        if type(error) not in (Exception, ValueError) and type(error).__name__ != "PanicException":
             raise
         message = " ".join(str(error).split())
         raise InputError(f"these texts cannot be cut so: {message}") from None
