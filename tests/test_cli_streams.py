@@ -21,7 +21,7 @@ from tasks.models import ENTITIES, make
 
 import yosort
 from yosort.cli import main, reading, writing
-from yosort.cli.stopping import Terminated, heeding_sigterm
+from yosort.cli.stopping import Terminated, heeding_signals
 
 #: Two texts that every format holds.
 GOOD = ["A dog barks", "In the beginning"]
@@ -562,36 +562,36 @@ def test_of_two_runs_into_one_file_one_is_refused(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals a process as POSIX does")
 def test_what_a_termination_is_heeded_by(folder: Path) -> None:
-    def send() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def send(number: int) -> None:
+        os.kill(os.getpid(), number)
 
-    def heed() -> str:
+    def heed(number: int) -> int:
         try:
-            with heeding_sigterm():
-                send()
-        except Terminated:
-            return "heeded"
-        return "not heeded"
+            with heeding_signals():
+                send(number)
+        except Terminated as error:
+            return error.number
+        return 0
 
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert [heed(), heed()] == ["heeded", "heeded"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    term, hup = signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (term, hup)}
+    assert [heed(term), heed(hup), heed(term)] == [term, hup, term]
+    assert [signal.getsignal(term), signal.getsignal(hup)] == [signal.SIG_DFL] * 2
     again = False
     try:
-        with heeding_sigterm():
+        with heeding_signals():
             try:
-                send()
+                send(term)
             finally:
-                send()  # what ends is not ended a second time, and finishes its files
+                send(hup)  # what ends is not ended a second time, and finishes its files
                 again = True
     except Terminated:
         assert again
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        assert heed() == "not heeded"
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(hup, signal.SIG_IGN)  # as nohup does
+    assert heed(hup) == 0
+    assert signal.getsignal(hup) == signal.SIG_IGN
+    for number, handler in before.items():
+        signal.signal(number, handler)
     with ThreadPoolExecutor(1) as pool:  # where no handler can be set
         assert pool.submit(main, ["info", str(folder)]).result() == 0
 

@@ -6,6 +6,7 @@ A command imports what it needs when it runs: --help and --version load neither 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import logging
 import os
@@ -33,7 +34,7 @@ from yosort.errors import YosortError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 for a failure, 2 for wrong usage.
 
-    Of a signal it is the number over 128: 130 after Ctrl-C, 143 after SIGTERM.
+    Of a signal it is 128 and its number: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     terminal.prepare_streams()
     parser = build_parser()
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:
-        with stopping.heeding_sigterm():
+        with stopping.heeding_signals():
             status = int(arguments.run(arguments) or 0)
         sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
         return status
@@ -63,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"yosort: error: {arguments.words(error)}", file=sys.stderr)
         return 1
     except stopping.Terminated as error:
-        print(f"yosort: terminated{error}", file=sys.stderr)
-        return 143
+        with contextlib.suppress(OSError):  # where the terminal went away there is none to tell
+            print(f"yosort: terminated{error}", file=sys.stderr)
+        return 128 + error.number
     except KeyboardInterrupt as error:
         print(f"yosort: interrupted{error}", file=sys.stderr)
         return 130

@@ -81,7 +81,8 @@ def run(
         complete = True
     except KeyboardInterrupt as error:
         hint = f" in {arguments.output}; --resume goes on" if arguments.output and written else ""
-        raise type(error)(f" after {written} results{hint}") from None
+        error.args = (f" after {written} results{hint}",)
+        raise
     except Exception:
         if arguments.output and written:
             print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""SIGTERM is heeded as Ctrl-C is: files are finished, what is half made is removed.
+"""SIGTERM and SIGHUP are heeded as Ctrl-C is: files are finished, what is half made is removed.
 
-Of itself Python dies of it at once; as the first process of a container, which has no handler, it
-does not even hear it, and is killed when the time to stop is over.
+Of itself Python dies of them at once; as the first process of a container, which has no handler, it
+does not even hear SIGTERM, and is killed when the time to stop is over.
 """
 
 from __future__ import annotations
@@ -11,27 +11,42 @@ import signal
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+#: What `kill`, a container's end and a batch system's limit send; what a terminal that closes does.
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end: by `kill`, a container's runtime, a batch system."""
+    """The process was asked to end.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    number: int
 
 
 @contextlib.contextmanager
-def heeding_sigterm() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM comes in; not where it is ignored or handled already."""
+def heeding_signals() -> Iterator[None]:
+    """Raise `Terminated` where such a signal comes in; not where it is ignored or handled already.
+
+    nohup has SIGHUP ignored.
+    """
+    ours = [number for number in _SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
     try:
-        ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        if ours:
-            signal.signal(signal.SIGTERM, _terminate)
+        for number in ours:
+            signal.signal(number, _terminate)
     except ValueError:  # not the main thread
-        ours = False
+        ours = []
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # once: `timeout` sends it to a group and to its leader
-    raise Terminated
+    for other in _SIGNALS:  # once: `timeout` sends it to a group and to its leader
+        signal.signal(other, signal.SIG_IGN)
+    error = Terminated()
+    error.number = number
+    raise error
