@@ -118,7 +118,7 @@ def test_index_faults(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(CheckpointError, match=match):
             read_state(tmp_path)
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff{")
     with pytest.raises(CheckpointError, match="valid JSON"):
         read_state(tmp_path)
 

@@ -255,7 +255,7 @@ def open_new(path: Path) -> io.FileIO:
 
 
 def open_alone(path: Path) -> io.FileIO:
-    """Open a file for reading and writing, made if need be, while no other run writes it.
+    """Open a file for writing, made if need be, while no other run writes it.
 
     There is no buffer: what has been written is in the file, and a write that failed leaves
     nothing behind that a later one would repeat.
@@ -264,8 +264,8 @@ def open_alone(path: Path) -> io.FileIO:
         InputError: it cannot be, or another run is writing it.
     """
     with named(path):
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        file = io.FileIO(os.open(path, flags, 0o666), "r+")
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)  # and what is there stays
+        file = io.FileIO(os.open(path, flags, 0o666), "w")
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
