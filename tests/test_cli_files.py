@@ -307,7 +307,7 @@ def test_a_signal_is_told_how_far_it_got_and_resume_goes_on(
         (["embed", "text", "--output", "exists.npy", "--resume"], "cannot be continued"),
         (["qa", "Who?"], "wanted a context"),
         (["classify", "--input", "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
-        (["classify", "--input", "exists.jsonl"], "wanted text and text_pair"),
+        (["classify", "--input", "exists.jsonl"], "got the keys 'other'; --field names another"),
         (["classify", "--input", "exists.jsonl", "--field", "body"], "wanted a field 'body'"),
     ],
     ids=str,

@@ -424,8 +424,8 @@ def test_of_nothing_to_read_there_is_a_word(
         ("classify", '{"text": null}', "element 1: text: wanted a text, got null"),
         (
             "qa", '{"data": [{"paragraphs": [{"context": "a", "qas": []}]}], "version": "1.1"}',
-            "element 1: wanted question and context, got data, version; data holds objects of its "
-            "own: wanted is a list, or JSON lines, of objects that have question and context "
+            "element 1: wanted question and context, got the keys 'data', 'version'; data holds "
+            "objects of its own: wanted is a list, or JSON lines, of objects that have question and context "
             "themselves",
         ),
     ],
@@ -436,6 +436,87 @@ def test_objects_without_a_text_in_its_place(
     Path("x.json").write_text(content, encoding="utf-8")
     assert main([command, "--allow-random-head", "--input", "x.json"]) == 1
     assert f"yosort: error: x.json, {message}\n" in capsys.readouterr().err
+
+
+FIRST = "(the first row names them)"
+IDS = f"got the columns 'id', 'body' {FIRST}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.csv", "id,body\n1,a\n", [], f"text (text_pair is optional), {IDS}; --field names an"),
+        ("a.csv", "id,body\n1,a\n", ["--field", "text"], f"wanted a field 'text', {IDS}\n"),
+        ("a.csv", "id,body\n1,a\n", ["--keep", "nr"], f"wanted a field 'nr' to keep, {IDS}\n"),
+        ("a.csv", "id;text\n1;a\n", [], f"'id;text' {FIRST}; --delimiter ';' parts that\n"),
+        ("a.csv", "id;text\n1;a, b\n", [], "1 cells, as the first row has, got 2; --delimiter ';'"),
+        ("a.csv", "id;a, b;text\n1;2;3\n", [], "has, got 1; --delimiter ';' parts that\n"),
+        ("a.csv", "id;a, b\n1,2\n", [], f"'id;a', ' b' {FIRST}; --delimiter ';' parts that\n"),
+        ("a.csv", "id\tbody\n1\ta\n", [], rf"'id\tbody' {FIRST}; --delimiter '\t' parts that"),
+        ("a.tsv", "id,text\n1,a\n", [], f"'id,text' {FIRST}; --delimiter ',' parts that\n"),
+        ("a.csv", "id,text\n1\n", [], "wanted 2 cells, as the first row has, got 1\n"),
+        ("a.jsonl", '{"b;c": 1}\n', [], "got the keys 'b;c'; --field names another\n"),
+    ],
+)  # fmt: skip
+def test_a_missing_column_names_those_that_are_there(
+    folder: Path,
+    name: str,
+    content: str,
+    options: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path(name).write_text(content, encoding="utf-8")
+    assert classify(folder, "--input", name, *options) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_delimiter_that_is_named_helps(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Path("a.csv").write_text("id\ttext\n1\ta\n", encoding="utf-8")
+    assert classify(folder, "--input", "a.csv", "--delimiter", "\\t") == 0
+    settings = ("--num-hashes", "2", "--seeds", "1", "--json", "--delimiter", "\\t")
+    assert main(["calibrate", str(folder), "a.csv", *settings]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["texts"] == 1
+
+
+BINARIES = {
+    "a.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0",
+    "a.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01",
+    "a.jsonl": b"\x80\x04\x95\n\0\0\0\0\0\0\0]",
+    "a.csv": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0",
+}
+
+
+@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("reader", ["--input", "--context-file", "calibrate", "<", "pipe"])
+def test_what_is_no_text_is_refused_whole(
+    folder: Path, name: str, reader: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    Path(name).write_bytes(BINARIES[name] + b"\nA dog barks\n")
+    label = "standard input" if reader == "<" else name
+    if reader == "--context-file":
+        assert main(["qa", "--allow-random-head", "--context-file", name, "Who?"]) == 1
+    elif reader == "calibrate":
+        assert main(["calibrate", str(folder), name]) == 1
+    elif reader == "<":
+        with open(name, encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            assert classify(folder, "--on-error", "collect") == 1
+    elif reader == "pipe":
+        os.mkfifo("fifo")
+        label = "fifo"
+        with subprocess.Popen(["cp", name, "fifo"]):
+            assert classify(folder, "--input", "fifo", "--on-error", "collect") == 1
+    else:
+        assert classify(folder, "--input", name, "--on-error", "collect") == 1
+    captured = capsys.readouterr()
+    listed = ".csv, .json, .jsonl, .ndjson, .tsv"
+    wanted = f"{label}: wanted text in UTF-8, or {listed}, got a binary file, which holds no text\n"
+    assert captured.out == ""
+    assert captured.err.endswith(f"yosort: error: {wanted}")
 
 
 def test_a_line_of_another_encoding_costs_itself(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,21 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "first is the model (`bundled`: our own)",
     )
     parser.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
-    parser.add_argument("--input", nargs="+", metavar="FILE", help="the same as FILE")
+    parser.add_argument(
+        "--input", action="extend", nargs="+", metavar="FILE", help="the same as FILE"
+    )
     parser.add_argument(
         "--format", type=str.lower, choices=reading.FORMATS, help="by the file's suffix, else lines"
     )
     parser.add_argument("--field", metavar="NAME", help="key of the text; else the task's keys")
+    parser.add_argument("--delimiter", metavar="C", help="between the cells of a row")
     parser.add_argument(
-        "--num-hashes", nargs="+", type=int, metavar="M", help="to try (8 16 32 64 128 256)"
+        "--num-hashes",
+        action="extend",
+        nargs="+",
+        type=int,
+        metavar="M",
+        help="to try (8 16 32 64 128 256)",
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="K", help="draws a setting (5)")
     parser.add_argument(
@@ -59,7 +68,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--local-files-only", action="store_true", help="do not ask the hub")
     parser.add_argument("--plot", type=Path, metavar="FILE", help=".svg, .png or .pdf (matplotlib)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run, text=[], delimiter=None, keep=[])
+    parser.set_defaults(run=run, text=[], keep=[])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     files = [*arguments.files, *(arguments.input or ())]
     model = arguments.model
-    if model is None and arguments.input is None and len(arguments.files) > 1:
+    several = len(files) > 1 or any(map(os.path.isdir, files))
+    if several and model is None and arguments.input is None:
         model, *files = files
     if not files:
         raise InputError.wanted("FILE", "a file of texts", got="none", hint="- is standard input")

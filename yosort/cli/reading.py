@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import io
 import json
 import os
 import sys
@@ -28,7 +29,14 @@ _BY_SUFFIX = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
 }  # fmt: skip
 _TABLES = {"csv": ",", "tsv": "\t"}
-#: What other files begin with, or how their names end.
+#: Which of a task's keys an object needs, where it is not all.
+_TOGETHER: dict[tuple[str, ...], str] = {
+    ("text", "text_pair"): "text (text_pair is optional)",
+    ("text", "words"): "text, or words with --is-split-into-words",
+}
+#: So much of a file's beginning tells text from what is none.
+_START = 4096
+#: What other files begin with.
 _MAGIC = {
     b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive (as .docx and .xlsx are)", b"%PDF": "PDF",
     b"PAR1": "parquet", b"ARROW1": "Arrow", b"\x93NUMPY": "an array of NumPy's",
@@ -91,6 +99,8 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
     if arguments.text and arguments.input:
         raise InputError("wanted texts as arguments or --input, got both")
     names = arguments.input or ([] if arguments.text else ["-"])
+    if arguments.text and arguments.format:
+        raise InputError("--format: wanted --input or standard input to read, got texts")
     kinds = {_kind(name, arguments.format) for name in names} or {"lines"}
     for option, takes in (("field", {*FORMATS} - {"lines"}), ("delimiter", {*_TABLES})):
         if getattr(arguments, option, None) and not kinds <= takes:
@@ -112,7 +122,8 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
                 "cannot stand beside it)"
             )
         if path.is_dir():
-            raise InputError.wanted(name, "a file", got="a folder")
+            hint = "--model names a model's" if (path / "config.json").exists() else None
+            raise InputError.wanted(name, "a file", got="a folder", hint=hint)
         if path.is_file():
             _refuse_other_files(name)
 
@@ -136,8 +147,12 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
         alone = len(arguments.text) == 1
         for number, text in enumerate(arguments.text, 1):
             places.note("" if alone else f"text {number}")
-            if os.path.isfile(text):
-                print(f"yosort: {text} is taken as a text; --input reads files", file=sys.stderr)
+            for exists, hint in (
+                (os.path.isfile, "--input reads files"),
+                (os.path.isdir, "--model names a model's folder"),
+            ):
+                if exists(text):
+                    print(f"yosort: {text} is taken as a text; {hint}", file=sys.stderr)
             yield Entry(text if text.strip() else _no_text(text))
         return
     skipped, first = 0, ""
@@ -147,7 +162,8 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
                 skipped, first = skipped + 1, first or where
                 continue
             places.note(where)
-            yield _entry(found, arguments, keys)
+            fields = "columns" if _kind(name, arguments.format) in _TABLES else "keys"
+            yield _entry(found, arguments, keys, fields)
     if skipped:
         print(f"yosort: skipped {skipped} empty lines; the first is {first}", file=sys.stderr)
 
@@ -174,16 +190,22 @@ def _kind(name: str, given: str | None) -> str:
 def _refuse_other_files(name: str) -> None:
     try:
         with open(name, "rb") as file:
-            begin = file.read(8)
+            _refuse_other_content(file.read(_START), name)
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
-    for magic, what in _MAGIC.items():
-        if begin.startswith(magic):
-            raise InputError.wanted(name, f"text in UTF-8, or {_listed()}", got=what)
 
 
-def _listed() -> str:
-    return ", ".join(sorted({*_BY_SUFFIX}))
+def _refuse_other_content(begin: bytes, name: str) -> None:
+    """Raise InputError of what begins like no text: that of a whole file, not of its lines."""
+    what = next((what for magic, what in _MAGIC.items() if begin.startswith(magic)), None)
+    if what is None and b"\0" in begin:
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(begin)
+        except UnicodeDecodeError:
+            what = "a binary file, which holds no text"
+    if what is not None:
+        listed = ", ".join(sorted({*_BY_SUFFIX}))
+        raise InputError.wanted(name, f"text in UTF-8, or {listed}", got=what)
 
 
 def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
@@ -197,6 +219,7 @@ def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]
             yield from _parse(_standard_input(), kind, label, arguments)
             return
         with open(name, "rb") as file:
+            _refuse_other_content(file.peek(_START), label)  # a pipe was not looked at yet
             yield from _parse(file, kind, label, arguments)
     except OSError as error:
         raise InputError(f"{label}: cannot be read: {error.strerror}") from None
@@ -205,6 +228,8 @@ def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]
 def _standard_input() -> Iterable[bytes]:
     buffer = getattr(sys.stdin, "buffer", None)
     if buffer is not None:
+        if isinstance(buffer, io.BufferedReader):
+            _refuse_other_content(buffer.peek(_START), "standard input")
         lines: Iterable[bytes] = buffer
         return lines
     return (line.encode("utf-8", "surrogatepass") for line in sys.stdin)
@@ -213,7 +238,7 @@ def _standard_input() -> Iterable[bytes]:
 def _parse(
     file: Iterable[bytes], kind: str, name: str, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Any]]:
-    lines = _decoded(file, name)
+    lines = _decoded(file)
     if kind in _TABLES:
         delimiter = tables.check_delimiter(arguments.delimiter or _TABLES[kind])
         yield from _rows(lines, name, delimiter)
@@ -250,12 +275,10 @@ def _parse(
             yield where, item if item is not None else _no_text(item)
 
 
-def _decoded(file: Iterable[bytes], name: str) -> Iterator[tuple[int, str | InputError]]:
+def _decoded(file: Iterable[bytes]) -> Iterator[tuple[int, str | InputError]]:
     """Yield each line's number and text, its end included, or its error."""
     for number, line in enumerate(file, 1):
         if number == 1:
-            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError.wanted(name, "text in UTF-8", got="text in UTF-16")
             line = line.removeprefix(codecs.BOM_UTF8)
         try:
             yield number, line.decode("utf-8")
@@ -282,14 +305,22 @@ def _rows(
         elif not record.cells:
             yield where, None
         elif len(record.cells) != len(header):
+            hint = _other_delimiter(header)
             got = f"wanted {len(header)} cells, as the first row has, got {len(record.cells)}"
-            yield where, InputError(got)
+            yield where, InputError(got + (f"; {hint}" if hint else ""))
         else:
             yield where, dict(zip(header, record.cells, strict=True))
 
 
-def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...]) -> Entry:
-    """Return an item as the task takes it, or with the error that it has."""
+def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], fields: str) -> Entry:
+    """Return an item as the task takes it, or with the error that it has.
+
+    Args:
+        found: the item.
+        arguments: of the command line.
+        keys: of the task.
+        fields: what those of an object are called where it was read.
+    """
     kept: dict[str, Any] = {}
     try:
         if isinstance(found, InputError):
@@ -297,9 +328,9 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...]) -> 
         if isinstance(found, dict):
             for name, other in kept_names(arguments).items():
                 if name not in found:
-                    raise InputError(_lacks(f"wanted a field {name!r} to keep", found))
+                    raise _lacks(f"a field {name!r} to keep", found, fields)
                 kept[other] = found[name]
-            return Entry(_pick(found, arguments.field, keys), kept)
+            return Entry(_pick(found, arguments.field, keys, fields), kept)
         if "keep" in arguments and arguments.keep:
             raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")
         if isinstance(found, str) and not found.strip():
@@ -315,13 +346,15 @@ def kept_names(arguments: argparse.Namespace) -> dict[str, str]:
     return {name: other or name for name, _, other in named}
 
 
-def _pick(row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, ...]) -> Any:
+def _pick(
+    row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, ...], fields: str
+) -> Any:
     """Return the text of an object, or those of the task's keys that it has."""
     if names:
         names = [names] if isinstance(names, str) else names
         for name in names:
             if name not in row:
-                raise InputError(_lacks(f"wanted a field {name!r}", row))
+                raise _lacks(f"a field {name!r}", row, fields)
         if len(names) == 1:
             return _filled(names[0], row[names[0]])
         row = {key: row[name] for key, name in zip(keys, names, strict=False)}
@@ -330,7 +363,7 @@ def _pick(row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, .
         empty = next((key for key in keys if key in row), None)
         if empty is not None:
             raise InputError.wanted(empty, "a text", got="null")
-        raise InputError(_lacks(f"wanted {' and '.join(keys)}", row) + _nested(row, keys))
+        raise _lacks(_TOGETHER.get(keys, " and ".join(keys)), row, fields, _nested(row, keys))
     first, *others = found
     # Of a pair the second text may be missing.
     texts = {first: _filled(first, found[first])}
@@ -343,10 +376,10 @@ def _nested(row: dict[str, Any], keys: tuple[str, ...]) -> str:
     for name, value in row.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             return (
-                f"; {name} holds objects of its own: wanted is a list, or JSON lines, of objects "
+                f"{name} holds objects of its own: wanted is a list, or JSON lines, of objects "
                 f"that have {' and '.join(keys)} themselves"
             )
-    return "; --field names another"
+    return "--field names another"
 
 
 def _filled(name: str, value: Any) -> Any:
@@ -360,11 +393,21 @@ def _no_text(value: Any) -> InputError:
     return InputError(f"wanted a text, got {got}")
 
 
-def _lacks(wanted: str, row: dict[str, Any]) -> str:
-    names = sorted(map(str, row))
-    between = next((c for c in ";\t|," if len(names) == 1 and c in names[0]), None)
-    hint = f" (--delimiter {between!r} parts that)" if between else ""
-    return f"{wanted}, got {', '.join(names)}{hint}"
+def _lacks(wanted: str, row: dict[str, Any], fields: str, hint: str | None = None) -> InputError:
+    """Return the error of an object without a field: which ones it has, and what to do."""
+    names = [show(str(name)) for name in row]
+    got = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
+    if fields == "columns":
+        hint = _other_delimiter(list(row)) or hint
+        got += " (the first row names them)"
+    return InputError(f"wanted {wanted}, got the {fields} {got}" + (f"; {hint}" if hint else ""))
+
+
+def _other_delimiter(header: list[str]) -> str | None:
+    """Say what parts the first row of a table that was cut at something else."""
+    lone = "," if len(header) == 1 else ""
+    between = next((c for c in f";\t|{lone}" if any(c in name for name in header)), None)
+    return f"--delimiter {between!r} parts that" if between else None
 
 
 def same_file(path: Path, other: str | os.PathLike[str]) -> bool:
