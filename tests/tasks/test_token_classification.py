@@ -59,6 +59,11 @@ def test_a_word_is_what_the_tokenizer_took_for_one(tag: Any) -> None:
         ([{"tokens": ["a"]}], {"is_split_into_words": True}, r"of words, got \['tokens'\]"),
         (TEXT, {"ignore_labels": "O"}, "ignore_labels: wanted several labels"),
         (TEXT, {"ignore_labels": [0]}, "ignore_labels: wanted a list of labels"),
+        (
+            TEXT,
+            {"ignore_labels": ["O", "per"]},
+            "labels of this model, .*'PER', 'LOC'.*, got 'per'",
+        ),
         ("word " * 99, {}, "wanted at most 64 tokens"),
     ],
     ids=str,

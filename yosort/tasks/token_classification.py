@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
@@ -22,6 +23,7 @@ from yosort.tasks.uncertainty import describe_each, softmax
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_log = logging.getLogger("yosort")
 STRATEGIES = ("none", "simple", "first", "average", "max")
 #: One token on the way: its label scores, and where it stands.
 Token = dict[str, Any]
@@ -102,7 +104,7 @@ class TokenClassificationPipeline(Pipeline[Options]):
             aggregation_strategy: "none" labels tokens; "simple" joins neighbours of one label;
                 "first", "average" and "max" label words first, by their first token, the mean of
                 their tokens' scores, or their surest token.
-            ignore_labels: labels to leave out; None for ["O"].
+            ignore_labels: labels to leave out, of the model's; None for ["O"].
             stride: tokens by which windows overlap where a text is too long; implies
                 overflow="stride".
             is_split_into_words: inputs are lists of words.
@@ -130,6 +132,7 @@ class TokenClassificationPipeline(Pipeline[Options]):
         if stride is not None and not options.overflow:
             options = options.decided(overflow="stride")
         options = super().read(options)
+        self._check_labels(options.ignore_labels, options.aggregation_strategy)
         if stride is not None:
             if options.overflow != "stride":
                 raise InputError(
@@ -142,6 +145,21 @@ class TokenClassificationPipeline(Pipeline[Options]):
             )
         usual = min(options.max_length // 4, 128)
         return options.decided(stride=usual if stride is None else stride)
+
+    def _check_labels(self, ignored: Sequence[str], strategy: str) -> None:
+        """Raise InputError of a label that no answer has; warn of one of another strategy."""
+        names = [*(self.model.config.id2label or {}).values()]
+        tags = [name.split("-", 1)[-1] for name in names]  # as groups are called
+        for label in ignored:
+            if label not in ("O", *names, *tags):
+                known = show(list(dict.fromkeys((*names, *tags))))
+                raise InputError.wanted("ignore_labels", f"labels of this model, {known}", label)
+            answers = names if strategy == "none" else tags
+            if label not in ("O", *answers):
+                _log.warning(
+                    "ignore_labels: %s leaves nothing out, for aggregation_strategy=%r answers %s",
+                    show(label), strategy, show(list(dict.fromkeys(answers))),
+                )  # fmt: skip
 
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
