@@ -68,6 +68,8 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
 
     class Fake:
         class model:
+            attention = "sampled"
+
             class config:
                 hidden_size = 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tasks.models import make
 
 import yosort
 from yosort.cli import build_parser, main
+from yosort.cli.converting import convert_main
 from yosort.cli.messages import Places, Words
 
 LONG = "word " * 200
@@ -217,3 +219,65 @@ def test_help_says_what_is_asked(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert f"{noun}; without any, --input or lines" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embed", "a", "--attention", "exact"], '--attention: wanted "expectation", "sampled", '),
+        (["embed", "a", "--num-hash", "0"], "--num-hash: wanted an integer of at least 1, got 0"),
+        (["embed", "a", "--num-threads", "0"], "--num-threads: wanted an integer from 1 to 4096"),
+        (["embed", "a", "--seed", "-3"], "--seed: wanted a non-negative integer, got -3"),
+        (["embed", "a", "--device", "gpu"], '--device: wanted "auto", "cpu", '),
+        (["embed", "a", "--output", "a.jsonl/b.jsonl"], "b.jsonl: cannot be written: a.jsonl is a"),
+        (["embed", "a", "--output", "no/b.jsonl"], "cannot be written: there is no folder no"),
+        (["embed", "a", "--output", "."], "--output: wanted a file, got the folder ."),
+        (["embed", "a", "--output", "a.jsonl"], "a.jsonl: exists already; --resume continues it"),
+        (["convert", "m", "a.jsonl"], "a.jsonl: wanted a folder to write, got a file"),
+        (["convert", "m", "a.jsonl/b/c"], "a.jsonl: wanted a folder to write into, got a file"),
+        (["convert", "m", "m"], "got one with 5 files; --overwrite replaces it"),
+        (["convert", "m", "o", "--config", "no.json"], "cannot be opened: No such file or dir"),
+        (["convert", "m", "/proc/o"], "/proc/o: cannot be written: No such file or directory"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_message_speaks_python(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "m", "YosoModel")
+    (tmp_path / "a.jsonl").write_text('"a"\n', encoding="utf-8")
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    error = error.replace(str(tmp_path), "")
+    assert not any(word in error for word in ("None", "Errno", "=", "_"))
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == '"a"\n'
+
+
+def test_the_script_speaks_as_the_command_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(make(tmp_path / "m", "YosoModel"))
+    assert convert_main([folder, folder]) == 1
+    assert capsys.readouterr().err.endswith("; --overwrite replaces it\n")
+
+
+def test_a_folder_without_permission_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Path] = []
+
+    def access(path: Path, mode: int) -> bool:
+        asked.append(path)
+        return mode != os.W_OK
+
+    monkeypatch.setattr(os, "access", access)
+    target = tmp_path / "x.jsonl"
+    assert main(["embed", "a", "--model", "no/such/model", "--output", str(target)]) == 1
+    assert f"error: {target}: cannot be written: no permission\n" in capsys.readouterr().err
+    assert asked == [tmp_path]

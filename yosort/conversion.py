@@ -167,6 +167,9 @@ def convert(
 
 def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
+        above = next(path for path in target.parents if path.exists())
+        if not above.is_dir():
+            raise CheckpointError.wanted(above, "a folder to write into", got="a file")
         return
     if not target.is_dir():
         raise CheckpointError.wanted(target, "a folder to write", got="a file")
@@ -174,7 +177,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if names and not overwrite:
         raise CheckpointError(
             f"{target}: wanted a new or empty folder, got one with {len(names)} files; "
-            "overwrite replaces it"
+            "overwrite=True replaces it"
         )
     strangers = [name for name in names if not _OURS.fullmatch(name)]
     if strangers:

@@ -13,7 +13,8 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from yosort import __version__
 from yosort.cli import (
@@ -57,11 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (YosortError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
-        if isinstance(error, MemoryError):
-            error = MemoryError("out of memory; smaller files, or shorter lines, need less")
-        elif isinstance(error, OSError) and error.errno and not error.filename:
-            error = OSError(f"standard output: cannot be written: {error.strerror}")
-        print(f"yosort: error: {arguments.words(error)}", file=sys.stderr)
+        print(f"yosort: error: {messages.explain(error, arguments)}", file=sys.stderr)
         return 1
     except stopping.Terminated as error:
         with contextlib.suppress(OSError):  # where the terminal went away there is none to tell
@@ -75,23 +72,69 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says of a word that it does not know which one is nearest."""
+    """Takes texts wherever they stand; says of a word that it does not know which one is nearest.
+
+    Each parser judges its own words: an error shows the command's usage and names its options.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """See `argparse.ArgumentParser.parse_known_args`; what it does not know is an error."""
+        args = sys.argv[1:] if args is None else args
+        if self._subparsers is None:
+            # With a blank in its value argparse would take an unknown option for a text.
+            for word in takewhile(lambda word: word != "--", args):
+                option = re.match(r"(--[A-Za-z][\w-]*)=", word)
+                if option and not any(flag.startswith(option[1]) for flag in self._flags()):
+                    self.error(f"unrecognized arguments: {option[1]}")
+        found, rest = super().parse_known_args(args, namespace)
+        # argparse takes texts from one place, between two options; here are the others.
+        several = next((a for a in self._actions if not a.option_strings and a.nargs == "*"), None)
+        end = rest.index("--") if "--" in rest else len(rest)
+        if rest and (several is None or any(map(_is_option, rest[:end]))):
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        if several is not None and rest:
+            texts = [
+                several.type(word) if callable(several.type) else word
+                for word in (*rest[:end], *rest[end + 1 :])
+            ]
+            setattr(found, several.dest, [*getattr(found, several.dest), *texts])
+        return found, []
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
-        unknown = re.search(
-            r"unrecognized arguments: (--[\w-]+)|invalid choice: '([^']*)'", message
-        )
-        if unknown:
-            actions = list(completion.actions_of(self))
-            known = [flag for action in actions for flag in action.option_strings]
-            if unknown[2] is not None:
-                known = re.findall(r"'([^']+)'", message.partition("choose from")[2])
-                known = known or re.findall(r"[\w-]+", message.partition("choose from")[2])
-            word = (unknown[1] or unknown[2]).replace("_", "-")
-            if nearest := difflib.get_close_matches(word, known, n=1):
-                message += f"; did you mean {nearest[0]}?"
+        flag = re.match(r"argument (--[\w-]+)", message)
+        several = flag and self._option_string_actions[flag[1]].nargs in ("+", "*")
+        if message.startswith("unrecognized"):
+            unknown = re.search(r" --([\w-]+)", message)
+            names = [name[2:] for name in self._flags()]
+            if unknown and (nearest := _nearest(unknown[1], names, "--")):
+                message += nearest
+            elif any(action.dest == "text" for action in self._actions):
+                message += "; a text that begins with - goes behind --"
+        elif unknown := re.search(r"invalid choice: '([^']*)'(.*)", message):
+            known = re.findall(r"'([^']+)'", unknown[2]) or re.findall(r"[\w-]+", unknown[2])
+            other = "; the command comes first, its options behind it" if self._subparsers else ""
+            message += _nearest(unknown[1], known) or other
+        elif flag and message.endswith("expected one argument"):
+            message += f"; one that begins with - is written {flag[1]}=VALUE"
+        elif flag and several and ": invalid " in message:
+            message += f"; {messages.belongs(flag[1], 'other arguments')}"
         super().error(message)
+
+    def _flags(self) -> list[str]:
+        return [flag for flag in self._option_string_actions if flag.startswith("--")]
+
+
+def _is_option(word: str) -> bool:
+    """Whether argparse takes a word for an option: it begins with - and is no text or number."""
+    return bool(re.fullmatch(r"-\S+", word) and not re.fullmatch(r"-\.?\d+(\.\d*)?", word))
+
+
+def _nearest(word: str, known: Sequence[str], dashes: str = "") -> str:
+    nearest = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    return f"; did you mean {dashes}{nearest[0]}?" if nearest else ""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,4 +154,11 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_command(commands, common)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
+        command.usage = f"%(prog)s [OPTION ...]{_positionals(command)}"  # --help lists them below
     return parser
+
+
+def _positionals(command: argparse.ArgumentParser) -> str:
+    shapes = {"*": " [{} ...]", "?": " [{}]", None: " {}"}
+    positional = (action for action in command._actions if not action.option_strings)
+    return "".join(shapes[a.nargs].format(a.metavar or a.dest) for a in positional)  # type: ignore

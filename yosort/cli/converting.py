@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from yosort.errors import YosortError, one_line
+from yosort.cli.messages import Places, Words
+from yosort.errors import YosortError
 
 _OPTIONS = (
     "config",
@@ -92,7 +93,7 @@ def convert_main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser.parse_args(argv))
     except YosortError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {Words(parser, Places())(error)}", file=sys.stderr)
         return 1
 
 

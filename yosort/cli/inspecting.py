@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yosort.cli import terminal
-from yosort.errors import CheckpointError, InputError, one_line
+from yosort.cli.tasks import add_model, choose_model
+from yosort.errors import CheckpointError, one_line
 from yosort.model.architectures import ARCHITECTURES, Task, tasks_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Show a checkpoint's config, sizes, dtypes, tokenizer, attention and memory.",
         epilog="example: yosort info --model path/to/model",
     )
-    parser.add_argument("source", nargs="?", metavar="MODEL", help="the same as --model MODEL")
+    add_model(parser)
     parser.add_argument(
         "--model", metavar="FOLDER|HUB_ID", help="what to show; the bundled one by default"
     )
@@ -43,10 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known."""
     from yosort.tasks import bundled_model
 
-    if arguments.source and arguments.model:
-        raise InputError.wanted("model", "one", got=f"{arguments.source} and {arguments.model}")
     facts = collect(
-        arguments.model or arguments.source or bundled_model(),
+        choose_model(arguments) or bundled_model(),
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )

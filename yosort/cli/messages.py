@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
+import sys
 from collections import deque
 
 from yosort.errors import one_line
@@ -66,6 +68,8 @@ class Words:
         """Return a message on one line, in the command's words."""
         text = message if isinstance(message, str) else one_line(message)
         text = self._options.sub(self._option, text)
+        # On a command line None is an option left out; numbers of errors are the system's own.
+        text = re.sub(r"\b(wanted )None(?:,| or) |\[Errno -?\d+\] ", r"\1", text)
         text = re.sub(r"(?:yosort\.)?\bpipeline\([\"']([a-z-]+)[\"']\)", _command, text)
         return re.sub(r"\binputs\[(\d+)\](: |, )?", self._place, text)
 
@@ -97,6 +101,51 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
         return f"yosort: {self._words(super().format(record))}"
+
+
+def explain(error: Exception, arguments: argparse.Namespace) -> str:
+    """Return what a command's user reads of the error that ended it."""
+    if isinstance(error, MemoryError):
+        error = MemoryError("out of memory; smaller files, or shorter lines, need less")
+    elif isinstance(error, OSError) and error.strerror:
+        where = error.filename or "standard output: cannot be written"
+        error = OSError(f"{where}: {error.strerror}")
+    text: str = arguments.words(error)
+    for flag in swallowing(arguments):
+        if text.startswith(f"{flag}: "):
+            text += f"; {belongs(flag)}"
+    return text
+
+
+def swallowing(arguments: argparse.Namespace) -> list[str]:
+    """Return the options that may have taken texts for words of their own: none is left."""
+    if getattr(arguments, "text", True) or arguments.input:
+        return []
+    actions: list[argparse.Action] = arguments.parser._actions
+    taken = (a for a in actions if a.option_strings and a.nargs in ("+", "*"))
+    return [a.option_strings[-1] for a in taken if getattr(arguments, a.dest)]
+
+
+def belongs(flag: str, others: str = "texts") -> str:
+    """Return the hint at where an option of several words ends."""
+    return f"all words behind {flag} are its own: {others} go before it, or behind --"
+
+
+def note_unused(arguments: argparse.Namespace, attention: str) -> None:
+    """Say which options change nothing of a model of this form of attention, read from there."""
+    note = "yosort: {}: without effect on {}"
+    random_head = getattr(arguments, "allow_random_head", False)
+    drawn = {"--num-hash": arguments.num_hash, "--seed": None if random_head else arguments.seed}
+    given = [flag for flag, value in drawn.items() if value is not None]
+    if given and attention == "expectation":
+        what = "--attention expectation" if arguments.attention else "this model's attention"
+        hint = "; --attention sampled, or auto, draws hash functions"
+        print(note.format(" and ".join(given), what) + hint, file=sys.stderr)
+    model = arguments.model
+    if arguments.revision is not None and (model is None or os.path.isdir(model)):
+        print(
+            note.format("--revision", "a folder; it chooses a version of a hub id"), file=sys.stderr
+        )
 
 
 def _command(found: re.Match[str]) -> str:

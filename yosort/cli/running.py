@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import reading, resuming, screen, writing
+from yosort.cli import messages, reading, resuming, screen, writing
 from yosort.cli.reading import Entry
 from yosort.errors import InputError
 from yosort.model.architectures import TASKS
@@ -44,6 +46,7 @@ def run(
     _check_output(arguments)
     context = _context(arguments) if task == "question-answering" else None
     answer = pipeline(task, arguments.model, samples=arguments.samples, **loading)
+    messages.note_unused(arguments, answer.model.attention)
     entries: Iterator[Entry] = reading.read(arguments, keys)
     if task == "question-answering":
         entries = (_with_context(entry, context) for entry in entries)
@@ -76,7 +79,8 @@ def run(
             progress=arguments.output is not None and sys.stderr.isatty(),
         ):
             failures += isinstance(result, Failure)
-            writer.write(_said(arguments, result), kept.popleft())
+            with _naming(arguments.output):
+                writer.write(_said(arguments, result), kept.popleft())
             written += 1
         complete = True
     except KeyboardInterrupt as error:
@@ -88,13 +92,29 @@ def run(
             print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
         raise
     finally:
-        writer.close(complete=complete)
+        with _naming(arguments.output):
+            writer.close(complete=complete)
     if not written:
         names = ", ".join(arguments.input or ["standard input"])
-        print(f"yosort: nothing to answer: there are no texts in {names}", file=sys.stderr)
+        nothing = f"nothing to answer: there are no texts in {names}"
+        if flags := messages.swallowing(arguments):
+            raise InputError(f"{nothing}; {messages.belongs(flags[-1])}")
+        print(f"yosort: {nothing}", file=sys.stderr)
     if failures:
         print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
     return 1 if failures else 0
+
+
+@contextmanager
+def _naming(path: Path | None) -> Iterator[None]:
+    """Say where results could not be written; a reader that went away is no error."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.strerror is None:
+            raise
+        target = path or "standard output"
+        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def _said(arguments: argparse.Namespace, result: Any) -> Any:
@@ -123,8 +143,12 @@ def _check_output(arguments: argparse.Namespace) -> None:
         raise InputError.wanted("--output", "a file", got=f"the folder {path}")
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError.wanted("--output", "a name in .jsonl, .csv or .npy", got=repr(str(path)))
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
+    folder = path.parent
+    if not folder.is_dir():
+        what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise InputError(f"{path}: cannot be written: {what}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise InputError(f"{path}: cannot be written: no permission")
     if not arguments.resume and path.exists() and path.stat().st_size:
         raise InputError(f"{path}: exists already; --resume continues it")
 

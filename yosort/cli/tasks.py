@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yosort.cli import reading, screen, terminal
+from yosort.errors import InputError
 from yosort.model.architectures import TASKS, Task
 
 Show = Callable[[Any, int], Iterator[str]]
@@ -25,6 +26,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     fill.add_argument("--top-k", type=int, default=5, metavar="K", help="answers a mask (5)")
     fill.add_argument(
         "--targets",
+        action="extend",
         nargs="+",
         type=terminal.typed,
         metavar="WORD",
@@ -63,7 +65,14 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         default="simple",
         help="none: tokens; simple: neighbours of one label; the others label words first (simple)",
     )
-    ner.add_argument("--ignore-labels", nargs="*", metavar="LABEL", help="leave these out (O)")
+    ner.add_argument(
+        "--ignore-labels",
+        action="extend",
+        nargs="*",
+        type=terminal.typed,
+        metavar="LABEL",
+        help="leave these out (O); write them last",
+    )
     ner.add_argument("--stride", type=int, metavar="N", help="overlap of a long text's windows")
     ner.add_argument(
         "--is-split-into-words",
@@ -184,6 +193,24 @@ def _finish(
     parser.set_defaults(run=lambda arguments: _run(arguments, task.name, keys, options, show))
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL to a command of which it is the one thing that stands without an option."""
+    parser.add_argument("source", nargs="?", metavar="MODEL", help="the same as --model MODEL")
+
+
+def choose_model(arguments: argparse.Namespace) -> str | None:
+    """Return what MODEL or --model names; None: the bundled one.
+
+    Raises:
+        InputError: both.
+    """
+    source: str | None = arguments.source
+    model: str | None = arguments.model
+    if source and model:
+        raise InputError.wanted("--model", "one", got=f"{source} and {model}")
+    return source or model
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options of loading a model, and return their group."""
     group = parser.add_argument_group("model")
@@ -204,7 +231,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         "(config.json's)",
     )
     group.add_argument("--num-hash", type=int, metavar="M", help="hashes of sampled attention")
-    group.add_argument("--seed", type=int, default=0, help="of the hash functions (0)")
+    group.add_argument("--seed", type=int, metavar="N", help="of the hash functions (0)")
     group.add_argument("--num-threads", type=int, metavar="T", help="CPU threads")
     group.add_argument("--revision", help="of a hub id")
     group.add_argument("--local-files-only", action="store_true", help="do not ask the hub")

@@ -10,7 +10,8 @@ from typing import Any
 
 from yosort.cli import terminal
 from yosort.cli.inspecting import count_parameters
-from yosort.cli.tasks import add_model_options, model_options
+from yosort.cli.messages import note_unused
+from yosort.cli.tasks import add_model, add_model_options, choose_model, model_options
 from yosort.errors import InputError
 
 
@@ -23,7 +24,10 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Time a model's encoder over lengths, in both forms of attention, in turn.",
         epilog="example: yosort bench --lengths 128 512 4096 --rounds 5",
     )
-    parser.add_argument("--lengths", nargs="+", type=int, metavar="N", help="tokens of a text")
+    add_model(parser)
+    parser.add_argument(
+        "--lengths", action="extend", nargs="+", type=int, metavar="N", help="tokens of a text"
+    )
     parser.add_argument("--rounds", type=int, default=5, metavar="R", help="medians of so many (5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a length")
     add_model_options(parser)
@@ -40,12 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.rounds < 1:
         raise InputError.wanted("rounds", "at least 1", got=arguments.rounds)
+    arguments.model = choose_model(arguments)
     source = arguments.model or bundled_model()
     options = model_options(arguments)
-    modes = [options.pop("attention")] if arguments.attention else ["expectation", "sampled"]
-    options.pop("attention", None)
+    attention = options.pop("attention")
+    modes = [attention] if attention else ["expectation", "sampled"]
     models = {mode: YosoModel.from_pretrained(source, attention=mode, **options) for mode in modes}
     first = models[modes[0]]
+    note_unused(arguments, models[modes[-1]].attention)
     longest = first.config.max_position_embeddings
     usual = [n for n in (128, 512, 1024, 2048, 4096) if n <= longest] or [longest]
     lengths = arguments.lengths or usual

@@ -1,0 +1,277 @@
+"""Arguments as people write them: nothing is swallowed or passed over in silence."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tasks.models import ENTITIES, make
+
+import yosort
+from yosort.cli import main
+
+TEXT = "Moses went up into Sinai"
+OWN = "all words behind {} are its own: texts go before it, or behind --"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A model of each command."""
+    folder = tmp_path_factory.mktemp("models")
+    made = {
+        "classify": ("YosoForSequenceClassification", {"num_labels": 2}),
+        "ner": ("YosoForTokenClassification", {"id2label": ENTITIES}),
+        "qa": ("YosoForQuestionAnswering", {}),
+        "embed": ("YosoModel", {}),
+        "fill-mask": ("YosoForMaskedLM", {}),
+    }
+    return {c: str(make(folder / c, name, **fields)) for c, (name, fields) in made.items()}
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+
+
+def answers(capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def usage_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return what a command line that cannot be parsed is told, its usage before it."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("ner", ["--ignore-labels", "O", "B", TEXT], "got 'B'; "),
+        ("ner", ["--ignore-labels", "O", TEXT], f"got {TEXT!r}; "),
+        ("ner", ["--ignore-labels", "O"], "no texts in standard input; "),
+        ("fill-mask", ["--targets", "cat", "A <mask> barks"], "got 'A <mask> barks', which is"),
+        ("fill-mask", ["--targets", "cat", "dog"], "no texts in standard input; "),
+    ],
+)
+def test_a_text_that_an_option_took_is_said_so(
+    models: dict[str, str],
+    command: str,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([command, "--model", models[command], *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.endswith(f"; {OWN.format(arguments[0])}\n")
+
+
+def test_where_an_option_of_several_words_ends(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["--ignore-labels", "O", "PER"]
+    found = []
+    for arguments in (
+        [TEXT, *labels],
+        [*labels, "--", TEXT],
+        ["--ignore-labels", "O", "--ignore-labels", "PER", "--seed", "0", TEXT],
+    ):
+        assert main(["ner", "--model", models["ner"], *arguments]) == 0
+        found += answers(capsys)
+    own = yosort.pipeline("ner", models["ner"])
+    wanted = own(TEXT, aggregation_strategy="simple", ignore_labels=["O", "PER"])
+    assert found == [wanted] * 3
+    sys.stdin = io.StringIO("A <mask> barks")  # the fixture puts the old one back
+    assert main(["fill-mask", "--targets", "cat", "dog"]) == 0
+    assert {answer["token_str"] for answer in answers(capsys)[0]} == {" cat", " dog"}
+
+
+def test_a_number_that_is_none_may_be_another_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, option in (("bench", "--lengths"), ("calibrate", "--num-hashes")):
+        error = usage_error(capsys, command, option, "8", "mails")
+        assert "invalid int value: 'mails'; " in error
+        assert f"all words behind {option} are its own: other arguments go before it" in error
+
+
+@pytest.mark.parametrize(
+    ("strategy", "label"), [("simple", "B-PER"), ("none", "PER"), ("first", "I-LOC")]
+)
+def test_labels_of_another_strategy_leave_nothing_out(
+    models: dict[str, str], strategy: str, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ner", "--model", models["ner"], TEXT, "--aggregation-strategy", strategy]
+    assert main([*arguments, "--ignore-labels", label]) == 0
+    captured = capsys.readouterr()
+    assert f"--ignore-labels: '{label}' leaves nothing out, for --aggregation-strategy" in (
+        captured.err
+    )
+    assert ("['O', 'PER', 'LOC']" in captured.err) == (strategy != "none")
+    assert main([*arguments, "--ignore-labels"]) == 0
+    assert capsys.readouterr() == (captured.out, "")
+
+
+def test_texts_stand_anywhere(models: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["classify", "--model", models["classify"]]
+    assert main([*command, "a", "b", "--weird c"]) == 0
+    wanted = answers(capsys)
+    assert len(wanted) == 3
+    for arguments in (
+        ["a", "--top-k", "1", "b", "--seed", "0", "--weird c"],
+        ["a", "--top-k", "1", "--", "b", "--weird c"],
+        ["a", "--top-k", "1", "b", "--", "--weird c"],
+    ):
+        assert main([*command, *arguments]) == 0
+        assert answers(capsys) == wanted
+    assert main([*command, "-5", "--top-k", "1", "-5"]) == 0
+    assert len(answers(capsys)) == 2
+    assert main([*command, "a", "--top-k", "1", "--", "--weird"]) == 0
+    assert len(answers(capsys)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["classify", "a", "--max-length", "5"], "--max-length 5; a text that begins with - goes"),
+        (["classify", "--weird"], "--weird; a text that begins with - goes behind --"),
+        (["classify", "a", "--seed", "1", "b", "--weird"], "--weird; a text that begins with -"),
+        (["embed", "-weird"], "-weird; a text that begins with - goes behind --"),
+        (["classify", "a", "--lengths", "5"], "--lengths 5; a text that begins with - goes"),
+        (["bench", "--length", "5", "--text", "x"], "unrecognized arguments: --text\n"),
+        (["bench", "--max-answer-length", "5"], "--max-answer-length\n"),
+        (["doctor", "some/model"], "unrecognized arguments: some/model\n"),
+        (["qa", "--question=Who went up?"], "--question; did you mean --max-question-len?\n"),
+        (["qa", "--context", "--dashes", "Who?"], "is written --context=VALUE\n"),
+    ],
+    ids=str,
+)
+def test_a_command_judges_its_own_arguments(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = usage_error(capsys, *arguments)
+    assert error.startswith(f"usage: yosort {arguments[0]} [OPTION ...]")
+    assert error.count("\n") == 2
+    assert message in error
+
+
+def test_options_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    error = usage_error(capsys, "--model", "some/model", "classify", "a")
+    assert error.endswith("; the command comes first, its options behind it\n")
+
+
+@pytest.mark.parametrize("command", ["info", "bench"])
+def test_the_model_stands_alone_or_behind_its_option(
+    models: dict[str, str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = models["embed"]
+    own = ["--lengths", "8", "--rounds", "1"] if command == "bench" else []
+    for name in ([folder], ["--model", folder]):
+        assert main([command, *name, *own, "--json"]) == 0
+        (found,) = answers(capsys)
+        assert found["folder" if command == "info" else "model"] == folder
+    assert main([command, folder, "--model", folder]) == 1
+    assert f"--model: wanted one, got {folder} and {folder}" in capsys.readouterr().err
+
+
+def test_calibrate_of_a_model_alone_wants_texts(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", models["fill-mask"]]) == 1
+    assert "FILE: wanted a file of texts, got none" in capsys.readouterr().err
+
+
+def test_what_is_a_folder_is_named_as_one(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = models["embed"]
+    assert main(["embed", folder, "--output", "v.npy"]) == 0
+    assert f"{folder} is taken as a text; --model names a model's folder" in (
+        capsys.readouterr().err
+    )
+    assert main(["embed", "--input", folder]) == 1
+    error = capsys.readouterr().err
+    assert f"{folder}: wanted a file, got a folder; --model names a model's\n" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (["--attention", "expectation", "--num-hash", "8"], "--num-hash: without effect on --att"),
+        (["--attention", "EXPECTATION", "--seed", "0"], "--seed: without effect on --attention e"),
+        (["--num-hash", "8", "--seed", "3"], "--num-hash and --seed: without effect on this mod"),
+        (["--revision", "v2"], "--revision: without effect on a folder; it chooses"),
+        (["--attention", "sampled", "--num-hash", "8", "--seed", "3"], None),
+        (["--attention", "auto:3", "--num-hash", "8", "--seed", "3"], None),
+        (["--attention", "expectation"], None),
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_said_so(
+    models: dict[str, str],
+    arguments: list[str],
+    note: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = str(make(Path("exact"), "YosoModel", use_expectation=True))
+    assert main(["embed", TEXT, "--model", folder, *arguments]) == 0
+    error = capsys.readouterr().err
+    assert error == "" if note is None else error.startswith(f"yosort: {note}")
+    assert error.count("\n") == (note is not None)
+    timed = ["bench", folder, "--lengths", "8", "--rounds", "1", "--json"]
+    assert main([*timed, *arguments]) == 0
+    both = "--attention" not in arguments and "--revision" not in arguments
+    assert capsys.readouterr().err == ("" if both else error)
+
+
+def test_a_seed_draws_a_random_head(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for seed in ("1", "2"):
+        options = ["--allow-random-head", "--attention", "expectation", "--seed", seed]
+        assert main(["classify", TEXT, "--model", models["embed"], *options]) == 0
+        captured = capsys.readouterr()
+        assert "without effect" not in captured.err
+        found.append(captured.out)
+    assert found[0] != found[1]
+
+
+def test_a_format_is_of_what_is_read(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", models["embed"], "--format", "jsonl", '{"text": "a"}']
+    assert main(["embed", *options]) == 1
+    assert "--format: wanted --input or standard input to read, got texts" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (["fill-mask", "A <mask> barks"], "standard output: cannot be written"),
+        (["info"], "standard output"),
+        (["bench", "--lengths", "8", "--rounds", "1"], "standard output"),
+        (["embed", "a", "--output", "/dev/full"], "/dev/full: cannot be written"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_names_what_could_not_be_written(arguments: list[str], target: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "yosort", *arguments], stdout=full, stderr=subprocess.PIPE
+        )
+    wanted = f"yosort: error: {target}: No space left on device\n"
+    assert (done.returncode, done.stderr.decode()) == (1, wanted)
