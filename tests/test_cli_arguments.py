@@ -103,6 +103,8 @@ def test_a_number_that_is_none_may_be_another_argument(capsys: pytest.CaptureFix
         error = usage_error(capsys, command, option, "8", "mails")
         assert "invalid int value: 'mails'; " in error
         assert f"all words behind {option} are its own: other arguments go before it" in error
+        error = usage_error(capsys, command, option, "8,16")
+        assert error.endswith("invalid int value: '8,16'; blanks part them\n")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_a_command_judges_its_own_arguments(
 
 def test_options_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     error = usage_error(capsys, "--model", "some/model", "classify", "a")
-    assert error.endswith("; the command comes first, its options behind it\n")
+    assert error.endswith("; options go behind the command\n")
 
 
 @pytest.mark.parametrize("command", ["info", "bench"])
@@ -184,11 +186,59 @@ def test_the_model_stands_alone_or_behind_its_option(
     assert f"--model: wanted one, got {folder} and {folder}" in capsys.readouterr().err
 
 
+def test_the_bundled_model_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for arguments in (["info"], ["info", "bundled"], ["info", "--model", "bundled"]):
+        assert main([*arguments, "--json"]) == 0
+        found += answers(capsys)
+    assert found == found[:1] * 3
+    assert main(["bench", "bundled", "--lengths", "8", "--rounds", "1", "--json"]) == 0
+    assert answers(capsys)[0]["parameters"] == found[0]["parameters"]
+    assert main(["fill-mask", "A <mask> barks", "--model", "bundled"]) == 0
+    assert len(answers(capsys)[0]) == 5
+
+
+@pytest.mark.parametrize("command", ["info", "bench", "embed"])
+def test_an_empty_name_is_no_model(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = ["a"] if command == "embed" else []
+    assert main([command, "--model", "", *text]) == 1
+    assert "no such folder" in capsys.readouterr().err
+
+
 def test_calibrate_of_a_model_alone_wants_texts(
     models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["calibrate", models["fill-mask"]]) == 1
     assert "FILE: wanted a file of texts, got none" in capsys.readouterr().err
+
+
+def test_a_context_that_is_a_file_is_said_so(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("notes.txt").write_text("in Sinai", encoding="utf-8")
+    assert main(["qa", "--model", models["qa"], "--context", "notes.txt", "Where?"]) == 0
+    assert "notes.txt is taken as a text; --context-file reads files" in capsys.readouterr().err
+
+
+def test_a_list_in_json_lines_names_the_format_that_reads_it(
+    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.jsonl").write_text('[{"text": "a"}, {"text": "b"}]\n', encoding="utf-8")
+    command = ["classify", "--model", models["classify"], "--input", "a.jsonl"]
+    assert main(command) == 1
+    assert "wanted one input, got a list of them; --format json reads it" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--format", "json"]) == 0
+    assert len(answers(capsys)) == 2
+
+
+def test_the_keyboard_is_waited_for_with_a_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    assert main(["fill-mask", "--targets", "cat", "<mask>"]) == 1
+    assert f"keyboard; Ctrl-D ends; {OWN.format('--targets')}\n" in capsys.readouterr().err
 
 
 def test_what_is_a_folder_is_named_as_one(

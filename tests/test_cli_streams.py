@@ -425,8 +425,8 @@ def test_of_nothing_to_read_there_is_a_word(
         (
             "qa", '{"data": [{"paragraphs": [{"context": "a", "qas": []}]}], "version": "1.1"}',
             "element 1: wanted question and context, got the keys 'data', 'version'; data holds "
-            "objects of its own: wanted is a list, or JSON lines, of objects that have question and context "
-            "themselves",
+            "objects of its own: wanted is a list, or JSON lines, of objects that have question "
+            "and context themselves",
         ),
     ],
 )  # fmt: skip

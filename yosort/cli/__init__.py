@@ -115,12 +115,13 @@ class _Parser(argparse.ArgumentParser):
                 message += "; a text that begins with - goes behind --"
         elif unknown := re.search(r"invalid choice: '([^']*)'(.*)", message):
             known = re.findall(r"'([^']+)'", unknown[2]) or re.findall(r"[\w-]+", unknown[2])
-            other = "; the command comes first, its options behind it" if self._subparsers else ""
+            other = "; options go behind the command" if self._subparsers else ""
             message += _nearest(unknown[1], known) or other
         elif flag and message.endswith("expected one argument"):
             message += f"; one that begins with - is written {flag[1]}=VALUE"
         elif flag and several and ": invalid " in message:
-            message += f"; {messages.belongs(flag[1], 'other arguments')}"
+            hint = messages.belongs(flag[1], "other arguments")
+            message += f"; {'blanks part them' if ',' in message else hint}"
         super().error(message)
 
     def _flags(self) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yosort.cli import terminal
-from yosort.cli.tasks import add_model, choose_model
+from yosort.cli.tasks import add_model, choose_model, named
 from yosort.errors import CheckpointError, one_line
 from yosort.model.architectures import ARCHITECTURES, Task, tasks_of
 
@@ -31,7 +31,10 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     parser.add_argument(
-        "--model", metavar="FOLDER|HUB_ID", help="what to show; the bundled one by default"
+        "--model",
+        type=named,
+        metavar="FOLDER|HUB_ID",
+        help="what to show; the bundled one by default",
     )
     parser.add_argument("--int8", action="store_true", help="quantise it, and show the errors")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -44,8 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is known."""
     from yosort.tasks import bundled_model
 
+    source = choose_model(arguments)
     facts = collect(
-        choose_model(arguments) or bundled_model(),
+        bundled_model() if source is None else source,
         revision=arguments.revision,
         local_files_only=arguments.local_files_only,
     )

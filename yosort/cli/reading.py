@@ -20,8 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import tables
-from yosort.cli.messages import Places
+from yosort.cli import messages, tables
 from yosort.errors import InputError, show
 
 FORMATS = ("lines", "jsonl", "json", "csv", "tsv")
@@ -142,17 +141,12 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
     Raises:
         InputError: a file that is not there or not of the format.
     """
-    places: Places = arguments.places
+    places: messages.Places = arguments.places
     if arguments.text:
         alone = len(arguments.text) == 1
         for number, text in enumerate(arguments.text, 1):
             places.note("" if alone else f"text {number}")
-            for exists, hint in (
-                (os.path.isfile, "--input reads files"),
-                (os.path.isdir, "--model names a model's folder"),
-            ):
-                if exists(text):
-                    print(f"yosort: {text} is taken as a text; {hint}", file=sys.stderr)
+            note_path(text, "--input reads files")
             yield Entry(text if text.strip() else _no_text(text))
         return
     skipped, first = 0, ""
@@ -166,6 +160,14 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
             yield _entry(found, arguments, keys, fields)
     if skipped:
         print(f"yosort: skipped {skipped} empty lines; the first is {first}", file=sys.stderr)
+
+
+def note_path(text: str, reads: str) -> None:
+    """Say of a text that is the name of a file or folder that it is taken as a text."""
+    folder = os.path.isdir(text)
+    if folder or os.path.isfile(text):
+        hint = "--model names a model's folder" if folder else reads
+        print(f"yosort: {text} is taken as a text; {hint}", file=sys.stderr)
 
 
 def read_text(path: Path) -> str:
@@ -215,7 +217,9 @@ def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]
     try:
         if name == "-":
             if sys.stdin.isatty():
-                print("yosort: reading lines from the keyboard; Ctrl-D ends", file=sys.stderr)
+                ends = ["Ctrl-D ends", *map(messages.belongs, messages.swallowing(arguments))]
+                what = f"reading lines from the keyboard; {'; '.join(ends)}"
+                print(f"yosort: {what}", file=sys.stderr)
             yield from _parse(_standard_input(), kind, label, arguments)
             return
         with open(name, "rb") as file:
@@ -272,6 +276,8 @@ def _parse(
                 item = json.loads(text)
             except (ValueError, RecursionError) as error:
                 item = InputError(f"not JSON: {error}")
+            if isinstance(item, list) and item and isinstance(item[0], dict):
+                item = InputError("wanted one input, got a list of them; --format json reads it")
             yield where, item if item is not None else _no_text(item)
 
 

@@ -142,7 +142,9 @@ def _check_output(arguments: argparse.Namespace) -> None:
     if path.is_dir():
         raise InputError.wanted("--output", "a file", got=f"the folder {path}")
     if path.suffix.lower() not in _SUFFIXES:
-        raise InputError.wanted("--output", "a name in .jsonl, .csv or .npy", got=repr(str(path)))
+        hint = "standard output is where results go without it" if str(path) == "-" else None
+        what = "a name in .jsonl, .csv or .npy"
+        raise InputError.wanted("--output", what, got=repr(str(path)), hint=hint)
     folder = path.parent
     if not folder.is_dir():
         what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
@@ -150,7 +152,7 @@ def _check_output(arguments: argparse.Namespace) -> None:
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise InputError(f"{path}: cannot be written: no permission")
     if not arguments.resume and path.exists() and path.stat().st_size:
-        raise InputError(f"{path}: exists already; --resume continues it")
+        raise InputError(f"{path}: exists already; --resume continues it, or remove it first")
 
 
 def _is_stream(path: Path) -> bool:
@@ -215,9 +217,12 @@ def _forms(
 def _context(arguments: argparse.Namespace) -> str | None:
     if arguments.context is not None and arguments.context_file is not None:
         raise InputError("wanted --context or --context-file, got both")
-    if arguments.context_file is None:
-        return None if arguments.context is None else str(arguments.context)
-    return reading.read_text(arguments.context_file)
+    if arguments.context_file is not None:
+        return reading.read_text(arguments.context_file)
+    context: str | None = arguments.context
+    if context is not None:
+        reading.note_path(context, "--context-file reads files")
+    return context
 
 
 def _with_context(entry: Entry, context: str | None) -> Entry:

@@ -195,7 +195,9 @@ def _finish(
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add MODEL to a command of which it is the one thing that stands without an option."""
-    parser.add_argument("source", nargs="?", metavar="MODEL", help="the same as --model MODEL")
+    parser.add_argument(
+        "source", nargs="?", type=named, metavar="MODEL", help="the same as --model MODEL"
+    )
 
 
 def choose_model(arguments: argparse.Namespace) -> str | None:
@@ -206,15 +208,22 @@ def choose_model(arguments: argparse.Namespace) -> str | None:
     """
     source: str | None = arguments.source
     model: str | None = arguments.model
-    if source and model:
+    if source is not None and model is not None:
         raise InputError.wanted("--model", "one", got=f"{source} and {model}")
-    return source or model
+    return model if source is None else source
+
+
+def named(model: str) -> str | None:
+    """Return a model's name as `pipeline` takes it; None: the one on board, which has a name."""
+    return None if model == "bundled" else model
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options of loading a model, and return their group."""
     group = parser.add_argument_group("model")
-    group.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
+    group.add_argument(
+        "--model", type=named, metavar="FOLDER|HUB_ID", help="the bundled one by default"
+    )
     group.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N (auto)"
     )

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise InputError.wanted("rounds", "at least 1", got=arguments.rounds)
     arguments.model = choose_model(arguments)
-    source = arguments.model or bundled_model()
+    source = bundled_model() if arguments.model is None else arguments.model
     options = model_options(arguments)
     attention = options.pop("attention")
     modes = [attention] if attention else ["expectation", "sampled"]
