@@ -96,7 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
 def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
     """Raise InputError where files cannot be read so: before a model is loaded."""
     if arguments.text and arguments.input:
-        raise InputError("wanted texts as arguments or --input, got both")
+        got = f"both, {show(arguments.text[0])} as a text"
+        raise InputError(f"wanted texts as arguments or --input, got {got}")
     names = arguments.input or ([] if arguments.text else ["-"])
     if arguments.text and arguments.format:
         raise InputError("--format: wanted --input or standard input to read, got texts")

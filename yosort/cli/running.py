@@ -180,7 +180,7 @@ def _open(
     suffix = path.suffix.lower()
     for ending, fits in ((".csv", fields), (".npy", width)):
         if suffix == ending and isinstance(fits, str):
-            raise InputError(f"--output: {fits} for {ending}; .jsonl takes every result")
+            raise InputError(f"--output of {ending}: {fits}; .jsonl takes every result")
     goes_on = arguments.resume and path.exists() and path.stat().st_size > 0
     if suffix == ".npy":
         if arguments.keep:
@@ -207,7 +207,7 @@ def _forms(
     wanted = ""
     if getattr(arguments, option) not in values:
         flag = f"--{option.replace('_', '-')}"
-        wanted = f"wanted {flag} {' or '.join(map(str, values))}, a row a text,"
+        wanted = f"wanted {flag} {' or '.join(map(str, values))}, a row a text"
     if not row.columns:
         return "results are vectors", wanted or hidden_size
     error = ("standard_error",) if arguments.samples > 1 else ()
