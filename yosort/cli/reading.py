@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import messages, tables
+from yosort.cli import messages, picking, tables
 from yosort.errors import InputError, show
 
 FORMATS = ("lines", "jsonl", "json", "csv", "tsv")
@@ -28,11 +28,6 @@ _BY_SUFFIX = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
 }  # fmt: skip
 _TABLES = {"csv": ",", "tsv": "\t"}
-#: Which of a task's keys an object needs, where it is not all.
-_TOGETHER: dict[tuple[str, ...], str] = {
-    ("text", "text_pair"): "text (text_pair is optional)",
-    ("text", "words"): "text, or words with --is-split-into-words",
-}
 #: So much of a file's beginning tells text from what is none.
 _START = 4096
 #: What other files begin with.
@@ -157,8 +152,8 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
                 skipped, first = skipped + 1, first or where
                 continue
             places.note(where)
-            fields = "columns" if _kind(name, arguments.format) in _TABLES else "keys"
-            yield _entry(found, arguments, keys, fields)
+            noun = "columns" if _kind(name, arguments.format) in _TABLES else "keys"
+            yield _entry(found, arguments, keys, noun)
     if skipped:
         print(f"yosort: skipped {skipped} empty lines; the first is {first}", file=sys.stderr)
 
@@ -312,32 +307,32 @@ def _rows(
         elif not record.cells:
             yield where, None
         elif len(record.cells) != len(header):
-            hint = _other_delimiter(header)
+            hint = picking.other_delimiter(header)
             got = f"wanted {len(header)} cells, as the first row has, got {len(record.cells)}"
             yield where, InputError(got + (f"; {hint}" if hint else ""))
         else:
             yield where, dict(zip(header, record.cells, strict=True))
 
 
-def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], fields: str) -> Entry:
+def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], noun: str) -> Entry:
     """Return an item as the task takes it, or with the error that it has.
 
     Args:
         found: the item.
         arguments: of the command line.
         keys: of the task.
-        fields: what those of an object are called where it was read.
+        noun: what the fields of an object are called where it was read.
     """
     kept: dict[str, Any] = {}
     try:
         if isinstance(found, InputError):
             raise found
         if isinstance(found, dict):
-            for name, other in kept_names(arguments).items():
+            for name, other in picking.kept_names(arguments).items():
                 if name not in found:
-                    raise _lacks(f"a field {name!r} to keep", found, fields)
+                    raise picking.lacks(f"a field {name!r} to keep", found, noun)
                 kept[other] = found[name]
-            return Entry(_pick(found, arguments.field, keys, fields), kept)
+            return Entry(picking.pick(found, arguments.field, keys, noun), kept)
         if "keep" in arguments and arguments.keep:
             raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")
         if isinstance(found, str) and not found.strip():
@@ -347,74 +342,9 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], fie
         return Entry(error, kept)
 
 
-def kept_names(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return what --keep carries over: the names in the output, by those of the input."""
-    named = (spec.partition("=") for spec in arguments.keep)
-    return {name: other or name for name, _, other in named}
-
-
-def _pick(
-    row: dict[str, Any], names: list[str] | str | None, keys: tuple[str, ...], fields: str
-) -> Any:
-    """Return the text of an object, or those of the task's keys that it has."""
-    if names:
-        names = [names] if isinstance(names, str) else names
-        for name in names:
-            if name not in row:
-                raise _lacks(f"a field {name!r}", row, fields)
-        if len(names) == 1:
-            return _filled(names[0], row[names[0]])
-        row = {key: row[name] for key, name in zip(keys, names, strict=False)}
-    found = {key: row[key] for key in keys if row.get(key) is not None}
-    if not found:
-        empty = next((key for key in keys if key in row), None)
-        if empty is not None:
-            raise InputError.wanted(empty, "a text", got="null")
-        raise _lacks(_TOGETHER.get(keys, " and ".join(keys)), row, fields, _nested(row, keys))
-    first, *others = found
-    # Of a pair the second text may be missing.
-    texts = {first: _filled(first, found[first])}
-    texts |= {key: found[key] for key in others if found[key] != ""}
-    return texts["text"] if texts.keys() == {"text"} else texts
-
-
-def _nested(row: dict[str, Any], keys: tuple[str, ...]) -> str:
-    """Return what to do about an object without the texts, which may lie deeper in it."""
-    for name, value in row.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            return (
-                f"{name} holds objects of its own: wanted is a list, or JSON lines, of objects "
-                f"that have {' and '.join(keys)} themselves"
-            )
-    return "--field names another"
-
-
-def _filled(name: str, value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
-        raise InputError.wanted(name, "a text", got="an empty one")
-    return value
-
-
 def _no_text(value: Any) -> InputError:
     got = "an empty one" if isinstance(value, str) else show(value)
     return InputError(f"wanted a text, got {got}")
-
-
-def _lacks(wanted: str, row: dict[str, Any], fields: str, hint: str | None = None) -> InputError:
-    """Return the error of an object without a field: which ones it has, and what to do."""
-    names = [show(str(name)) for name in row]
-    got = ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")
-    if fields == "columns":
-        hint = _other_delimiter(list(row)) or hint
-        got += " (the first row names them)"
-    return InputError(f"wanted {wanted}, got the {fields} {got}" + (f"; {hint}" if hint else ""))
-
-
-def _other_delimiter(header: list[str]) -> str | None:
-    """Say what parts the first row of a table that was cut at something else."""
-    lone = "," if len(header) == 1 else ""
-    between = next((c for c in f";\t|{lone}" if any(c in name for name in header)), None)
-    return f"--delimiter {between!r} parts that" if between else None
 
 
 def same_file(path: Path, other: str | os.PathLike[str]) -> bool:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from yosort.cli import messages, reading, resuming, screen, writing
+from yosort.cli import messages, picking, reading, resuming, screen, writing
 from yosort.cli.reading import Entry
 from yosort.errors import InputError
 from yosort.model.architectures import TASKS
@@ -190,7 +190,7 @@ def _open(
         return writing.Npy(int(width), path), 0, []
     form: writing.Form = lines
     if suffix == ".csv":
-        form = writing.Csv(tuple(fields), tuple(reading.kept_names(arguments).values()))
+        form = writing.Csv(tuple(fields), tuple(picking.kept_names(arguments).values()))
     if goes_on:
         return resuming.continue_records(path, form, entries, again)
     return writing.Records(form, path), 0, []
