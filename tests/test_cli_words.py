@@ -234,7 +234,7 @@ def test_help_says_what_is_asked(
         (["embed", "a", "--output", "."], "--output: wanted a file, got the folder ."),
         (["embed", "a", "--output", "a.jsonl"], "a.jsonl: exists already; --resume continues it"),
         (["convert", "m", "a.jsonl"], "a.jsonl: wanted a folder to write, got a file"),
-        (["convert", "m", "a.jsonl/b/c"], "a.jsonl: wanted a folder to write into, got a file"),
+        (["convert", "m", "a.jsonl/b/c"], "a.jsonl is a file\n"),
         (["convert", "m", "m"], "got one with 5 files; --overwrite replaces it"),
         (["convert", "m", "o", "--config", "no.json"], "cannot be opened: No such file or dir"),
         (["convert", "m", "/proc/o"], "/proc/o: cannot be written: No such file or directory"),

@@ -169,7 +169,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
         above = next(path for path in target.parents if path.exists())
         if not above.is_dir():
-            raise CheckpointError.wanted(above, "a folder to write into", got="a file")
+            raise CheckpointError(f"{target}: cannot be written: {above} is a file")
         return
     if not target.is_dir():
         raise CheckpointError.wanted(target, "a folder to write", got="a file")
