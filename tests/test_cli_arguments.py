@@ -311,10 +311,10 @@ def test_a_format_is_of_what_is_read(
 @pytest.mark.parametrize(
     ("arguments", "target"),
     [
-        (["fill-mask", "A <mask> barks"], "standard output: cannot be written"),
+        (["fill-mask", "A <mask> barks"], "standard output"),
         (["info"], "standard output"),
         (["bench", "--lengths", "8", "--rounds", "1"], "standard output"),
-        (["embed", "a", "--output", "/dev/full"], "/dev/full: cannot be written"),
+        (["embed", "a", "--output", "/dev/full"], "/dev/full"),
     ],
     ids=str,
 )
@@ -323,5 +323,5 @@ def test_a_full_disk_names_what_could_not_be_written(arguments: list[str], targe
         done = subprocess.run(
             [sys.executable, "-m", "yosort", *arguments], stdout=full, stderr=subprocess.PIPE
         )
-    wanted = f"yosort: error: {target}: No space left on device\n"
+    wanted = f"yosort: error: {target}: cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr.decode()) == (1, wanted)
