@@ -177,7 +177,7 @@ def test_the_model_stands_alone_or_behind_its_option(
     models: dict[str, str], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = models["embed"]
-    own = ["--lengths", "8", "--rounds", "1"] if command == "bench" else []
+    own = ["--lengths", "8", "--rounds", "1", "--dtype", "int8"] if command == "bench" else []
     for name in ([folder], ["--model", folder]):
         assert main([command, *name, *own, "--json"]) == 0
         (found,) = answers(capsys)

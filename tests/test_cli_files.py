@@ -19,6 +19,7 @@ import pytest
 from tasks.models import ENTITIES, TEXTS, make
 
 import yosort
+from yosort._dense import Kernels
 from yosort.cli import main
 from yosort.tasks import bundled_model
 
@@ -345,17 +346,22 @@ def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFi
     arguments = ["bench", "--lengths", "8", "16", "--rounds", "1", "--model"]
     assert main([*arguments, str(models["embed"])]) == 0
     table = capsys.readouterr().out.splitlines()
-    header, *rows = table[-3:]
-    assert "threads; medians of 1" in " ".join(table[:-3])
+    header, *rows = table[-7:]
+    assert "threads; medians of 1" in " ".join(table[:-7])
     assert header.split()[0] == "tokens"
     assert "expectation" in header
-    assert [row.split()[0] for row in rows] == ["8", "16"]
+    assert [row.split()[:2] for row in rows] == [
+        [n, dtype] for n in ("8", "16") for dtype in ("float32", "bfloat16", "int8")
+    ]
     assert max(map(len, table)) <= 80
     assert main([*arguments[:2], "9999", *arguments[3:], str(models["embed"])]) == 1
     assert "--lengths: wanted 1 to 64" in capsys.readouterr().err
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
     assert "instruction sets" in report
+    found = re.search(r"number types +float32, bfloat16([^,]*), int8", report)
+    assert found is not None
+    assert (found[1] == "") == Kernels().multiplies("bfloat16")
     assert "GPU" in report
     assert "the bundled model loads and answers" in report
 
@@ -397,7 +403,7 @@ def test_info_shows_every_fact_of_the_bundled_model(
         ["parameters", "5,590,892"],
         ["stored as", "float16 (100%)"],
         ["attention", "expectation; 8-bit codes, fast (Hadamard) hash; convolution of 9"],
-        ["memory, weights", "about 21 MB as float32"],
+        ["memory, weights", "about 21 MB as float32, 17 MB as bfloat16, 6 MB as int8"],
         ["memory, 512 tokens", "about 4 MB more"],
         ["memory, 4,096 tokens", "about 32 MB more"],
         ["tokenizer", "8,192 tokens; special: <s>, </s>, <unk>, <pad>, <mask>"],
@@ -438,7 +444,13 @@ def test_info_of_a_sampled_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("bench", "--lengths", "8", "16", "--rounds", "2", "--json", "--num-threads", "1")
-    assert main([*arguments, "--model", str(models["embed"])]) == 0
+    arguments = (*arguments, "--model", str(models["embed"]))
+    assert main([*arguments]) == 0
+    rows = lines(capsys.readouterr().out)
+    dtypes = ["float32", "bfloat16", "int8"]
+    wanted = [(n, dtype) for n in (8, 16) for dtype in dtypes]
+    assert [(row["tokens"], row["dtype"]) for row in rows] == wanted
+    assert main([*arguments, "--dtype", "bf16"]) == 0
     rows = lines(capsys.readouterr().out)
     assert [row.pop("tokens") for row in rows] == [8, 16]
     for row in rows:
@@ -448,7 +460,7 @@ def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[st
         assert row == {
             "model": str(models["embed"]),
             "parameters": yosort.load(models["embed"]).num_parameters(),
-            "dtype": "float32",
+            "dtype": "bfloat16",
             "device": "cpu",
             "num_threads": 1,
             "rounds": 2,

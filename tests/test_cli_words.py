@@ -171,10 +171,16 @@ def test_bench_and_info_count_alike(tmp_path: Path, capsys: pytest.CaptureFixtur
     facts = json.loads(capsys.readouterr().out)
     assert facts["parameters"] == yosort.load(folder).num_parameters()
     assert facts["stored_as"] == {"float32": facts["parameters"]}
-    assert facts["bytes"] == {"float32": 4 * facts["parameters"]}
+    assert facts["bytes"]["float32"] == 4 * facts["parameters"]
+    maps = 2 * 32 * (4 * 32 + 2 * 48)  # two layers, 32 and 48 wide
+    assert facts["bytes"]["bfloat16"] == facts["bytes"]["float32"] - 2 * maps
+    table = 66 + yosort.load(folder).config.vocab_size  # positions and words
+    rows, small = 2 * (4 * 32 + 48 + 32) + table, maps + 32 * table
+    assert facts["bytes"]["int8"] == facts["bytes"]["float32"] - 3 * small + 4 * rows
     assert (facts["layers"], facts["heads"], facts["head_dim"]) == (2, 2, 16)
     assert main(["bench", "--model", str(folder), "--lengths", "8", "--rounds", "1", "--json"]) == 0
-    row = json.loads(capsys.readouterr().out)
+    row, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [other["dtype"] for other in others] == ["bfloat16", "int8"]
     assert row["parameters"] == facts["parameters"]
     assert row["tokens"] == 8
     assert set(row["seconds"]) == {"expectation", "sampled"}

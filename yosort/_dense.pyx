@@ -76,10 +76,9 @@ cdef class Kernels:
             names.append(self.table.products[len(names)].name.decode())
         return names
 
-    @property
-    def multiplies_bfloat16(self):
-        """Whether an instruction multiplies bfloat16."""
-        return self.table.multiplies_bfloat16
+    def multiplies(self, str name):
+        """Whether an instruction multiplies what this product does, which else is widened first."""
+        return self.product(name).native
 
     cdef const ys_product *product(self, str name) except NULL:
         names = self.products

@@ -5,7 +5,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint16_t
 cdef extern from "kernels/cpu/kernels.h":
     struct ys_product:
         const char *name
-        bint quantized
+        bint quantized, native
         int nr, kc, mc
         int64_t panel_bytes(int64_t) noexcept nogil
         void pack_weight(const void *, int64_t, int64_t, int64_t, void *) noexcept nogil
@@ -36,7 +36,6 @@ cdef extern from "kernels/cpu/kernels.h":
         const char *name
         const ys_product *const *products
         const char *const *activations
-        bint multiplies_bfloat16
         int slice
         float quantize_row(const float *, Py_ssize_t, int8_t *) noexcept nogil
         int64_t packed_rows(const ys_linear *, int64_t) noexcept nogil

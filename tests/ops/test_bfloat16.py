@@ -114,12 +114,12 @@ def test_a_product_without_a_place_for_values_is_refused() -> None:
 def test_a_processor_without_instructions_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "yosort"):
         ops = Bfloat16Ops(1, "baseline")
-    assert not ops.kernels.multiplies_bfloat16
+    assert not ops.kernels.multiplies("bfloat16")
     assert "bfloat16: this processor (baseline) has no instructions for it" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO, "yosort"):
         fast = Bfloat16Ops(1)
-    assert ("has no instructions" in caplog.text) != fast.kernels.multiplies_bfloat16
+    assert ("has no instructions" in caplog.text) != fast.kernels.multiplies("bfloat16")
 
 
 def test_several_weights_are_one_map() -> None:

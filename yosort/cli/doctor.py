@@ -57,6 +57,7 @@ def report() -> list[tuple[str, str]]:
     )
     if platform.machine() in ("x86_64", "AMD64") and kernels.name == "baseline":
         found.append(("", "no AVX2 here, or not compiled in: expect a quarter of the speed"))
+    found.append(("number types", _number_types(kernels)))
     found.append(("threads", f"{resolve_num_threads(None)} of {os.cpu_count()} cores"))
     for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS"):
         if variable in os.environ:
@@ -65,6 +66,14 @@ def report() -> list[tuple[str, str]]:
     found += _gpu()
     found.append(("self-test", _self_test()))
     return found
+
+
+def _number_types(kernels: Any) -> str:
+    """Say which types products can have, and which of them this processor has instructions for."""
+    from yosort.ops.choice import CPU_TYPES
+
+    words = {True: "", False: " (smaller; no faster on this processor)"}
+    return ", ".join(f"{name}{words[kernels.multiplies(name)]}" for name in CPU_TYPES)
 
 
 def _version(name: str) -> str:

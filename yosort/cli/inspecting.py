@@ -103,13 +103,12 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
             "fast_hash": config.use_fast_hash,
             "conv_window": config.conv_window,
         },
-        "bytes": {"float32": 4 * sum(array.size for array in state.values())},
+        "bytes": _bytes_in_types(state),
     }
     if any(name in ARCHITECTURES and ARCHITECTURES[name].is_labelled for name in names):
         facts["labels"] = config.label_names
     if any(isinstance(weight, Quantized) for weight in state.values()):
         facts["left_in_float"] = _large_floats(state)
-        facts["bytes"]["int8"] = _int8_bytes(state)
     longest = config.max_position_embeddings
     lengths = (*(n for n in LENGTHS if n < longest), longest)
     facts["bytes_of_tokens"] = {str(n): _working_bytes(config, n) for n in lengths}
@@ -157,11 +156,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "attention", f"{mode}; {form['hash_code_len']}-bit codes, {kind} hash{window}"
     if "left_in_float" in facts:
         yield "left in float", ", ".join(facts["left_in_float"]) or "no product"
-    sizes = {name: f"{size / 2**20:,.0f} MB as {name}" for name, size in facts["bytes"].items()}
-    yield (
-        "memory, weights",
-        "about " + ", ".join(sizes[n] for n in ("int8", "float32") if n in sizes),
-    )
+    sizes = [f"{size / 2**20:,.0f} MB as {name}" for name, size in facts["bytes"].items()]
+    yield "memory, weights", f"about {', '.join(sizes)}"
     for n, size in facts["bytes_of_tokens"].items():
         # Half a megabyte is the least that is worth telling apart.
         yield f"memory, {int(n):,} tokens", f"about {max(1, round(size / 2**20)):,} MB more"
@@ -185,16 +181,25 @@ def _large_floats(state: Mapping[str, Weight]) -> list[str]:
     ]
 
 
-def _int8_bytes(state: Mapping[str, Weight]) -> int:
-    """Bytes of the weights of an int8 checkpoint: integers with their scales, others in float32."""
-    from yosort.quantized import Quantized
+def _bytes_in_types(state: Mapping[str, Weight]) -> dict[str, int]:
+    """Bytes of the weights in each type of the CPU's: products' in it, tables in int8 alone.
 
-    return sum(
-        weight.values.nbytes + weight.scales.nbytes
-        if isinstance(weight, Quantized)
-        else 4 * weight.size
-        for weight in state.values()
-    )
+    All else is float32. int8 counts a scale for each row, and what a file left in float as such.
+    """
+    from yosort.quantized import Quantized
+    from yosort.tuning.int8 import TABLES
+
+    sizes = {"float32": 0, "bfloat16": 0, "int8": 0}
+    stored_small = any(isinstance(weight, Quantized) for weight in state.values())
+    for name, weight in state.items():
+        of_product = len(weight.shape) == 2 and ".encoder." in name
+        small = of_product or name in TABLES
+        if stored_small:
+            small = isinstance(weight, Quantized)
+        sizes["float32"] += 4 * weight.size
+        sizes["bfloat16"] += (2 if of_product else 4) * weight.size
+        sizes["int8"] += weight.size + 4 * weight.shape[0] if small else 4 * weight.size
+    return sizes
 
 
 def _try_int8(folder: str) -> dict[str, Any]:

@@ -229,9 +229,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     )
     group.add_argument(
         "--dtype",
-        default="float32",
         metavar="TYPE",
-        help="float32; float16 on a GPU; int8 on a CPU (float32)",
+        help="float32; bfloat16 or int8 on a CPU; float16 on a GPU (float32)",
     )
     group.add_argument(
         "--attention",

@@ -180,6 +180,7 @@ static const struct ys_product ys_bfloat16 = {
     .kc = BFLOAT16_KC,
     .mc = BFLOAT16_MC,
 #if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
+    .native = 1,
     .nc = ALL_COLUMNS,
     .packed_row = BFLOAT16_STRIDE,
     .spare_rows = UNIT_ROWS - 1,

@@ -94,6 +94,7 @@ static void ys_float32_multiply(const struct ys_linear *map, const void *block, 
 
 static const struct ys_product ys_float32 = {
     .name = "float32",
+    .native = 1,
     .nr = NR,
     .kc = KC,
     /* Their buffers fit a core's second-level cache, and reading all weights once for so many rows

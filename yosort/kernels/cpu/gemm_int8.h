@@ -191,6 +191,7 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
 static const struct ys_product ys_int8 = {
     .name = "int8",
     .quantized = 1,
+    .native = INT8_PACK == 4,
     .nr = NR,
     .kc = SPAN,
     /* Weights are read in a quarter of float32's time, so that blocks may be smaller; and a layer's

@@ -22,9 +22,6 @@ extern const struct ys_kernels YS_TABLE(YOSORT_ISA);
 const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .name = YS_NAME(YOSORT_ISA),
     .products = products,
-#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
-    .multiplies_bfloat16 = 1,
-#endif
     .activations = ys_activation_names,
     .quantize_row = ys_quantize_row,
     .packed_rows = ys_packed_rows,

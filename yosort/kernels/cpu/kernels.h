@@ -28,6 +28,7 @@ struct ys_epilogue {
 struct ys_product {
     const char *name;
     int quantized;                  /* W comes as int8 with a scale a column, else as float32 */
+    int native;                     /* an instruction multiplies just these; else they are widened */
     int nr;                         /* columns of a panel */
     int kc;                         /* depth of a block: what one call of `multiply` takes at most */
     int mc;                         /* rows that a thread best carries through a layer together */
@@ -79,7 +80,6 @@ struct ys_codes {
 struct ys_kernels {
     const char *name;               /* of the instruction set, such as "avx2" */
     const struct ys_product *const *products;   /* NULL after the last */
-    int multiplies_bfloat16;        /* whether an instruction does */
     const char *const *activations; /* their names, by number; NULL after the last */
 
     /* quantize.h and linear.h */

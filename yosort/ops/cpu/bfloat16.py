@@ -30,7 +30,7 @@ class Bfloat16Ops(CpuOps):
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         super().__init__(num_threads, instruction_set)
-        if not self.kernels.multiplies_bfloat16:
+        if not self.kernels.multiplies("bfloat16"):
             _log.info(
                 "bfloat16: this processor (%s) has no instructions for it: it saves memory here, "
                 "and no time",
