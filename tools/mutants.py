@@ -35,7 +35,7 @@ OPERATORS = {
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"),
     ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "+"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
     ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<"), ast.Pow: ("**", "*"),
-    ast.MatMult: ("@", "*"),
+    ast.BitXor: ("^", "&"), ast.MatMult: ("@", "*"),
 }  # fmt: skip
 
 
