@@ -41,10 +41,17 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed spot of one file; lines count from 1."""
+    """One changed spot of one file; lines count from 1.
+
+    Attributes:
+        lines: of its statement, without those of a body.
+        called: whether the statement runs within a call only, not as the module is imported.
+    """
 
     file: str
     line: int
+    lines: range
+    called: bool
     what: str
     before: str
     after: str
@@ -222,16 +229,37 @@ class Spots(ast.NodeVisitor):
         self.add("constant", self.span(node), changed)
 
 
+def statement(tree: ast.AST, line: int) -> tuple[range, bool]:
+    """Return the lines of a line's statement, without its body's, and whether a call runs it."""
+    lines, called = range(line, line + 1), False
+    inner: ast.AST | None = tree
+    while inner:
+        tree, inner = inner, None
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+                above = [part.lineno for part in getattr(node, "decorator_list", ())]
+                first = min([getattr(node, "lineno", line), *above])
+                body = getattr(node, "body", None)
+                if first <= line <= getattr(node, "end_lineno", body[-1].end_lineno if body else 0):
+                    inner = node
+                    end = body[0].lineno if body else node.end_lineno + 1
+                    lines = range(first, max(end, line + 1))
+                    called = called or isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return lines, called
+
+
 def mutants(file: str) -> list[Mutant]:
     """Return every mutant of a source file."""
     source = (ROOT / file).read_bytes()
+    tree = ast.parse(source)
     lines = source.decode().splitlines()
     found = []
     for begin, end, what, replacement in sorted(set(Spots(source).found)):
         text = source[:begin] + replacement + source[end:]
         line = source.count(b"\n", 0, begin)
         after = text[source.rfind(b"\n", 0, begin) + 1 :].partition(b"\n")[0].decode()
-        found.append(Mutant(file, line + 1, what, lines[line].strip(), after.strip(), text))
+        place = statement(tree, line + 1)
+        found.append(Mutant(file, line + 1, *place, what, lines[line].strip(), after.strip(), text))
     return found
 
 

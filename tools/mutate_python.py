@@ -8,8 +8,10 @@ without the tests marked parity: where torch is not installed, what any contribu
 All of it happens in copies of the tracked files in a temporary folder, with the compiled modules
 of the installed yosort beside them: the working tree is only read. First every test runs
 unharmed, once, and the lines it executes are written down (--map keeps them for the next run).
-A mutant then meets the tests that execute its line, then those that execute anything of its file,
-then all others, until one fails. A test that burns far more time than it did unharmed counts as
+A mutant then meets tests in four rounds, until one fails: a few quick ones that execute its
+statement (or, of what runs as a module is imported, anything of its file), all other quick ones
+that do, the slow ones that do, all others. After the third round a survivor is hardly ever caught;
+the fourth takes minutes a mutant. A test that burns far more time than it did unharmed counts as
 one that fails: the mutant's loop does not end. A Markdown table says which test caught what, a
 second one the score of each area.
 """
@@ -44,6 +46,8 @@ MARKS = "not parity and not gpu"
 NO_JUDGES = ("tests/native/", "tests/gpu/", "tests/test_typing.py")
 #: The seconds of a processor that a mutant's run may take: so many times an unharmed run's.
 PATIENCE, LEAST_SECONDS = 6, 30
+#: The seconds of a test, being watched, that the first rounds have.
+QUICK = 1.0
 
 #: Loaded by every Python of a copy, those that tests start as well. An editable install would put
 #: its own yosort first. With YOSORT_LINES it writes down which test executes which line.
@@ -199,23 +203,22 @@ class Judge:
     trusted: set[str] = field(default_factory=set)
 
     def rounds(self, mutant: Mutant) -> list[list[str]]:
-        """Return the tests in the order in which they meet a mutant, in three rounds."""
+        """Return the tests in the order in which they meet a mutant, in four rounds."""
         stem = Path(mutant.file).stem
-        asked = set()
-        rounds = []
-        for reason in (
-            lambda test: mutant.line in self.lines[test].get(mutant.file, ()),
-            lambda test: mutant.file in self.lines[test],
-            lambda test: True,
-        ):
-            tests = [test for test in self.seconds if test not in asked and reason(test)]
-            # Quick ones first, those that bear the module's name before them.
-            tests.sort(key=lambda test: (self.seconds[test] > 1, stem not in test,
-                                         self.seconds[test]))  # fmt: skip
-            asked.update(tests)
-            rounds.append(tests)
+        # Quick ones first, those that bear the module's name before them.
+        tests = sorted(
+            self.seconds,
+            key=lambda test: (self.seconds[test] > QUICK, stem not in test, self.seconds[test]),
+        )
+        lines = {*mutant.lines}
+        of_file = [test for test in tests if mutant.file in self.lines[test]]
+        of_line = [test for test in of_file if lines & self.lines[test][mutant.file]]
+        near = of_line if of_line or mutant.called else of_file
+        quick = [test for test in near if self.seconds[test] <= QUICK]
+        slow = near[len(quick) :]
         # Hundreds may execute a line of the model; a few mostly do.
-        return [rounds[0][:30], rounds[0][30:] + rounds[1], rounds[2]]
+        first, second = quick[:30], quick[30:]
+        return [first, second, slow, [test for test in tests if test not in near]]
 
     def trusts(self, test: str, tree: Path) -> bool:
         """Tell whether a test, or a file of them, passes without a mutant; else ask it no more."""
@@ -279,11 +282,11 @@ def run_unharmed(name: str, tree: Path) -> dict:
     }
 
 
-def verdict(mutant: Mutant, judge: Judge, tree: Path, all_tests: bool) -> str | None:
+def verdict(mutant: Mutant, judge: Judge, tree: Path, rounds: int) -> str | None:
     """Return what caught a mutant: the failed test and its first words; None if it survived."""
     target = tree / mutant.file
     original, times = target.read_bytes(), target.stat()
-    for tests in judge.rounds(mutant)[: 3 if all_tests else 2]:
+    for tests in judge.rounds(mutant)[:rounds]:
         while tests:
             target.write_bytes(mutant.text)
             os.utime(target, (0, 0))  # no bytecode is of that time
@@ -308,7 +311,7 @@ def verdict(mutant: Mutant, judge: Judge, tree: Path, all_tests: bool) -> str | 
     return None
 
 
-def report(chosen: list[Mutant], kept: Path | None, all_tests: bool) -> int:
+def report(chosen: list[Mutant], kept: Path | None, rounds: int) -> int:
     """Print a row a mutant, then the score of each area; return the exit status."""
     scores: dict[str, list[bool]] = {area: [] for area in AREAS}
     with tempfile.TemporaryDirectory() as folder:
@@ -321,7 +324,7 @@ def report(chosen: list[Mutant], kept: Path | None, all_tests: bool) -> int:
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         print("| where | what | before | after | caught by |\n|---|---|---|---|---|", flush=True)
         for mutant in chosen:
-            caught = verdict(mutant, judge, tree, all_tests)
+            caught = verdict(mutant, judge, tree, rounds)
             scores[mutant.area].append(caught is not None)
             print(f"{mutant.row} | {caught or '**survived**'} |", flush=True)
     print("\n| area | caught | of |\n|---|---|---|")
@@ -342,7 +345,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="FILE", help="only of these files")
     parser.add_argument("--match", default="", help="only those whose row of the table has this")
     parser.add_argument("--map", type=Path, help="keep what tests execute in this file")
-    parser.add_argument("--quick", action="store_true", help="leave out the third round of tests")
+    parser.add_argument("--rounds", type=int, default=4, help="of tests, of four (4)")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     arguments = parser.parse_args()
     files = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "yosort").rglob("*.py"))
@@ -357,7 +360,7 @@ def main() -> int:
     if arguments.list:
         print(*(f"{mutant.row} |" for mutant in chosen), sep="\n")
         return 0
-    return report(chosen, arguments.map, not arguments.quick)
+    return report(chosen, arguments.map, arguments.rounds)
 
 
 if __name__ == "__main__":
