@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tasks.models import make
 
 import yosort.cli.running
 import yosort.conversion
 import yosort.model.base
 import yosort.model.loading
+from yosort import YosortError
 from yosort.cli import build_parser, main
 from yosort.model.architectures import TASKS, Task
 from yosort.tasks import pipeline_class
@@ -91,6 +94,22 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
     with pytest.raises(Stop):
         main([command, "text", *context, *arguments])
     assert seen[name] == value != action.default
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [(c, a.dest) for c in COMMANDS for a in options_of(c) if a.choices]
+)
+def test_a_choice_is_one_of_the_pipelines(command: str, name: str, tmp_path: Path) -> None:
+    """A command shows and takes what its pipeline does: the error of another value lists it."""
+    task = next(task for task in TASKS.values() if task.command == command)
+    folder = make(tmp_path, task.model)
+    call = yosort.pipeline(task.name, folder, device="cpu")
+    with pytest.raises(YosortError, match=f"{name}: wanted one of ") as caught:
+        call({"question": "a", "context": "b"} if command == "qa" else "a", **{name: "nope"})
+    known = re.search("wanted one of (.*?), got", str(caught.value))
+    (action,) = (a for a in options_of(command) if a.dest == name)
+    assert known
+    assert sorted(known[1].split(", ")) == sorted(action.choices or ())
 
 
 @pytest.mark.parametrize("command", ["info", "convert", "bench", "calibrate"])
