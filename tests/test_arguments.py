@@ -20,7 +20,7 @@ import pytest
 from argument_cases import Case, make_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_values import odd
+from odd_values import Stubborn, odd
 
 import yosort
 from yosort import YosortError
@@ -178,3 +178,28 @@ def test_what_does_not_fit_is_named(name: str, cases: dict[str, Case]) -> None:
     if not any(p.kind is p.VAR_POSITIONAL for p in taken):
         with pytest.raises(YosortError, match=r"wanted .*, got 50( arguments)?$"):
             call(*[None] * 50)
+
+
+#: Whose errors name something else, or that take anything: (the call's last name, parameter).
+NAMED_OTHERWISE = {
+    ("from_pretrained", "token"), ("load", "token"), ("pipeline", "token"), ("convert", "token"),
+    ("resolve", "token"),  # handed to huggingface_hub, which is not asked for a folder
+    ("to_json_string", "use_diff"),  # says nothing here
+    ("to", "dtype"),  # a device or a type, by either name
+    ("calibrate", "model"),  # a place that is loaded: its source
+    ("from_dict", "values"), ("encoding", "pair"), ("leading", "pair"), ("id_of", "role"),
+    ("tokenize", "pair"),  # as the tokenizer's call says it: text_pair
+    ("batch_decode", "sequences"),  # as decode says it: token_ids
+    ("get_special_tokens_mask", "token_ids_1"),  # the error says what to ask for
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", public_calls())
+def test_an_error_names_the_argument_that_is_wrong(name: str, cases: dict[str, Case]) -> None:
+    if name == "Calibration.plot":
+        pytest.importorskip("matplotlib")
+    case = cases[name]
+    for parameter in case.good[0]:
+        if (name.rpartition(".")[2], parameter) not in NAMED_OTHERWISE:
+            with pytest.raises(YosortError, match=rf"\b{parameter}\b"):
+                case.call(**{**case.good[0], parameter: Stubborn()})
