@@ -20,8 +20,22 @@ from yosort import CheckpointError, ConfigError, YosoConfig
 
 def test_defaults_describe_yoso_base() -> None:
     config = YosoConfig()
-    assert (config.hidden_size, config.num_hidden_layers, config.head_dim) == (768, 12, 64)
-    assert config.num_labels == 2
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    # What a config.json that leaves a field out means: transformers' defaults.
+    assert values == {
+        "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 4096, "type_vocab_size": 1, "initializer_range": 0.02,
+        "layer_norm_eps": 1e-12, "position_embedding_type": "absolute", "use_expectation": True,
+        "hash_code_len": 9, "num_hash": 64, "conv_window": None, "use_fast_hash": True,
+        "lsh_backward": True, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
+        "tie_word_embeddings": True, "num_labels": 2,
+        "id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+        "problem_type": None, "architectures": None, "output_attentions": False,
+        "output_hidden_states": False, "return_dict": True, "extra": {},
+    }  # fmt: skip
+    assert config.head_dim == 64
     assert config.label_names == ["LABEL_0", "LABEL_1"]
 
 
