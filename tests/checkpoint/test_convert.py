@@ -90,6 +90,23 @@ def test_folder_of_transformers(tmp_path: Path) -> None:
     assert config.tie_word_embeddings
 
 
+def test_a_tokenizers_files_go_along(tmp_path: Path) -> None:
+    """Each by its name and with its bytes; whatever else lies there stays."""
+    folder = hf_folder(tmp_path / "in")
+    names = {
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+    }  # fmt: skip
+    for name in (*names, "README.md", "tf_model.h5"):
+        (folder / name).write_text(name)
+    convert(folder, tmp_path / "converted")
+    yosort.load(folder, device="cpu").save_pretrained(tmp_path / "saved")
+    for out in (tmp_path / "converted", tmp_path / "saved"):
+        texts = {path.name: path.read_bytes() for path in out.iterdir()}
+        assert texts.keys() == names | {"config.json", "model.safetensors"}
+        assert all(texts[name] == name.encode() for name in names)
+
+
 def test_bin_of_a_bare_model(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()

@@ -8,6 +8,8 @@ import importlib
 import importlib.util
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -37,6 +39,10 @@ LISTS = importlib.util.find_spec("huggingface_hub") is not None and hasattr(
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Every content is another: the cache fetches equal files once.
 COMMON = {"config.json": b"{}", "tokenizer.json": b"[]", "README.md": b"# model", "big.h5": b"no"}
+TOKENIZERS = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
 REPOSITORIES = {
     "owner/safe": {**COMMON, "model.safetensors": b"weights", "pytorch_model.bin": b"old"},
     "owner/sharded": {
@@ -47,6 +53,12 @@ REPOSITORIES = {
         "pytorch_model.bin": b"old",
     },
     "owner/torch": {**COMMON, "pytorch_model.bin": b"weights"},
+    # Every file that a tokenizer may consist of, by name: nothing else says that one is.
+    "owner/words": {
+        "config.json": b"{}",
+        "model.safetensors": b"weights",
+        **{name: name.encode() for name in TOKENIZERS},
+    },
     # More than a model needs, all of it within the names that are fetched.
     "owner/rich": {
         **COMMON,
@@ -253,6 +265,7 @@ WANTED = {
         "tokenizer.json",
     ],
     "owner/torch": ["config.json", "pytorch_model.bin", "tokenizer.json"],
+    "owner/words": sorted(["config.json", "model.safetensors", *TOKENIZERS]),
 }
 
 
@@ -397,6 +410,37 @@ def test_a_missing_folder_is_no_hub_id(
     with pytest.raises(CheckpointError, match="nor is there a folder of this name"):
         resolve("models/nope", revision="main")  # an id, in so many words
     assert asked
+
+
+def test_a_missing_folder_says_what_is_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for source, near in (
+        (tmp_path / "models" / "nope", f"; {tmp_path / 'models'} holds the folders 'mine'"),
+        (tmp_path / "models" / "no" / "pe", f"; {tmp_path / 'models'} holds the folders 'mine'"),
+        (Path("~/models/nope"), f"; {tmp_path / 'models'} holds the folders 'mine'"),
+        (Path("~/empty/nope"), f"; {tmp_path / 'empty'} holds no folders"),
+        (Path("nope"), "; the current folder holds the folders 'empty', 'models'"),
+        (Path("/nope/of/a/root"), ""),
+    ):
+        with pytest.raises(CheckpointError, match=f"'uw-madison/yoso-4096'{re.escape(near)}$"):
+            resolve(source)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no such files")
+def test_a_file_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("model")
+        with pytest.raises(CheckpointError, match=r"got a file that cannot be read: .*'model'$"):
+            resolve("model")
 
 
 def test_a_local_folder_imports_no_network_code(tmp_path: Path) -> None:
