@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import zipfile
 from pathlib import Path
 
@@ -192,7 +193,11 @@ def test_one_long_tuple_in_many_calls_is_quick() -> None:
 
 
 def test_pickle_over_the_limit(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "x.bin", b"\x80\x02" + b"N" * MAX_PICKLE_BYTES)
+    letters = MAX_PICKLE_BYTES - 8
+    most = b"\x80\x02X" + struct.pack("<I", letters) + b"a" * letters + b"."
+    assert len(most) == MAX_PICKLE_BYTES
+    assert loads(most) == "a" * letters
+    path = write_zip(tmp_path / "x.bin", most + b".")
     with pytest.raises(CheckpointError, match=r"data\.pkl: wanted at most"):
         read_state(path)
 
