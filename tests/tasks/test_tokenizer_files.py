@@ -428,3 +428,25 @@ def test_spaces_before_marks_are_cleaned_where_the_files_say_so(
     assert tokenizer.batch_decode([ids, ids]) == [one, one]
     assert tokenizer.decode([ids, ids]) == ["Go . Now !"] * 2
     assert tokenizer.decode([ids], clean_up_tokenization_spaces=True) == ["Go. Now!"]
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "wanted"),
+    [
+        (unigram, "AlbertTokenizer", ["a", "</s>"]),  # alone in taking the file's
+        (word_piece, "BertTokenizer", ["[CLS]", "a", "[SEP]"]),
+        (word_piece, "PreTrainedTokenizerFast", ["a", "[SEP]"]),
+    ],
+)
+def test_the_class_says_whether_a_files_own_ends_count(
+    save: Callable[..., None], name: str, wanted: list[str], tmp_path: Path
+) -> None:
+    save(tmp_path, tokenizer_class=name)
+    path = tmp_path / "tokenizer.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    for form in ("single", "pair"):
+        template = stored["post_processor"][form]
+        stored["post_processor"][form] = template[1:]  # without the token before the text
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    tokens = Tokenizer.from_pretrained(tmp_path).encoding("a").tokens
+    assert [token.strip("▁") for token in tokens if token != "▁"] == wanted

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 import yosort
@@ -268,6 +268,37 @@ def test_a_text_with_spaces_in_its_tokens_is_taken_whole(tokenizer: Tokenizer) -
     other = type(backend).from_str(backend.to_str())
     other.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
     assert leading(other, text, 8) == text
+
+
+@pytest.mark.parametrize(
+    ("step", "is_local"),
+    [
+        (pre_tokenizers.Split(" ", "removed"), True),
+        (pre_tokenizers.Split(Regex(r"\s+"), "removed"), True),
+        (pre_tokenizers.Split(Regex(r"(?<=x) .*"), "removed"), False),
+        (pre_tokenizers.Split("x t", "isolated"), False),
+        (normalizers.Replace("x", "y"), True),
+        (normalizers.Replace("fox", "dog"), False),
+        (normalizers.Replace(Regex(" {2,}"), " "), True),
+        (normalizers.Replace("fox the", "dog"), False),
+        (normalizers.Replace(Regex("(fox|the)$"), "dog"), False),
+        (normalizers.Sequence([normalizers.NFC(), normalizers.Replace("x", "y")]), True),
+        (normalizers.Sequence([normalizers.NFC(), normalizers.Replace("-", "")]), True),
+        (normalizers.Sequence([normalizers.NFC(), normalizers.Replace("x t", "")]), False),
+        (pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()]), True),
+        (pre_tokenizers.UnicodeScripts(), False),
+    ],
+    ids=str,
+)
+def test_what_a_step_reads_says_whether_a_text_is_cut(step: Any, is_local: bool) -> None:
+    backend = Backend(models.WordLevel({"the": 0, "fox": 1, "dog": 2, "?": 3}, unk_token="?"))
+    kind = "normalizer" if isinstance(step, normalizers.Normalizer) else "pre_tokenizer"
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    setattr(backend, kind, step)
+    text = "the fox " * 2_000
+    part = leading(backend, text, 8)
+    assert part == text if not is_local else len(part) < 1_000
+    assert backend.encode(part).ids[:8] == backend.encode(text).ids[:8]
 
 
 def test_the_left_is_cut_with_all_before_it(tmp_path: Path) -> None:
