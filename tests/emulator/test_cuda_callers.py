@@ -13,6 +13,7 @@ import pytest
 import yosort
 from emulator import build, devices, fake_cupy
 from yosort.cli import main
+from yosort.model import answering
 from yosort.ops.cuda.finding import find_gpu
 from yosort.ops.interface import LayerNorm
 
@@ -123,6 +124,20 @@ def test_out_of_memory_names_need_and_free(
         ):
             model(IDS)
     np.testing.assert_array_equal(model(IDS).last_hidden_state.get(), before)
+
+
+def test_a_call_needs_memory_by_its_compute_type(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = []
+    monkeypatch.setattr(answering, "WORTH_ASKING", 0)
+    monkeypatch.setattr(answering, "check_memory", lambda number, *_, **__: needed.append(number))
+    for device, dtype in (
+        ("cuda", "float16"), ("cuda", "float32"), ("cpu", "float32"), ("cpu", "int8"),
+    ):  # fmt: skip
+        yosort.YosoModel(CONFIG, device=device, dtype=dtype)(IDS)
+    half, *others = needed
+    assert others == [2 * half] * 3  # int8 is the type of products
 
 
 NO_GPU: dict[str, tuple[str, Any, str]] = {
