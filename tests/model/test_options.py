@@ -187,6 +187,7 @@ def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
     for same in (
         model.eval(), model.to("cpu"), model.to(device=-1, dtype="float32"), model.cpu(),
         model.float(), model.train(False), model.requires_grad_(False), model.to(np.float32),
+        model.to(), model.to("auto"), model.to(None), model.to(device="auto", dtype="auto"),
     ):  # fmt: skip
         assert same is model
     assert not model.training
@@ -199,8 +200,9 @@ def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
     for move in (model.cuda, lambda: model.to("cuda:1"), lambda: model.cuda(0)):
         with pytest.raises(ConfigError, match="loaded with device='cpu'; load it with device='cud"):
             move()
-    with pytest.raises(ConfigError, match="to: wanted a device or a type"):
-        model.to("gpu please")
+    for neither in ("gpu please", 3.5):
+        with pytest.raises(ConfigError, match="to: wanted a device or a type"):
+            model.to(neither)
     with pytest.raises(InputError, match="yosort computes answers only; train with transformers"):
         model.train()
     for name, words in (("generate", "fill-mask"), ("state_dict", "save_pretrained")):
