@@ -88,7 +88,10 @@ def test_pairs_questions_and_entities(
     context = tmp_path / "context.txt"
     context.write_text(TEXTS[0], encoding="utf-8")
     assert run(models, "qa", "What?", "Who?", "--context-file", context) == 0
-    assert len(lines(capsys.readouterr().out)) == 2
+    by_file = lines(capsys.readouterr().out)
+    assert len(by_file) == 2
+    assert run(models, "qa", "What?", "Who?", "--context", TEXTS[0]) == 0
+    assert lines(capsys.readouterr().out) == by_file
     own = tmp_path / "own.jsonl"
     own.write_text(json.dumps({"question": "Who?", "context": TEXTS[2]}) + "\n", encoding="utf-8")
     assert run(models, "qa", "--input", own) == 0
@@ -184,6 +187,34 @@ def test_kept_values_are_json_in_a_table(models: dict[str, Path], tmp_path: Path
     assert run(models, "classify", *arguments) == 0
     (found,) = csv.DictReader(io.StringIO(output.read_text(encoding="utf-8")))
     assert [found[name] for name in "blmnt"] == ["true", '["x", "y"]', '{"x": [1]}', "1.5", "z"]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "keys"),
+    [
+        ("classify", [], ["label", "score"]),
+        ("classify", ["--top-k", "2"], ["result"]),
+        ("qa", ["--context", "A dog"], ["score", "start", "end", "answer"]),
+        ("ner", [], ["result"]),
+        ("embed", [], ["result"]),
+    ],
+)
+def test_what_is_kept_stands_before_one_answers_keys_or_the_result(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    command: str, options: list[str], keys: list[str],
+) -> None:  # fmt: skip
+    source = tmp_path / "in.jsonl"
+    text = "question" if command == "qa" else "text"
+    source.write_text(json.dumps({"id": "x", text: "A dog"}), encoding="utf-8")
+    assert run(models, command, "--input", source, *options, "--keep", "id") == 0
+    (kept,) = lines(capsys.readouterr().out)
+    assert isinstance(kept, dict)
+    assert list(kept) == ["id", *keys]
+    assert kept.pop("id") == "x"
+    assert run(models, command, "--input", source, *options) == 0
+    (alone,) = lines(capsys.readouterr().out)
+    one = alone[0] if isinstance(alone, list) and keys != ["result"] else alone
+    assert (kept["result"] if keys == ["result"] else kept) == one
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
