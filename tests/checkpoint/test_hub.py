@@ -426,6 +426,7 @@ def test_a_missing_folder_says_what_is_near(
         (Path("~/models/nope"), f"; {tmp_path / 'models'} holds the folders 'mine'"),
         (Path("~/empty/nope"), f"; {tmp_path / 'empty'} holds no folders"),
         (Path("nope"), "; the current folder holds the folders 'empty', 'models'"),
+        (Path("~nobody here/nope"), "; the current folder holds the folders 'empty', 'models'"),
         (Path("/nope/of/a/root"), ""),
     ):
         with pytest.raises(CheckpointError, match=f"'uw-madison/yoso-4096'{re.escape(near)}$"):

@@ -166,7 +166,7 @@ def _name_file(path: Path) -> str:
 
 def _neighbours(path: Path) -> str:
     """Return what the nearest folder above a missing one holds."""
-    path = path.expanduser() if str(path).startswith("~") else path
+    path = Path(os.path.expanduser(path))  # which leaves a user that is none as it stands
     above = next((p for p in path.parents if os.path.isdir(p)), None)
     if above is None or above == above.parent != Path():  # nothing, or the root of all
         return ""
