@@ -10,12 +10,14 @@ import contextlib
 import inspect
 import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from argument_cases import Case, make_cases
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +31,7 @@ from yosort.conversion import convert
 from yosort.model.architectures import TASKS
 from yosort.tasks import pipeline_class
 from yosort.tokenizer import Tokenizer
+from yosort.tokenizer.encodings import BatchEncoding
 
 EXAMPLES = int(os.environ.get("YOSORT_ARGUMENT_EXAMPLES", "20"))
 CPU_SECONDS = 20
@@ -203,3 +206,25 @@ def test_an_error_names_the_argument_that_is_wrong(name: str, cases: dict[str, C
         if (name.rpartition(".")[2], parameter) not in NAMED_OTHERWISE:
             with pytest.raises(YosortError, match=rf"\b{parameter}\b"):
                 case.call(**{**case.good[0], parameter: Stubborn()})
+
+
+@pytest.mark.parametrize("name", public_calls())
+def test_a_flag_that_is_none_is_its_default_or_an_error(name: str, cases: dict[str, Case]) -> None:
+    """As transformers' callers hand an option on that nobody set."""
+    case, good = cases[name], cases[name].good[0]
+    for parameter, about in inspect.signature(case.call).parameters.items():
+        if parameter not in good or not isinstance(about.default, bool):
+            continue
+        others = {key: value for key, value in good.items() if key != parameter}
+        refused, result = "", None
+        try:
+            result = case.call(**others, **{parameter: None})
+        except YosortError as error:
+            refused = str(error)
+        if refused:
+            assert re.search(rf"\b{parameter}\b", refused)
+            continue
+        usual = case.call(**others)
+        assert type(result) is type(usual)
+        if isinstance(usual, (dict, list, str, BatchEncoding)):
+            np.testing.assert_equal(result, usual)

@@ -450,3 +450,21 @@ def test_the_class_says_whether_a_files_own_ends_count(
     path.write_text(json.dumps(stored), encoding="utf-8")
     tokens = Tokenizer.from_pretrained(tmp_path).encoding("a").tokens
     assert [token.strip("▁") for token in tokens if token != "▁"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "wanted"),
+    [
+        (unigram, "AlbertTokenizer", ["input_ids", "attention_mask"]),
+        (word_piece, "BertTokenizer", ["input_ids", "token_type_ids", "attention_mask"]),
+        (lambda folder, **config: write(folder, {**BPE, "tokenizer_config.json": config}),
+         "RobertaTokenizer", ["input_ids", "attention_mask"]),
+    ],
+)  # fmt: skip
+def test_the_class_says_what_the_model_is_given(
+    save: Callable[..., None], name: str, wanted: list[str], tmp_path: Path
+) -> None:
+    """Where tokenizer_config.json does not."""
+    save(tmp_path, tokenizer_class=name)
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert tokenizer.model_input_names == list(tokenizer("a")) == wanted
