@@ -7,6 +7,7 @@ it has a case.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
 import os
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from odd_values import Stubborn, odd
 
 import yosort
-from yosort import YosortError
+from yosort import ConfigError, YosortError
 from yosort.checkpoint import read_state, resolve
 from yosort.conversion import convert
 from yosort.model.architectures import TASKS
@@ -228,3 +229,15 @@ def test_a_flag_that_is_none_is_its_default_or_an_error(name: str, cases: dict[s
         assert type(result) is type(usual)
         if isinstance(usual, (dict, list, str, BatchEncoding)):
             np.testing.assert_equal(result, usual)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_pipelines_own_options_are_checked_as_it_is_made(
+    task: str, cases: dict[str, Case]
+) -> None:
+    made: Any = cases[task].call
+    options = {field.name for field in dataclasses.fields(made.options)}
+    assert {"progress", "on_error", "batch_tokens", "overflow"} <= options
+    for option in sorted(options):
+        with pytest.raises(ConfigError, match=rf"\b{option}\b"):
+            yosort.pipeline(task, made.model, **{option: Stubborn()})
