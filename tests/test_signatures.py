@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from test_arguments import public_calls
 
 import yosort
 from yosort.tasks import pipeline_class
@@ -137,3 +138,54 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
         "feature-extraction": {"pooling", "return_tensors"},
     }  # fmt: skip
     assert seen | overloads.get(task, set()) == set(own) | set(shared) - {"on_error"}
+
+
+TENSORS = {
+    "max_length": None, "pad_to_multiple_of": None, "padding_side": None,
+    "return_attention_mask": None, "return_tensors": None, "verbose": True,
+}  # fmt: skip
+SPECIAL = {"skip_special_tokens": False}
+HUB = {"revision": None, "local_files_only": False, "cache_dir": None, "token": None}
+#: By call: what each parameter means that may be left out.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "Tokenizer.__call__": {
+        **TENSORS, "text_pair": None, "add_special_tokens": True, "padding": False,
+        "truncation": None, "stride": 0, "is_split_into_words": False, "truncation_side": None,
+        "return_token_type_ids": None, "return_overflowing_tokens": False,
+        "return_special_tokens_mask": False, "return_offsets_mapping": False,
+        "return_length": False, "split_special_tokens": None,
+    },
+    "Tokenizer.pad": {**TENSORS, "padding": True},
+    "Tokenizer.encode": {"text_pair": None},
+    "Tokenizer.encoding": {
+        "pair": None, "add_special_tokens": True, "max_tokens": None, "stride": 0,
+        "strategy": "longest_first",
+    },
+    "Tokenizer.tokenize": {"pair": None, "add_special_tokens": False},
+    "Tokenizer.decode": {**SPECIAL, "clean_up_tokenization_spaces": None},
+    "Tokenizer.batch_decode": {**SPECIAL, "clean_up_tokenization_spaces": None},
+    "Tokenizer.convert_ids_to_tokens": SPECIAL,
+    "Tokenizer.leading": {"pair": None, "strategy": "longest_first"},
+    "Tokenizer.num_special_tokens_to_add": {"pair": False},
+    "Tokenizer.get_special_tokens_mask": {
+        "token_ids_1": None, "already_has_special_tokens": False,
+    },
+    "Tokenizer.from_pretrained": {**HUB, "use_fast": True},
+    "pipeline": {"task": None, "model": None, "tokenizer": None, "samples": 1},
+    "calibrate": {
+        "num_hashes": (8, 16, 32, 64, 128, 256), "seeds": 5, "within": 0.01, "limit": 64,
+        "batch_tokens": 16384, "overflow": "error",
+    },
+    "convert": {
+        "config": None, "dtype": None, "max_shard_size": None, "overwrite": False,
+        "num_attention_heads": None, "hash_code_len": None, "num_hash": None, **HUB,
+    },
+    "resolve": {**HUB, "weights": True},
+    "YosoModel.save_pretrained": {"max_shard_size": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_what_is_left_out(name: str) -> None:
+    got = {k: v for k, v in signature(public_calls()[name]).items() if v is not REQUIRED}
+    assert got == DEFAULTS[name]

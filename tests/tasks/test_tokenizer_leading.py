@@ -287,6 +287,32 @@ def test_a_text_with_spaces_in_its_tokens_is_taken_whole(tokenizer: Tokenizer) -
         (normalizers.Sequence([normalizers.NFC(), normalizers.Replace("x t", "")]), False),
         (pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()]), True),
         (pre_tokenizers.UnicodeScripts(), False),
+        *(
+            (step, True)
+            for step in (
+                normalizers.NFC(),
+                normalizers.NFD(),
+                normalizers.NFKC(),
+                normalizers.NFKD(),
+                normalizers.Lowercase(),
+                normalizers.StripAccents(),
+                normalizers.BertNormalizer(),
+                normalizers.Nmt(),
+                normalizers.Strip(),
+                normalizers.Prepend("a"),
+                pre_tokenizers.ByteLevel(),
+                pre_tokenizers.BertPreTokenizer(),
+                pre_tokenizers.Whitespace(),
+                pre_tokenizers.WhitespaceSplit(),
+                pre_tokenizers.Sequence(
+                    [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+                ),
+                pre_tokenizers.Sequence(
+                    [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits()]
+                ),
+                pre_tokenizers.Metaspace(),
+            )
+        ),
     ],
     ids=str,
 )
