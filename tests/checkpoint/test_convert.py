@@ -206,6 +206,7 @@ def test_question_answering_of_the_authors(tmp_path: Path) -> None:
         ({"attn_type": "softmax"}, "attn_type: wanted yoso-v1"),
         ({"attn_type": None}, "attn_type: wanted yoso-v1"),
         ({"attn_type": "yoso-v2", "num_hash_f": -1, "num_hash": None}, "yoso-v2's own expectation"),
+        ({"attn_type": "yoso-v2", "num_hash_f": 0, "num_hash": None}, "num_hash: wanted .*least 1"),
         ({"num_layers": "2"}, "num_hidden_layers: wanted a number, got '2'"),
         ({"num_layers": True}, "num_hidden_layers: wanted a number, got True"),
         ({"vocab_size": 12}, "word_embeddings"),
@@ -214,7 +215,7 @@ def test_question_answering_of_the_authors(tmp_path: Path) -> None:
 )
 def test_configs_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     source = authors_file(tmp_path / "x.cp")
-    with pytest.raises(CheckpointError, match=match):
+    with pytest.raises((CheckpointError, ConfigError), match=match):
         convert(source, tmp_path / "out", config={**AUTHORS, **changes})
     assert not (tmp_path / "out").exists()
 
