@@ -135,6 +135,8 @@ def test_one_reader_for_files_input_and_context(
         ("a.csv", f'text\n"{"a " * 70_000}"\nb\n', ("--overflow", "truncate"), ["", ""], ""),
         ("a.csv", "text\na\0b\nc\n", (), [None, ""], "NUL"),
         ("a.txt", "id;text\n1;x\n", ("--format", "csv", "--delimiter", ";"), [""], ""),
+        ("a.txt", "id\ttext\n1\tx\n", ("--format", "csv", "--delimiter", r"\t"), [""], ""),
+        ("a.txt", "id\ttext\n1\tx\n", ("--format", "csv", "--delimiter", "\t"), [""], ""),
         ("a.csv", "text;n\nx;1\n", (), [None], "--delimiter ';' parts that"),
         ("a.tsv", "text\tn\nx\t1\n", (), [""], ""),
         ("a.json", '["x", "y"]', (), ["", ""], ""),

@@ -33,7 +33,7 @@ def test_defaults_describe_yoso_base() -> None:
         "tie_word_embeddings": True, "num_labels": 2,
         "id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
         "problem_type": None, "architectures": None, "output_attentions": False,
-        "output_hidden_states": False, "return_dict": True, "extra": {},
+        "output_hidden_states": False, "return_dict": True, "extra": {}, "name_or_path": "",
     }  # fmt: skip
     assert config.head_dim == 64
     assert config.label_names == ["LABEL_0", "LABEL_1"]

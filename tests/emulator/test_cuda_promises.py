@@ -150,6 +150,24 @@ def test_no_tile_is_wasted() -> None:
     assert counters["barriers"] == blocks * tiles * (2 * chunks + 2)
 
 
+@pytest.mark.parametrize(("width", "chunk"), [(1, 8), (8, 8), (9, 16), (64, 64), (65, 64)])
+def test_a_chunk_of_dims_is_no_wider_than_need_be(
+    width: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power of two: what is past the width is loaded as zeros, and multiplied."""
+    made = []
+    original = fake_cupy.RawKernel.__init__
+
+    def note(self: Any, module: Any, name: str) -> None:
+        made.append((name, *module.defines))
+        original(self, module, name)
+
+    monkeypatch.setattr(fake_cupy.RawKernel, "__init__", note)
+    attend(CudaOps(fake_cupy), Attention("expectation", 1, width, 1, 4, (5,)))
+    (defines,) = (defines for name, *defines in made if name == "expected_attention")
+    assert f"CHUNK={chunk}" in defines
+
+
 def test_cosines_past_one_are_clamped(cupy: ModuleType) -> None:
     """Rounding makes them, and acos has no answer there: weights of 1 and of 0, exactly."""
     query = np.zeros((1, 2, 8), np.float32)
