@@ -9,7 +9,6 @@ import errno
 import json
 import mmap
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -195,7 +194,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
     On any error `path` is as it was before. Raises OSError.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -232,7 +231,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
     their places. If the process dies among them, `finish_files` moves the rest. What else is in
     `folder` stays. Raises OSError.
     """
-    temporary = folder / f".{secrets.token_hex(4)}.tmp"
+    temporary = folder / f".{os.urandom(4).hex()}.tmp"
     temporary.mkdir()
     try:
         yield temporary
@@ -298,7 +297,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     at `.NAME.HEX.old`. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tag = secrets.token_hex(4)
+    tag = os.urandom(4).hex()
     temporary = path.with_name(f".{path.name}.{tag}.tmp")
     temporary.mkdir()
     try:

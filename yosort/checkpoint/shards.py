@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -176,7 +175,7 @@ def _write_shards(folder: Path, groups: list[State], old: set[str]) -> set[str]:
     names = [f"{i:05}-of-{len(groups):05}" for i in range(1, len(groups) + 1)]
     # A shard under an old one's name would mix the two sets until the new index is there.
     taken = old & {f"model-{name}.safetensors" for name in names}
-    tag = f"{secrets.token_hex(4)}-" if taken else ""
+    tag = f"{os.urandom(4).hex()}-" if taken else ""
     weight_map: dict[str, str] = {}
     total = 0
     for name, group in zip(names, groups, strict=True):

@@ -12,7 +12,6 @@ do for a model made from a config. Either way the receiver computes the same bit
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -108,6 +107,8 @@ def content_of(path: Path, stamp: Stamp) -> bytes:
     Raises:
         CheckpointError: the file cannot be read.
     """
+    import hashlib  # and OpenSSL with it, which loading and answering can do without
+
     made = hashlib.blake2b(digest_size=32)
     try:
         with open(path, "rb") as file:
