@@ -496,3 +496,14 @@ def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[st
             "num_threads": 1,
             "rounds": 2,
         }
+
+
+def test_answers_to_several_masks_stand_under_a_name_beside_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "x", "text": "A <mask> and a <mask>."}\n', encoding="utf-8")
+    assert main(["fill-mask", "--input", str(source), "--keep", "id", "--top-k", "1"]) == 0
+    (kept,) = lines(capsys.readouterr().out)
+    assert list(kept) == ["id", "result"]
+    assert [len(answers) for answers in kept["result"]] == [1, 1]

@@ -175,6 +175,8 @@ def test_formats_are_read_as_what_they_are(
         (["--input", "t.jsonl", "--output", "link.jsonl"], "wanted another file than what is read"),
         (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other names"),
         (["--input", "t.jsonl", "--output", "o.jsonl", "--keep", "score"], "wanted other names"),
+        (["--input", "t.jsonl", "--keep", "index"], "the results', got 'index'"),
+        (["--input", "t.jsonl", "--keep", "error"], "the results', got 'error'"),
         (["--input", "t.csv", "--output", "somebodys.csv"], "exists already; --resume"),
         (["x", "--output", "o.txt"], "--output: wanted a name in .jsonl, .csv or .npy"),
         (["x", "--resume"], "--resume: wanted --output FILE"),

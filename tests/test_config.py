@@ -242,3 +242,10 @@ def test_labels_are_numbered_in_a_dictionary_and_in_order_in_a_file(tmp_path: Pa
     stored = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["id2label"]
     assert list(stored) == [str(i) for i in names]
     assert YosoConfig.from_pretrained(tmp_path).id2label == names
+
+
+@pytest.mark.parametrize("value", [None, 3, "given"])
+def test_a_files_own_name_is_kept_as_it_is(value: Any, tmp_path: Path) -> None:
+    config = YosoConfig.from_dict({"name_or_path": value})
+    assert config.name_or_path == ""
+    assert config.to_dict()["name_or_path"] == value

@@ -76,9 +76,37 @@ def test_a_slow_processor_is_said_so(
     machine: str, name: str, warned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr("yosort._dense.Kernels", lambda _: type("Kernels", (), {"name": name}))
-    lines = [text for _, text in doctor.report()]
-    assert sum("expect a quarter of the speed" in text for text in lines) == warned
+    kernels = SimpleNamespace(name=name, multiplies=lambda kind: kind == "float32")
+    monkeypatch.setattr("yosort._dense.Kernels", lambda _: kernels)
+    report = doctor.report()
+    assert sum("expect a quarter of the speed" in text for _, text in report) == warned
+    slow = "(smaller; no faster on this processor)"
+    assert dict(report)["number types"] == f"float32, bfloat16 {slow}, int8 {slow}"
+
+
+def test_the_matrix_unit_is_asked_for_where_the_environment_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("yosort._dense.request_tiles", lambda: bool(asked.append(True)))
+    monkeypatch.delenv("YOSORT_AMX", raising=False)
+    doctor.report()
+    for dtype in ("float32", "bfloat16", "int8"):
+        yosort.load(bundled_model(), device="cpu", dtype=dtype)
+    assert not asked
+    monkeypatch.setenv("YOSORT_AMX", "1")
+    assert dict(doctor.report())["  YOSORT_AMX"] == "1"
+    assert len(asked) == 1
+    yosort.load(bundled_model(), device="cpu")
+    assert len(asked) == 1
+    for dtype in ("bfloat16", "int8"):
+        caplog.clear()
+        yosort.load(bundled_model(), device="cpu", dtype=dtype)
+        assert "YOSORT_AMX=1: no AMX on this processor, or not granted" in caplog.text
+    assert len(asked) == 3
+    monkeypatch.setenv("YOSORT_AMX", "true")
+    with pytest.raises(yosort.ConfigError, match='YOSORT_AMX: wanted "1" or "0", got \'true\''):
+        yosort.load(bundled_model(), device="cpu", dtype="int8")
 
 
 def test_a_gpu_and_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:

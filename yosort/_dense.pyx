@@ -34,6 +34,11 @@ def _activation_codes():
 ACTIVATION_CODES = _activation_codes()
 
 
+def request_tiles():
+    """Ask the system for the processor's matrix unit; whether its table is there from now on."""
+    return bool(ys_request_tiles())
+
+
 def available_instruction_sets():
     """Return the names of the kernel tables this processor can run, best first."""
     cdef const ys_kernels *table = ys_variant(0)
@@ -45,14 +50,9 @@ def available_instruction_sets():
 
 
 cdef class Kernels:
-    """One kernel table, by the name of its instruction set; None for the best.
+    """One kernel table, by the name of its instruction set; None for the best."""
 
-    tiles: the system is asked for the processor's matrix unit, whose table there is from then on.
-    """
-
-    def __cinit__(self, str name=None, bint tiles=False):
-        if tiles:
-            ys_request_tiles()
+    def __cinit__(self, str name=None):
         names = available_instruction_sets()
         if name is not None and name not in names:
             raise ValueError(f"no kernels for {name!r}; there are {names}")

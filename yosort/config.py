@@ -212,9 +212,8 @@ class YosoConfig(Hinted):
         if not isinstance(values, Mapping):
             raise ConfigError(f"wanted an object of fields, got {type(values).__name__}")
         _check_model_type(values)
-        known = {*FIELDS, "name_or_path"}
-        extra = {k: v for k, v in values.items() if k not in known and k != "model_type"}
-        return cls(**{k: v for k, v in values.items() if k in known}, extra=extra)
+        extra = {k: v for k, v in values.items() if k not in FIELDS and k != "model_type"}
+        return cls(**{k: v for k, v in values.items() if k in FIELDS}, extra=extra)
 
     @classmethod
     @with_names(ConfigError, pretrained_model_name_or_path="folder", use_auth_token="token")

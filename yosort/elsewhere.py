@@ -1,4 +1,4 @@
-"""What transformers has and yosort has not, and what to do instead: all of it in one place.
+"""What transformers has and yosort has not, and what to do instead.
 
 Tables of names, of attributes by class, and of options by call. Keys of `NAMES` and of attributes
 are expressions that match whole names; those of options are names.

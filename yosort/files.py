@@ -197,9 +197,9 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
+            _take_mode(temporary, path)  # before anything is in it
             yield file
             file.flush()
-            _take_mode(temporary, path)
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
@@ -247,7 +247,7 @@ def replace_files(folder: Path) -> Iterator[Path]:
                 with contextlib.suppress(FileNotFoundError):
                     if _is_strange(folder / COMMITTED, folder):
                         raise
-        finish_files(folder)
+        _move_committed(folder)  # our own, whoever a network's disk says has made it
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -257,10 +257,18 @@ def finish_files(folder: Path) -> None:
 
     Every reader of a folder does so first; several may at once. Raises OSError.
     """
+    try:
+        if _is_strange(folder / COMMITTED, folder):
+            return
+    except FileNotFoundError:
+        return
+    _move_committed(folder)
+
+
+def _move_committed(folder: Path) -> None:
+    """Move the files of a committed set to their places. Raises OSError."""
     committed = folder / COMMITTED
     try:
-        if _is_strange(committed, folder):
-            return
         names = os.listdir(committed)
     except FileNotFoundError:
         return

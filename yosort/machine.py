@@ -29,9 +29,16 @@ SLACK = 64 << 20
 ADDRESSES = 1 << 47
 
 
+#: Asks for the matrix unit of an Intel processor: off, until it has run on one.
+TILES = "YOSORT_AMX"
+
+
 def wants_tiles() -> bool:
-    """Whether YOSORT_AMX asks for the matrix unit of an Intel processor: off, until it has run."""
-    return os.environ.get("YOSORT_AMX") == "1"
+    """Whether the environment asks for the matrix unit. Raises ConfigError where it is unclear."""
+    value = os.environ.get(TILES) or "0"
+    if value not in ("0", "1"):
+        raise ConfigError.wanted(TILES, '"1" or "0"', value)
+    return value == "1"
 
 
 def resolve_num_threads(num_threads: int | None) -> int:

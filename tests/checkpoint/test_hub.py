@@ -385,6 +385,11 @@ def test_options_reach_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert all(entry == {"name": "owner/name", **options} for entry in seen)
     seen.clear()
     with contextlib.suppress(YosortError):
+        yosort.pipeline("fill-mask", tokenizer="owner/name", **options)
+    assert seen
+    assert all(entry == {"name": "owner/name", **options} for entry in seen)
+    seen.clear()
+    with contextlib.suppress(YosortError):
         convert("owner/name", tmp_path / "out", **options)  # type: ignore[arg-type]
     assert all(entry == {"name": "owner/name", **options} for entry in seen)
     assert seen

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from yosort._dense import available_instruction_sets
+
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "yosort" / "kernels" / "cpu"
 
@@ -16,8 +18,23 @@ KERNELS = HERE.parent.parent / "yosort" / "kernels" / "cpu"
 TARGETS = {
     "host": (["cc"], [], []),
     "scalar": (["cc"], ["-DYOSORT_SCALAR"], []),
-    # A matrix unit's kernels over its instructions in plain C, each width of a vector.
+    # A matrix unit's kernels over its instructions in plain C.
     "tiles": (["cc"], ["-DYOSORT_EMULATE_TILES"], []),
+    "tiles-avx2": (["cc"], ["-DYOSORT_EMULATE_TILES", "-mavx2", "-mfma"], []),
+    "tiles-avx512bf16": (
+        ["cc"],
+        [
+            "-DYOSORT_EMULATE_TILES",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mfma",
+            "-mavx512vnni",
+            "-mavx512bf16",
+        ],
+        [],
+    ),
     "tiles-scalar": (["cc"], ["-DYOSORT_EMULATE_TILES", "-DYOSORT_SCALAR"], []),
     "tiles-checked": (
         ["cc"],
@@ -45,6 +62,9 @@ def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
     for tool in (*compiler, *runner):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
+    isa = target.partition("-")[2]
+    if isa.startswith("avx") and isa not in available_instruction_sets():
+        pytest.skip(f"no {isa} on this processor")
     program = tmp_path / "test_kernels"
     sources = [str(HERE / "test_kernels.c"), str(KERNELS / "kernels.c")]
     options = ["-std=gnu11", "-O2", "-fno-math-errno", "-ffp-contract=fast"]

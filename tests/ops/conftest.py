@@ -16,7 +16,7 @@ from emulator.conftest import ending, mutant, record  # noqa: F401
 from tolerances import HALF
 
 from ops.cases import Attention, Case, Codes, exact_product
-from yosort._dense import Kernels, available_instruction_sets
+from yosort._dense import available_instruction_sets, request_tiles
 from yosort.machine import wants_tiles
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
@@ -25,7 +25,8 @@ from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
-Kernels(tiles=wants_tiles())
+if wants_tiles():
+    request_tiles()
 VARIANTS = available_instruction_sets()
 #: The definition of each kind of product.
 PRODUCTS = {

@@ -119,3 +119,8 @@ def test_no_answer_is_as_likely_as_the_first_token_says(answer: Any) -> None:
     scores = [a["score"] for a in found]
     assert scores == sorted(scores, reverse=True)
     assert answer(**asked) == [a for a in found if a["answer"]]
+
+
+def test_a_context_is_cut_to_a_window(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    answer("a", "word " * 40, overflow="truncate", max_seq_len=10)
+    assert "cut to 10 tokens" in caplog.text

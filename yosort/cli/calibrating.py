@@ -11,6 +11,7 @@ from typing import Any
 
 from yosort.cli import reading, terminal
 from yosort.cli.messages import Places
+from yosort.cli.tasks import named
 from yosort.errors import InputError
 from yosort.model.architectures import tasks_of
 
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.places = Places(keep=None)
     arguments.words.places = arguments.places
     loaded = load(
-        bundled_model() if model in (None, "bundled") else model,
+        bundled_model() if model is None or named(model) is None else model,
         device=arguments.device,
         num_threads=arguments.num_threads,
         revision=arguments.revision,

@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
-    from yosort._dense import Kernels, available_instruction_sets
-    from yosort.machine import resolve_num_threads
+    from yosort._dense import Kernels, available_instruction_sets, request_tiles
+    from yosort.machine import TILES, resolve_num_threads, wants_tiles
 
     found = [
         ("yosort", __version__),
@@ -51,6 +51,8 @@ def report() -> list[tuple[str, str]]:
     ]
     for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
+    if wants_tiles():
+        request_tiles()
     kernels = Kernels(None)
     found.append(
         ("instruction sets", f"{', '.join(available_instruction_sets())}; using {kernels.name}")
@@ -59,7 +61,7 @@ def report() -> list[tuple[str, str]]:
         found.append(("", "no AVX2 here, or not compiled in: expect a quarter of the speed"))
     found.append(("number types", _number_types(kernels)))
     found.append(("threads", f"{resolve_num_threads(None)} of {os.cpu_count()} cores"))
-    for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS"):
+    for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS", TILES):
         if variable in os.environ:
             found.append((f"  {variable}", os.environ[variable]))
     found.append(("BLAS", f"numpy has {_blas()}; the CPU backend has its own kernels"))

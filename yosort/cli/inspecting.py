@@ -182,7 +182,7 @@ def _large_floats(state: Mapping[str, Weight]) -> list[str]:
 
 
 def _bytes_in_types(state: Mapping[str, Weight]) -> dict[str, int]:
-    """Bytes of the weights in each type of the CPU's: products' in it, tables in int8 alone.
+    """Bytes of the weights in each type of the CPU's: products of the encoder, in int8 tables, too.
 
     All else is float32. int8 counts a scale for each row, and what a file left in float as such.
     """

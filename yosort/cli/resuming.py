@@ -56,7 +56,7 @@ def continue_records(
         InputError: the file is not the beginning of this run, or another one is writing it; it is
             as it was.
     """
-    with named(path), ExitStack() as stack:
+    with ExitStack() as stack:
         file = stack.enter_context(open_alone(path))
         found = _survey(path, form)
         again = _entries_of(path, entries, found.done, len(found.last))
@@ -75,10 +75,11 @@ def continue_records(
             results = answer(ahead, found.done) if ahead else []
             if not results or not _begins(form.encode(results[0], ahead[0].kept), tail):
                 raise _other_run(path, f"it ends in {show(tail)}, which begins no result of this")
-        file.seek(found.end)
-        file.truncate()
-        if not found.end:
-            file.write(form.header)
+        with named(path):
+            file.seek(found.end)
+            file.truncate()
+            if not found.end:
+                file.write(form.header)
         stack.pop_all()
         return Records(form, path, file), found.done, ahead
 
@@ -87,7 +88,7 @@ def continue_rows(
     path: Path, width: int, entries: Iterator[Entry], answer: Answer
 ) -> tuple[Writer, int, list[Entry]]:
     """As `continue_records`, of a .npy file."""
-    with named(path), ExitStack() as stack:
+    with ExitStack() as stack:
         file = stack.enter_context(open_alone(path))
         try:
             array = np.load(path, mmap_mode="r")

@@ -7,7 +7,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -79,7 +78,7 @@ def run(
             progress=arguments.output is not None and sys.stderr.isatty(),
         ):
             failures += isinstance(result, Failure)
-            with _naming(arguments.output):
+            with writing.named(arguments.output):
                 writer.write(_said(arguments, result), kept.popleft())
             written += 1
         complete = True
@@ -92,7 +91,7 @@ def run(
             print(f"yosort: {written} results are in {arguments.output}", file=sys.stderr)
         raise
     finally:
-        with _naming(arguments.output):
+        with writing.named(arguments.output):
             writer.close(complete=complete)
     if not written:
         names = ", ".join(arguments.input or ["standard input"])
@@ -103,18 +102,6 @@ def run(
     if failures:
         print(f"yosort: {failures} of {written} inputs failed", file=sys.stderr)
     return 1 if failures else 0
-
-
-@contextmanager
-def _naming(path: Path | None) -> Iterator[None]:
-    """Say where results could not be written; a reader that went away is no error."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.strerror is None:
-            raise
-        target = path or "standard output"
-        raise InputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def _said(arguments: argparse.Namespace, result: Any) -> Any:
@@ -172,7 +159,8 @@ def _open(
     if path is None and show and arguments.text and sys.stdout.isatty():
         return screen.Screen(show, arguments.text), 0, []
     fields, width = _forms(arguments, task, answer.model.config.hidden_size)
-    lines = writing.JsonLines(flat=not isinstance(fields, str))
+    kept = tuple(picking.kept_names(arguments).values())
+    lines = writing.JsonLines(kept, flat=not isinstance(fields, str))
     if path is None:
         return writing.Records(lines, None), 0, []
     if _is_stream(path):
@@ -190,7 +178,7 @@ def _open(
         return writing.Npy(int(width), path), 0, []
     form: writing.Form = lines
     if suffix == ".csv":
-        form = writing.Csv(tuple(fields), tuple(picking.kept_names(arguments).values()))
+        form = writing.Csv(tuple(fields), kept)
     if goes_on:
         return resuming.continue_records(path, form, entries, again)
     return writing.Records(form, path), 0, []

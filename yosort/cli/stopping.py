@@ -46,7 +46,8 @@ def heeding_signals() -> Iterator[None]:
 
 def _terminate(number: int, frame: Any) -> NoReturn:
     for other in _SIGNALS:  # once: `timeout` sends it to a group and to its leader
-        signal.signal(other, signal.SIG_IGN)
+        if signal.getsignal(other) == _terminate:
+            signal.signal(other, signal.SIG_IGN)
     error = Terminated()
     error.number = number
     raise error

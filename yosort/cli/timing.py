@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from yosort.checkpoint import resolve
     from yosort.machine import resolve_num_threads
+    from yosort.model.attention import check_mode
     from yosort.model.folder import read_weights
     from yosort.model.heads import YosoModel
     from yosort.ops.choice import CPU_TYPES, GPU_TYPES
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = bundled_model() if arguments.model is None else arguments.model
     options = model_options(arguments)
     attention = options.pop("attention")
+    check_mode(attention)  # before any file is read
     modes = [attention] if attention else ["expectation", "sampled"]
     first = YosoModel.from_pretrained(source, **options)
     note_unused(arguments, first.with_attention(modes[-1]).attention)
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for line in terminal.wrap(terminal.printable(title), terminal.width()):
             print(line)
-        print(f"{'tokens':>7}  {'dtype':8}" + "".join(f"{m:>14}{'tokens/s':>12}" for m in modes))
+        print(f"{'tokens':>7} {'dtype':8}" + "".join(f"{m:>12}{'tokens/s':>9}" for m in modes))
     models = {first.dtype: first}
     for dtype in dtypes:
         if dtype != first.dtype:
@@ -85,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     for n in lengths:
         for dtype, medians in _medians(models, modes, n, arguments.rounds).items():
             if not arguments.json:
-                cells = [f"{s * 1e3:11,.1f} ms{n / s:12,.0f}" for s in medians.values()]
-                print(f"{n:7,}  {dtype!s:8}" + "".join(cells), flush=True)
+                cells = [f"{s * 1e3:9,.1f} ms{n / s:9,.0f}" for s in medians.values()]
+                print(f"{n:7,} {dtype!s:8}" + "".join(cells), flush=True)
                 continue
             found = {
                 "model": str(source),

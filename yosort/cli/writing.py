@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -60,12 +60,14 @@ class JsonLines:
     """A line a result.
 
     Args:
+        kept: the names of what stands beside the results; no failure's.
         flat: a result has one answer, whose keys stand beside those that are kept.
     """
 
     header = b""
 
-    def __init__(self, *, flat: bool = False) -> None:
+    def __init__(self, kept: tuple[str, ...] = (), *, flat: bool = False) -> None:
+        check_kept(kept, ("index", *EXTRA_FIELDS))
         self._flat = flat
 
     def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
@@ -73,14 +75,11 @@ class JsonLines:
         if isinstance(result, Failure):
             result = {**kept, **result.to_dict()}
         elif kept:
-            if self._flat and isinstance(result, list):
-                (result,) = result
+            one = self._flat and isinstance(result, list) and len(result) == 1
+            if one and isinstance(result[0], dict):
+                result = result[0]
             own = result if isinstance(result, dict) else {"result": result}
-            if not own.keys().isdisjoint(kept):
-                twice = ", ".join(own.keys() & kept)
-                raise InputError.wanted(
-                    "--keep", "other names than the results'", got=twice, hint="NAME=OTHER renames"
-                )
+            check_kept(kept, own)
             result = {**kept, **own}
         text = json.dumps(result, ensure_ascii=False, allow_nan=False)
         escaped = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -106,10 +105,7 @@ class Csv:
 
     def __init__(self, fields: tuple[str, ...], kept: tuple[str, ...]) -> None:
         self._fields = (*fields, *EXTRA_FIELDS)
-        twice = [name for name in kept if name in self._fields]
-        if twice:
-            got = f"got {twice[0]!r}; NAME=OTHER renames"
-            raise InputError(f"--keep: wanted other names than the results', {got}")
+        check_kept(kept, self._fields)
         self.header = self._row((*kept, *self._fields))
         self._kept = kept
 
@@ -277,15 +273,25 @@ def open_alone(path: Path) -> io.FileIO:
     return file
 
 
+def check_kept(kept: Collection[str], own: Collection[str]) -> None:
+    """Raise InputError where names of what is kept are names of results."""
+    twice = [name for name in kept if name in own]
+    if twice:
+        raise InputError.wanted(
+            "--keep", "other names than the results'", got=repr(twice[0]), hint="NAME=OTHER renames"
+        )
+
+
 @contextlib.contextmanager
 def named(path: Path | None) -> Iterator[None]:
-    """Say in errors which file cannot be written; None is standard output, which says so itself."""
+    """Say in errors where results cannot be written; a reader that went away is no error."""
     try:
         yield
     except OSError as error:
-        if path is None or isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) or error.strerror is None:
             raise
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        where = path or "standard output"
+        raise InputError(f"{where}: cannot be written: {error.strerror}") from None
 
 
 def _put(file: Any, data: bytes) -> None:

@@ -139,7 +139,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         self._ops = ops
         self._parameters = parameters
         # Absolute: the tokenizer is read when it is asked for, from wherever the process is then.
-        self._folder = None if folder is None else folder.absolute()
+        self._named, self._folder = folder, None if folder is None else folder.absolute()
         self._tokenizer: Tokenizer | None = None
         with ops.running():
             self._attention = draw_attention(

@@ -29,6 +29,7 @@ class Facts:
     _seed: int
     _ops: Ops
     _parameters: Mapping[str, Weight]
+    _named: Path | None
     _folder: Path | None
     _tokenizer: Tokenizer | None
     _attention: Attention
@@ -91,7 +92,7 @@ class Facts:
     @property
     def name_or_path(self) -> str:
         """The folder that the model was loaded from; empty for one made from a config."""
-        return "" if self._folder is None else str(self._folder)
+        return "" if self._named is None else str(self._named)
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """Return an array of an output as numpy, from whichever device.

@@ -242,17 +242,21 @@ def pipeline(
     else:
         _check_loaded(model, loading)
     if isinstance(tokenizer, (str, os.PathLike)):
-        tokenizer = Tokenizer.from_pretrained(tokenizer)
+        tokenizer = Tokenizer.from_pretrained(tokenizer, **_hub_options(loading))
     return cls(model, tokenizer, samples, **defaults)
+
+
+def _hub_options(loading: dict[str, Any]) -> dict[str, Any]:
+    return {name: loading[name] for name in HUB_OPTIONS if name in loading}
 
 
 def _other_task(
     cls: type[Pipeline], source: str | os.PathLike[str], loading: dict[str, Any]
 ) -> tuple[str, str] | None:
     """Return the class that a checkpoint's config names and its task, if it is another's."""
-    hub = {name: loading[name] for name in HUB_OPTIONS if name in loading}
     try:
-        names = YosoConfig.from_pretrained(resolve(source, **hub)).architectures or ()
+        folder = resolve(source, **_hub_options(loading))
+        names = YosoConfig.from_pretrained(folder).architectures or ()
     except YosortError:
         return None
     found = [(task.model, name) for name, task in TASKS.items() if task.model in names]

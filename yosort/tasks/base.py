@@ -287,7 +287,6 @@ class Pipeline(ABC, Generic[OptionsT]):
         pair: str | None,
         options: OptionsT,
         *,
-        max_tokens: int | None = None,
         stride: int = 0,
         strategy: str | None = None,
     ) -> Encoded:
@@ -297,7 +296,6 @@ class Pipeline(ABC, Generic[OptionsT]):
             value: the text, or a list of words.
             pair: the second text.
             options: `overflow`: an error, a cut, or windows past `max_length` tokens.
-            max_tokens: of a row, in place of `max_length`.
             stride: tokens by which windows overlap.
             strategy: what of a pair may be cut, in place of `truncation`.
 
@@ -308,7 +306,7 @@ class Pipeline(ABC, Generic[OptionsT]):
         if windows and not self.windows:
             wanted = f"'error' or 'truncate' for {self.task}, which answers once a text"
             raise InputError(f"overflow: wanted {wanted}")
-        limit = max_tokens or options.max_length
+        limit = options.max_length
         strategy = strategy or options.strategy
         kept = value, pair
         if not windows:  # what is cut off need not be tokenized

@@ -163,7 +163,7 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
         given: int | None = options.doc_stride
         stride = min(window // 2, 128) if given is None else given
         check_upto("doc_stride", stride, window)
-        return super().read(options).decided(max_seq_len=window, doc_stride=stride)
+        return super().read(options).decided(max_length=window, doc_stride=stride)
 
     def read_positional(self, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """Return what a call was given without names; two texts are a question and its context."""
@@ -189,16 +189,15 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
         if limit is not None and count > limit:
             raise InputError(f"question: wanted at most {limit} tokens, got {count}")
         specials = len(self.tokenizer.encoding("", "").ids)
-        room = options.max_seq_len - count - specials
+        room = options.max_length - count - specials
         if room < 1:
             raise InputError(
-                f"question: its {count} tokens leave no room in a window of {options.max_seq_len}"
+                f"question: its {count} tokens leave no room in a window of {options.max_length}"
             )
         encoded = self.encode(
             question,
             context,
             options,
-            max_tokens=options.max_seq_len,
             stride=min(options.doc_stride, room - 1),
             strategy="only_second",
         )

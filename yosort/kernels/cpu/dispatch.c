@@ -14,6 +14,12 @@ static int ys_has_avx512(void) {
            __builtin_cpu_supports("avx512vl");
 }
 #endif
+#ifdef YOSORT_AVX512BF16
+static int ys_has_avx512bf16(void) {
+    return ys_has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512bf16");
+}
+#endif
 #ifdef YOSORT_AMX
 #  include <cpuid.h>
 #  include <sys/syscall.h>
@@ -24,8 +30,7 @@ static int ys_has_avx512(void) {
 static int ys_tiles_granted;
 int ys_request_tiles(void) {
     unsigned a, b, c, d;
-    if (ys_has_avx512() && __builtin_cpu_supports("avx512bf16") &&
-        __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & YS_AMX) == YS_AMX)
+    if (ys_has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & YS_AMX) == YS_AMX)
         ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
     return ys_tiles_granted;
 }

@@ -3,7 +3,7 @@
  * Two products with a function between them: the keys of a head are the panels of the first, its
  * values those of the second. The first is float32's, since the function is steep where a cosine is 1;
  * the second may be any that has pack_values. A block of query rows meets a block (KC of the second
- * product) of keys at a time; their weights stay in the first caches.
+ * product) of keys at a time; their weights stay in the caches.
  */
 #ifndef YOSORT_EXPECTATION_H
 #define YOSORT_EXPECTATION_H

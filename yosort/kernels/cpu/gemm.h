@@ -11,7 +11,7 @@
  *
  * NR is two vectors everywhere; MR is the instruction set's; the others are each product's own.
  *
- * Every sum runs over the depth in order, block by block, in one accumulator: the result of a row
+ * Every sum runs over the depth in an order that is its product's, block by block: the result of a row
  * does not depend on how many rows or threads there are.
  */
 #ifndef YOSORT_GEMM_H

@@ -36,9 +36,9 @@ YS_INLINE void ys_bfloat16_pack(const float *w, int64_t across, int64_t along, i
     for (int64_t at = 0; at < count; at += NR)
         for (int64_t k = 0; k < 2 * ys_pairs(depth); k += 2)
             for (int64_t j = at; j < at + NR; j++) {
-                const float *from = w + j * across + k * along;
-                const int left = j < count && k < depth ? k + 1 < depth ? 2 : 1 : 0;
-                *to++ = ys_bfloat16_word(left > 0 ? from[0] : 0.0f, left > 1 ? from[along] : 0.0f);
+                const int even = j < count && k < depth, odd = j < count && k + 1 < depth;
+                *to++ = ys_bfloat16_word(even ? w[j * across + k * along] : 0.0f,
+                                         odd ? w[j * across + (k + 1) * along] : 0.0f);
             }
 }
 

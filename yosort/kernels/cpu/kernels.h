@@ -82,7 +82,7 @@ struct ys_kernels {
     const struct ys_product *const *products;   /* NULL after the last */
     const char *const *activations; /* their names, by number; NULL after the last */
 
-    /* quantize.h and linear.h */
+    /* quantize.h and layer.h */
     float (*quantize_row)(const float *x, ptrdiff_t count, int8_t *q);
     int64_t (*packed_rows)(const struct ys_linear *map, int64_t rows);
     void (*linear_rows)(const struct ys_linear *map, const float *x, int64_t stride, int64_t rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
-from yosort.machine import resolve_num_threads, wants_tiles
+from yosort.files import release_pages
+from yosort.machine import TILES, resolve_num_threads, wants_tiles
 from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
@@ -28,6 +30,8 @@ from yosort.ops.interface import (
 from yosort.quantized import Weight
 
 Floats = npt.NDArray[np.float32]
+
+_log = logging.getLogger("yosort")
 
 #: Codes of this many heads are held at a time, so that a long text with many hashes stays small.
 CODE_BYTES = 16 << 20
@@ -54,7 +58,9 @@ class CpuOps(HostOps):
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
-        self.kernels = Kernels(instruction_set, self.has_use_for_tiles and wants_tiles())
+        if self.has_use_for_tiles and wants_tiles() and not _dense.request_tiles():
+            _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
+        self.kernels = Kernels(instruction_set)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -78,6 +84,14 @@ class CpuOps(HostOps):
     ) -> _dense.PackedLinear:
         """See `Ops.linear_map`."""
         return _dense.PackedLinear(self.kernels, weights, biases)
+
+    def pack(
+        self, weights: list[Weight], biases: list[npt.NDArray[Any]], kind: str
+    ) -> _dense.PackedLinear:
+        """Pack weights narrower, and let go of the file's own, which are more than what is kept."""
+        packed = _dense.PackedLinear(self.kernels, weights, biases, kind)
+        release_pages(weights)
+        return packed
 
     def parameter(self, array: Weight) -> Floats:
         """See `Ops.parameter`."""

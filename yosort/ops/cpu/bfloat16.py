@@ -14,7 +14,6 @@ from typing import Any
 import numpy.typing as npt
 
 from yosort import _dense
-from yosort.files import release_pages
 from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps
 from yosort.quantized import Weight
 
@@ -48,7 +47,4 @@ class Bfloat16Ops(CpuOps):
     ) -> _dense.PackedLinear:
         """See `Ops.linear_map`."""
         small = head and sum(weight.size for weight in weights) <= LARGE_HEAD
-        kind = "float32" if small else "bfloat16"
-        packed = _dense.PackedLinear(self.kernels, weights, biases, kind)
-        release_pages(weights)
-        return packed
+        return self.pack(weights, biases, "float32" if small else "bfloat16")

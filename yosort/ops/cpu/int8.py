@@ -60,14 +60,6 @@ class Int8Ops(CpuOps):
         table.held = packed = self.pack([table.held], biases, "narrow")
         return packed
 
-    def pack(
-        self, weights: list[Weight], biases: list[npt.NDArray[Any]], kind: str
-    ) -> _dense.PackedLinear:
-        """Pack weights, and let go of the file's own, which are four times what is kept of them."""
-        packed = _dense.PackedLinear(self.kernels, weights, biases, kind)
-        release_pages(weights)
-        return packed
-
     def table(self, array: Weight) -> Any:
         """See `Ops.table`: integers, but for the few rows of token types."""
         if array.shape[0] < FEW_ROWS:
