@@ -82,8 +82,8 @@ def write_model(
     weights = State.of(split_scales(stored(parameters)))
     extra = {**config.extra, **_dtype_fields(config, weights)}
     described = replace(config, architectures=(architecture,), extra=extra)
+    gone = source is not None and not source.is_dir()  # asked before the target may take its place
     make_folder(target, CheckpointError)
-    gone = source is not None and not source.is_dir()
     try:
         # All is written before anything is replaced: a process that dies leaves the old model.
         with replace_files(target) as new:
