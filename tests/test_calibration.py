@@ -276,4 +276,5 @@ def test_a_missing_column_names_the_keys_of_the_models_task(
     ]:
         folder = make(tmp_path / name, name)
         assert main(["calibrate", str(folder), str(tmp_path / "a.csv")]) == 1
-        assert f"line 2: wanted {keys}, got label, mail" in capsys.readouterr().err
+        said = f"line 2: wanted {keys}, got the columns 'mail', 'label'"
+        assert said in capsys.readouterr().err
