@@ -325,3 +325,17 @@ def test_a_full_disk_names_what_could_not_be_written(arguments: list[str], targe
         )
     wanted = f"yosort: error: {target}: cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr.decode()) == (1, wanted)
+
+
+@pytest.mark.parametrize("option", ["--context", "--context-file"])
+def test_a_context_beside_one_of_its_own_is_refused(
+    models: dict[str, str], option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, context = tmp_path / "q.jsonl", tmp_path / "c.txt"
+    source.write_text('{"question": "Who?", "context": "A dog."}\n', encoding="utf-8")
+    context.write_text("A cat.", encoding="utf-8")
+    said = str(context) if option == "--context-file" else "A cat."
+    arguments = ["qa", "--model", models["qa"], "--input", str(source), option, said]
+    assert main(arguments) == 1
+    assert "wanted one context, got its own and that of all" in capsys.readouterr().err
+    assert main([*arguments, "--field", "question"]) == 0

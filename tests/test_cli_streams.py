@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
 import signal
@@ -693,3 +694,15 @@ def test_a_terminated_conversion_leaves_nothing(folder: Path, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "yosort: terminated\n")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_dash_is_standard_input(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for arguments in (["-"], ["--input", "-"], []):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dog\na cat\n")))
+        assert classify(folder, *arguments) == 0
+        found.append(capsys.readouterr().out)
+    assert len(found[0].splitlines()) == 2
+    assert found == found[:1] * 3

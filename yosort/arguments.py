@@ -6,7 +6,7 @@ import difflib
 import functools
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -230,6 +230,10 @@ def check_inputs(inputs: Any) -> Iterator[Any]:
         raise InputError(f"{what}, which has no order to answer in; sorted(...) makes a list")
     if hasattr(inputs, "columns"):  # pandas' and polars' tables iterate over their columns' names
         raise InputError(f"{what}; name the column that holds the texts: table['text']")
+    by_number = isinstance(inputs, Sized) and hasattr(inputs, "__getitem__")
+    if by_number and not isinstance(inputs, Iterable):
+        # torch's datasets: iter() would ask them for items beyond their end.
+        return (inputs[i] for i in range(len(inputs)))
     try:
         return iter(inputs)
     except TypeError:

@@ -418,3 +418,31 @@ def test_what_fills_a_batch_up_is_no_token_of_its_texts(
     assert [part[:, 0].tolist() for part in batch.split(batch.ids[:, None])] == [
         [0, 7, 2], [0, 5, 7, 7, 2]
     ]  # fmt: skip
+
+
+class ByNumber:
+    """Items by number, without an end of their own, as torch's datasets often are."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> str:
+        return TEXTS[index % len(TEXTS)]
+
+
+def test_what_has_items_by_number_ends_at_its_length(folders: dict[str, Path]) -> None:
+    classify: Any = yosort.pipeline("text-classification", folders["text-classification"])
+    items = ByNumber()
+    assert classify(items) == classify([items[i] for i in range(3)])
+
+
+def test_a_length_that_was_chosen_is_where_texts_are_cut(folders: dict[str, Path]) -> None:
+    folder = folders["text-classification"]
+    stated = yosort.Tokenizer.from_pretrained(folder)
+    assert stated.chosen_max_length is None
+    text = "word " * 20
+    for tokenizer in (yosort.Tokenizer.from_pretrained(folder, model_max_length=6), stated):
+        tokenizer.model_max_length = 6
+        classify: Any = yosort.pipeline("text-classification", folder, tokenizer=tokenizer)
+        assert classify(text, truncation=True) == classify(text, max_length=6)
+        assert classify(text) != classify(text, max_length=6)  # what is not to be cut is not

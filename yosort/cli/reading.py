@@ -90,6 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
 
 def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
     """Raise InputError where files cannot be read so: before a model is loaded."""
+    if arguments.text == ["-"] and not arguments.input:  # standard input, as for other commands
+        arguments.text, arguments.input = [], ["-"]
     if arguments.text and arguments.input:
         got = f"both, {show(arguments.text[0])} as a text"
         raise InputError(f"wanted texts as arguments or --input, got {got}")

@@ -216,9 +216,16 @@ def _context(arguments: argparse.Namespace) -> str | None:
 def _with_context(entry: Entry, context: str | None) -> Entry:
     """Return a question with its own context, or the one for all."""
     value = {"question": entry.value} if isinstance(entry.value, str) else entry.value
-    if not isinstance(value, dict) or "context" in value:
+    if not isinstance(value, dict):
         return entry
-    if context is None:
+    if "context" in value:
+        if context is None:
+            return entry
+        value = InputError(
+            "wanted one context, got its own and that of all questions; --field question reads the "
+            "questions alone"
+        )
+    elif context is None:
         value = InputError(
             "wanted a context: --context TEXT, --context-file FILE, or an --input with question "
             "and context"

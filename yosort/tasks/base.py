@@ -260,7 +260,8 @@ class Pipeline(ABC, Generic[OptionsT]):
         Raises:
             InputError: options that contradict each other, or the model.
         """
-        overflow, limit = options.length(self.max_tokens, self.overflow)
+        chosen = self.tokenizer.chosen_max_length
+        overflow, limit = options.length(self.max_tokens, self.overflow, chosen)
         # Where filling counts, transformers' pipelines fill up nothing unless a batch is asked for.
         usual = 1 if self.model.padding == "attended" else None
         size = options.batch_size or usual

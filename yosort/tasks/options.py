@@ -116,12 +116,13 @@ class CallOptions:
         named = isinstance(self.truncation, str) and self.truncation != "do_not_truncate"
         return str(self.truncation) if named else "longest_first"
 
-    def length(self, longest: int, usual: str) -> tuple[str, int]:
+    def length(self, longest: int, usual: str, cut_at: int | None) -> tuple[str, int]:
         """Return what becomes of long texts, and the tokens that are not too many.
 
         Args:
             longest: tokens of a text that the model takes.
             usual: what becomes of longer ones, unless told.
+            cut_at: tokens of what is cut, or of a window, by the user's word; None for `longest`.
 
         Raises:
             InputError: options that contradict each other, or the model.
@@ -140,7 +141,10 @@ class CallOptions:
                 f"max_length: wanted at most {longest}, the model's max_position_embeddings, "
                 f"got {limit}"
             )
-        return overflow or usual, longest if limit is None else limit
+        overflow = overflow or usual
+        if limit is None:
+            limit = longest if cut_at is None or overflow == "error" else min(longest, cut_at)
+        return overflow, limit
 
 
 #: A word of transformers' that changes no answer here: there are no worker processes.

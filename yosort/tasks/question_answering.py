@@ -159,7 +159,8 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
 
     def read(self, options: Options) -> Options:
         """See `Pipeline.read`."""
-        window = min(options.max_seq_len or self.max_tokens, self.max_tokens)
+        usual = self.tokenizer.chosen_max_length or self.max_tokens
+        window = min(options.max_seq_len or usual, self.max_tokens)
         given: int | None = options.doc_stride
         stride = min(window // 2, 128) if given is None else given
         check_upto("doc_stride", stride, window)

@@ -113,7 +113,13 @@ class Settings(Vocabulary):
         if not isinstance(name_or_path, str):
             raise InputError.wanted("name_or_path", "a text", name_or_path)
         self.name_or_path = name_or_path
+        self._length_of_files = UNLIMITED
         self._warned = False
+
+    @property
+    def chosen_max_length(self) -> int | None:
+        """`model_max_length` where it was set, and is not only what the files say; else None."""
+        return None if self.model_max_length == self._length_of_files else self.model_max_length
 
     @property
     def init_kwargs(self) -> dict[str, Any]:

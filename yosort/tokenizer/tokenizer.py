@@ -126,6 +126,8 @@ class Tokenizer(OneText):
         facts = {f.name: getattr(files, f.name) for f in dataclass_fields(files)}
         facts |= {name: value for name, value in fields.items() if name in FIELDS}
         made = cls(**facts, name_or_path=os.fspath(source))
+        if files.model_max_length is not None:
+            made._length_of_files = files.model_max_length
         for role in ROLES:
             if role in fields:
                 setattr(made, role, fields[role])
