@@ -13,6 +13,7 @@ from yosort.model.architectures import ARCHITECTURES
 if TYPE_CHECKING:
     from yosort import ops as ops
     from yosort import tasks as tasks
+    from yosort.adoption.adopting import Adoption, adopt
     from yosort.config import YosoConfig
     from yosort.errors import (
         CheckpointError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     AutoModelForTokenClassification = YosoForTokenClassification
 
 __all__ = [
+    "Adoption",
     "Calibration",
     "CheckpointError",
     "ConfigError",
@@ -60,6 +62,7 @@ __all__ = [
     "YosoModel",
     "YosortError",
     "__version__",
+    "adopt",
     "calibrate",
     "load",
     "pipeline",
@@ -67,6 +70,7 @@ __all__ = [
 
 #: Where each public name lives; a module is imported when its first name is asked for.
 _HOMES = {
+    "adoption.adopting": ("Adoption", "adopt"),
     "config": ("YosoConfig",),
     "errors": ("CheckpointError", "ConfigError", "DeviceError", "InputError", "YosortError"),
     "model.heads": tuple(ARCHITECTURES),

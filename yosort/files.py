@@ -212,6 +212,9 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 def _sync_files(folder: Path, old: Path) -> None:
     """Have a folder of files on the disk, names, contents and the modes of those in `old`."""
     for file in folder.iterdir():
+        if file.is_dir():
+            _sync_files(file, old / file.name)
+            continue
         _sync_file(file)
         _take_mode(file, old / file.name)  # which may be one that nobody may write
     sync_folder(folder)

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from yosort import __version__
 from yosort.cli import (
+    adopting,
     calibrating,
     completion,
     converting,
@@ -151,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show a traceback on errors")
     tasks.add_commands(commands, common)
-    for module in (converting, inspecting, calibrating, timing, doctor):
+    for module in (converting, adopting, inspecting, calibrating, timing, doctor):
         module.add_command(commands, common)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
