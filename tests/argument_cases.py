@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from adoption import folders
 from tasks.models import ENTITIES, make
 
 import yosort
@@ -357,7 +359,23 @@ def _loading(folder: Path) -> dict[str, Case]:
         yosort.load(result, device="cpu", num_threads=1)
         shutil.rmtree(result)
 
+    adopting = {
+        "source": str(folders.write(folder / "bert")), "out": "adopted", "texts": folders.texts(25),
+        "positions": 50, "hash_code_len": 4, "max_tokens": 1000, "encoder_only": False,
+        "progress": False, "num_threads": 1, **hub,
+    }  # fmt: skip
+
+    @functools.wraps(yosort.adopt)
+    def adopt(*arguments: Any, **options: Any) -> yosort.Adoption:
+        shutil.rmtree("adopted", ignore_errors=True)  # which the call before may have left
+        return yosort.adopt(*arguments, **options)
+
+    def check_adopted(result: yosort.Adoption, _: Any) -> None:
+        yosort.load(result.folder, device="cpu", num_threads=1)
+        shutil.rmtree(result.folder)
+
     return {
+        "adopt": Case(adopt, [adopting], check_adopted),
         "load": Case(
             yosort.load,
             [{"source": source, **LOADING, "config": None}],

@@ -38,7 +38,7 @@ EXAMPLES = int(os.environ.get("YOSORT_ARGUMENT_EXAMPLES", "20"))
 CPU_SECONDS = 20
 MEMORY = 1 << 30
 #: What is only handed out: nobody calls it with arguments of their own.
-RESULTS = {"Calibration"}
+RESULTS = {"Adoption", "Calibration"}
 
 
 def public_calls() -> dict[str, Callable[..., Any]]:
@@ -187,6 +187,7 @@ def test_what_does_not_fit_is_named(name: str, cases: dict[str, Case]) -> None:
 #: Whose errors name something else, or that take anything: (the call's last name, parameter).
 NAMED_OTHERWISE = {
     ("from_pretrained", "token"), ("load", "token"), ("pipeline", "token"), ("convert", "token"),
+    ("adopt", "token"),
     ("resolve", "token"),  # handed to huggingface_hub, which is not asked for a folder
     ("to_json_string", "use_diff"),  # says nothing here
     ("to", "dtype"),  # a device or a type, by either name

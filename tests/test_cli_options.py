@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tasks.models import make
 
+import yosort.adoption.adopting
 import yosort.cli.running
 import yosort.conversion
 import yosort.model.base
@@ -112,7 +113,7 @@ def test_a_choice_is_one_of_the_pipelines(command: str, name: str, tmp_path: Pat
     assert sorted(known[1].split(", ")) == sorted(action.choices or ())
 
 
-@pytest.mark.parametrize("command", ["info", "convert", "bench", "calibrate"])
+@pytest.mark.parametrize("command", ["info", "convert", "adopt", "bench", "calibrate"])
 def test_the_hub_options_arrive(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,12 +123,21 @@ def test_the_hub_options_arrive(
         seen.update(options)
         raise Stop
 
+    adopting = yosort.adoption.adopting
     loading, base = yosort.model.loading, yosort.model.base
-    for home in (yosort.checkpoint, yosort.checkpoint.hub, yosort.conversion, loading, base):
+    for home in (
+        yosort.checkpoint,
+        yosort.checkpoint.hub,
+        yosort.conversion,
+        adopting,
+        loading,
+        base,
+    ):
         monkeypatch.setattr(home, "resolve", resolve)
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     own = {
         "convert": ["some/model", str(tmp_path / "out")],
+        "adopt": ["some/model", str(tmp_path / "out"), "--texts", str(tmp_path / "a.txt")],
         "calibrate": ["some/model", str(tmp_path / "a.txt")],
     }
     arguments = [command, *own.get(command, ["--model", "some/model"])]

@@ -149,7 +149,7 @@ def test_habits_of_transformers() -> None:
 
 def test_the_pages_are_found() -> None:
     assert len(PAGES) > 10
-    assert len(TRAINING) == 6
+    assert len(TRAINING) == 7
     assert sum(len(blocks(page)) for page in PAGES) > 60
 
 

@@ -23,6 +23,7 @@ from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, InputError
 from yosort.files import read_json, replace_folder
+from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.architectures import BASE_PREFIX, POSITIONS
 from yosort.model.encoder import Encoder, prepare_encoder
 from yosort.model.folder import write_model
@@ -30,8 +31,8 @@ from yosort.ops import get_ops
 from yosort.tokenizer import Tokenizer
 
 #: Lengths of a hash code that are tried where none is given, and on how many tokens.
-HASH_CODE_LENS = (7, 9, 11)
-TRIED_ON = 8192
+HASH_CODE_LENS = (5, 7, 9)
+TRIED_ON = 4096
 #: Tokens to read of the texts, where nothing else is said: minutes for a model of 12 layers.
 MAX_TOKENS = 65_536
 #: What sentence-transformers has beside a model: how a text's vector is made of its tokens'.
@@ -119,7 +120,7 @@ def adopt(
             and to measure.
         positions: the longest text of the new model, in tokens; the original's position table is
             repeated as often as need be.
-        hash_code_len: bits of a hash code, 1 to 16; None: 7, 9 or 11, whichever is nearest to the
+        hash_code_len: bits of a hash code, 1 to 16; None: 5, 7 or 9, whichever is nearest to the
             original on held-out texts, exact and with 64 hash functions.
         max_tokens: tokens to read of the texts, at most; memory grows with them.
         encoder_only: leave the head aside.
@@ -138,6 +139,7 @@ def adopt(
             cannot be written.
         ConfigError: sizes that no YOSO model can have.
         InputError: texts that are empty or too few; an option of another type.
+        DeviceError: more positions than the memory holds.
     """
     check_count("positions", positions)
     check_count("max_tokens", max_tokens)
@@ -159,6 +161,15 @@ def adopt(
     limit = found.config.max_position_embeddings
     if positions < limit:
         raise InputError.wanted("positions", f"at least the original's {limit}", positions)
+    needed = 4 * positions * found.config.hidden_size
+    if needed >= WORTH_ASKING:
+        check_memory(
+            needed,
+            host_memory(),
+            "cpu",
+            what="the position table needs",
+            hint="fewer positions need less",
+        )
     tokenizer = Tokenizer.from_pretrained(folder)
     fitted, held = read_texts(
         texts, tokenizer, longest=limit, vocabulary=found.config.vocab_size, limit=max_tokens

@@ -1,4 +1,4 @@
-"""The fit: each layer's output projection, in closed form, along the new model's own stream."""
+"""The fit, one layer after the other, along the new model's own stream."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from yosort.adoption import anchors
 from yosort.adoption.anchors import Anchored, Doubles, anchor
+from yosort.adoption.matching import Example, Maps, match
 from yosort.adoption.original import context_of, embed
 from yosort.adoption.texts import Floats, Tokens
 from yosort.config import YosoConfig
@@ -18,6 +19,7 @@ from yosort.model.architectures import BASE_PREFIX, layer_prefix
 from yosort.model.encoder import Encoder, Layer, Scope
 from yosort.ops.interface import Array, Layout, Ops
 
+_LEAVES = ("weight", "bias")
 #: Strengths of the ridge that are tried, over the mean square of a context's column.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 #: Called with how many tokens passed through a layer.
@@ -113,9 +115,10 @@ def fit(
     length: float = anchors.LENGTH,
     step: Step = lambda tokens: None,
 ) -> tuple[dict[str, Floats], tuple[float, ...]]:
-    """Fit the output projections, one layer after the other.
+    """Fit the layers, one after the other.
 
-    Layer by layer, the projection is the one with which the new model's stream comes nearest, in
+    First the layer's queries and keys are matched to the original's attention. Then its output
+    projection is the one with which the new model's stream comes nearest, in
     squares, to what the original has before its first normalisation: so a layer makes up for what
     those below it missed.
 
@@ -137,6 +140,7 @@ def fit(
     streams = [_Stream(original, fitted), _Stream(original, held)]
     errors = []
     for i, layer in enumerate(original.layers):
+        weights |= _matched(ops, layer, weights, i, streams, config)
         spread = _original_pass(ops, layer, streams, heads, step)
         start = _start(weights, i, spread, heads, length)
         prefix = BASE_PREFIX + layer_prefix(i)
@@ -152,6 +156,37 @@ def fit(
                 stream.ours[rows] = ours.finish(ops, stream.context[rows], stream.ours[rows])
         errors.append(_distance(streams[1].ours, streams[1].theirs))
     return weights, tuple(errors)
+
+
+def _matched(
+    ops: Ops,
+    layer: Layer,
+    weights: dict[str, Floats],
+    i: int,
+    streams: list[_Stream],
+    config: YosoConfig,
+) -> dict[str, Floats]:
+    """Return a layer's maps to queries and keys, matched to the original's attention."""
+    prefix = BASE_PREFIX + layer_prefix(i)
+    own = [f"{prefix}{part}.{leaf}" for part in (names.QUERY, names.KEY) for leaf in _LEAVES]
+    hidden = config.hidden_size
+
+    def example(stream: _Stream) -> Example:
+        def wanted(rows: slice) -> tuple[Array, Array]:
+            qkv = ops.linear(stream.theirs[rows], layer.qkv)
+            return qkv[:, :hidden], qkv[:, hidden : 2 * hidden]
+
+        return Example(stream.tokens, stream.ours, wanted)
+
+    fitted, held = map(example, streams)
+    maps = match(
+        Maps(*(weights[name] for name in own)),
+        fitted,
+        held,
+        heads=config.num_attention_heads,
+        hash_code_len=config.hash_code_len,
+    )
+    return dict(zip(own, maps.arrays(), strict=True))
 
 
 def _original_pass(

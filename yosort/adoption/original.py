@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from yosort.adoption.texts import Floats, Tokens
+from yosort.adoption.texts import Tokens
 from yosort.model.encoder import Encoder, Layer
 from yosort.ops.interface import Array, Ops
 
@@ -23,26 +22,37 @@ def embed(encoder: Encoder, tokens: Tokens) -> Array:
     return encoder.ops.embed(encoder.tables, tokens.ids, tokens.positions, types)
 
 
-def softmax_attention(
-    query: npt.NDArray[np.floating], key: Floats, value: Floats, tokens: Tokens, heads: int
-) -> Array:
-    """Return softmax(q . k / sqrt(head_dim)) v within each text and head, [total, hidden].
+def by_head(x: Array, length: int, heads: int) -> Array:
+    """Return rows [texts * length, hidden] as [texts, heads, length, head_dim]."""
+    return x.reshape(-1, length, heads, x.shape[1] // heads).transpose(0, 2, 1, 3)
+
+
+def rows_of(x: Array) -> Array:
+    """Return what `by_head` took apart, as rows again."""
+    texts, heads, length, width = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(texts * length, heads * width)
+
+
+def softmax_weights(query: Array, key: Array, length: int, heads: int) -> Array:
+    """Return softmax(q . k / sqrt(head_dim)), [texts, heads, length, length], of rows of texts."""
+    width = query.shape[1] // heads
+    weights = by_head(query, length, heads) @ by_head(key, length, heads).swapaxes(-1, -2)
+    weights *= 1 / math.sqrt(width)
+    weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
+
+
+def softmax_attention(query: Array, key: Array, value: Array, tokens: Tokens, heads: int) -> Array:
+    """Return the sums of values, so weighed, within each text and head: [total, hidden].
 
     Texts of one length are computed together, so there is neither padding nor a mask.
     """
-    width = query.shape[1] // heads
     context = np.empty_like(query)
     for rows, length in tokens.runs():
-        q, k, v = (
-            x[rows].reshape(-1, length, heads, width).transpose(0, 2, 1, 3)
-            for x in (query, key, value)
-        )
-        weights = q @ k.swapaxes(-1, -2)
-        weights *= 1 / math.sqrt(width)
-        weights -= weights.max(axis=-1, keepdims=True)
-        np.exp(weights, out=weights)
-        weights /= weights.sum(axis=-1, keepdims=True)
-        context[rows] = (weights @ v).transpose(0, 2, 1, 3).reshape(-1, heads * width)
+        weights = softmax_weights(query[rows], key[rows], length, heads)
+        context[rows] = rows_of(weights @ by_head(value[rows], length, heads))
     return context
 
 

@@ -121,7 +121,7 @@ def read_texts(
     """
     rows: list[npt.NDArray[np.int64]] = []
     total = 0
-    if isinstance(texts, (str, bytes)):
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise InputError.wanted("texts", "several texts, as a list", texts)
     for number, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
