@@ -11,7 +11,7 @@ import pytest
 import yosort
 from adoption import folders
 from yosort.adoption import original
-from yosort.adoption.heads import classify
+from yosort.adoption.heads import classify, score
 from yosort.adoption.sources import read_source
 from yosort.adoption.texts import Tokens
 from yosort.model.encoder import prepare_encoder
@@ -87,6 +87,28 @@ def test_the_original_classifier_equals_transformers(tmp_path: Path, family: str
         with torch.no_grad():
             wanted = model(torch.tensor(tokens.ids[None, begin:end])).logits[0].numpy()
         np.testing.assert_allclose(found[i], wanted, atol=2e-5 * np.abs(wanted).max())
+
+
+def test_old_names_in_a_file_of_torch(tmp_path: Path) -> None:
+    """pytorch_model.bin as the first BERTs have it: gamma and beta, `bert.` before all."""
+    model = build(tmp_path / "model", "Bert", "ForPreTraining")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): w
+        for name, w in model.state_dict().items()
+    }
+    torch.save(old, tmp_path / "model" / "pytorch_model.bin")
+    source = read_source(tmp_path / "model")
+    assert source.architecture == "YosoForMaskedLM"
+    encoder = prepare_encoder(source.config, source.weights, get_ops("reference"))
+    ids = rows()[0]
+    with torch.no_grad():
+        wanted = model(torch.tensor(ids[None])).prediction_logits[0].numpy()
+    hidden = original.encode(encoder, Tokens.of([ids]))
+    found = score(encoder.ops, source.architecture, source.config, source.weights, hidden)
+    assert np.abs(found - wanted).max() < 2e-5 * np.abs(wanted).max()
 
 
 CASES = [

@@ -31,7 +31,7 @@ from yosort.ops import get_ops
 from yosort.tokenizer import Tokenizer
 
 #: Lengths of a hash code that are tried where none is given, and on how many tokens.
-HASH_CODE_LENS = (5, 7, 9)
+HASH_CODE_LENS = (7, 9, 11)
 TRIED_ON = 4096
 #: Tokens to read of the texts, where nothing else is said: minutes for a model of 12 layers.
 MAX_TOKENS = 65_536
@@ -117,10 +117,10 @@ def adopt(
             DistilBERT, with a tokenizer and with safetensors or pytorch_model.bin.
         out: the folder to make, which must not exist.
         texts: what the model will read, at least 20, better 1,500; a fifth is held out to choose
-            and to measure.
+            and to measure. What is longer than the original takes is cut.
         positions: the longest text of the new model, in tokens; the original's position table is
             repeated as often as need be.
-        hash_code_len: bits of a hash code, 1 to 16; None: 5, 7 or 9, whichever is nearest to the
+        hash_code_len: bits of a hash code, 1 to 16; None: 7, 9 or 11, whichever is nearest to the
             original on held-out texts, exact and with 64 hash functions.
         max_tokens: tokens to read of the texts, at most; memory grows with them.
         encoder_only: leave the head aside.

@@ -101,6 +101,9 @@ def read_source(folder: Path, *, encoder_only: bool = False) -> Source:
     state = _read_weights(folder, family)
     config, offset = _config(folder, family, fields, state)
     weights = {name: np.asarray(state[name], np.float32) for name in state}
+    odd = next((name for name, weight in weights.items() if not np.isfinite(weight).all()), None)
+    if odd is not None:
+        raise CheckpointError.wanted(f"{folder}: {odd}", "finite numbers", got="NaN or infinity")
     _align_positions(folder, config, weights, offset)
     if not family.token_types:
         weights[f"{BASE_PREFIX}{TOKEN_TYPES}.weight"] = np.zeros(
