@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tasks.models import save_unigram
 
 import yosort
 from adoption import folders
@@ -17,6 +19,7 @@ from yosort.adoption.texts import Tokens
 from yosort.cli import main
 from yosort.model.encoder import prepare_encoder
 from yosort.ops import get_ops
+from yosort.tasks import bundled_model
 
 TEXTS = folders.texts(150)
 NEW = folders.texts(20, seed=9)
@@ -95,6 +98,31 @@ def test_positions_repeat_and_the_tokenizer_comes_along(tmp_path: Path) -> None:
     assert after.model_max_length == 100
     long = "the dog " * 45
     assert vectors(yosort.load(tmp_path / "yoso"), [long]).shape == (1, 32)
+
+
+@pytest.mark.parametrize("kind", ["BPE", "Unigram"])
+def test_other_tokenizers_come_along(tmp_path: Path, kind: str) -> None:
+    size = yosort.YosoConfig.from_pretrained(bundled_model()).vocab_size
+    fields = {"vocab_size": size, "pad_token_id": 1, "type_vocab_size": 1, "model_type": "roberta",
+              "max_position_embeddings": 102}  # fmt: skip
+    source = folders.write(tmp_path / "roberta", folders.weights(**fields), **fields)
+    for path in source.glob("tokenizer*"):
+        path.unlink()
+    if kind == "BPE":
+        for path in bundled_model().glob("*token*"):
+            shutil.copy(path, source / path.name)
+    else:
+        save_unigram(source)
+        facts = {"tokenizer_class": "XLMRobertaTokenizer", "mask_token": "<mask>"}
+        (source / "tokenizer_config.json").write_text(json.dumps(facts), encoding="utf-8")
+    yosort.adopt(source, tmp_path / "yoso", TEXTS, hash_code_len=9)
+    before = yosort.Tokenizer.from_pretrained(source)
+    after = yosort.Tokenizer.from_pretrained(tmp_path / "yoso")
+    for text in (*TEXTS[:5], "  Naïve  <mask> cafés!\n"):
+        assert dict(after(text, "two")) == dict(before(text, "two"))
+    assert after.mask_token == "<mask>"
+    # RoBERTa's first position is row 2, as YOSO's is.
+    assert (vectors(yosort.load(tmp_path / "yoso"), NEW) * originals(source, NEW)).sum() > 19
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ def adopt(
         max_tokens: tokens to read of the texts, at most; memory grows with them.
         encoder_only: leave the head aside.
         progress: show a bar on standard error.
-        num_threads: CPU threads; None for what environment and machine say.
+        num_threads: CPU threads of yosort's loops; None for what environment and machine say.
+            NumPy's own products follow OPENBLAS_NUM_THREADS or its like.
         revision: as for `load`, like local_files_only, cache_dir and token.
         local_files_only: see above.
         cache_dir: see above.
