@@ -27,12 +27,15 @@ from yosort.ops.plain import PlainOps
 
 if wants_tiles():
     request_tiles()
+#: The order of an instruction set's sums of bfloat16 that is not all others'.
+ORDERS = {"amx": "tiles", "mmla": "odd"}
 VARIANTS = available_instruction_sets()
 #: The definition of each kind of product.
 PRODUCTS = {
     "float32": exact_product,
-    "bfloat16": definitions.bfloat16_linear,
-    "bfloat16, tiles": partial(definitions.bfloat16_linear, tiles=True),
+    "bfloat16, words": definitions.bfloat16_linear,
+    "bfloat16, odd": partial(definitions.bfloat16_linear, order="odd"),
+    "bfloat16, tiles": partial(definitions.bfloat16_linear, order="tiles"),
     "int8": definitions.quantized_linear,
 }
 
@@ -150,7 +153,7 @@ BFLOAT16 = [
     Backend(
         f"bfloat16-{variant}",
         partial(Bfloat16Ops, instruction_set=variant),
-        kind="bfloat16, tiles" if variant == "amx" else "bfloat16",
+        kind=f"bfloat16, {ORDERS.get(variant, 'words')}",
         takes=lambda case: case.weighs or getattr(case, "form", "") == "expectation",
     )
     for variant in VARIANTS

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tolerances import BFLOAT16_ROUNDING, POLE
 
 from ops.cases import draw, layout_of
-from ops.conftest import VARIANTS
+from ops.conftest import ORDERS, VARIANTS
 from yosort import _cpu
 from yosort._dense import PackedLinear
 from yosort.ops import definitions
@@ -35,7 +36,7 @@ def test_products_have_the_bits_of_the_definition(
     weight, bias = draw(2, columns, depth), draw(3, columns)
     ops = Bfloat16Ops(threads, variant)
     got = ops.linear(x, ops.linear_map([weight], [bias]))
-    wanted = definitions.bfloat16_linear(x, weight, bias, tiles=variant == "amx")
+    wanted = definitions.bfloat16_linear(x, weight, bias, order=ORDERS.get(variant, "words"))
     np.testing.assert_array_equal(got, wanted)
 
 
@@ -81,6 +82,20 @@ def test_a_map_is_half_as_large_and_may_come_in_its_type(variant: str) -> None:
     stored = Widened((definitions.bfloat16(weight).view(np.uint32) >> 16).astype(np.uint16))
     again = ops.linear_map([stored], [bias])
     np.testing.assert_array_equal(ops.linear(x, packed, "gelu"), ops.linear(x, again, "gelu"))
+
+
+@given(
+    st.lists(
+        st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False), min_size=2, max_size=2
+    )
+)
+def test_sums_rounded_to_odd_are_exact_or_the_odd_neighbour(numbers: list[float]) -> None:
+    exact = sum(map(Fraction, numbers))
+    assume(exact == 0 or abs(exact) >= 2**-126)
+    got = definitions.add_to_odd(*np.array(numbers, np.float32))
+    below, above = (np.nextafter(got, np.float32(end)) for end in (-np.inf, np.inf))
+    assert Fraction(float(below)) < exact < Fraction(float(above))
+    assert exact == Fraction(float(got)) or got.view(np.uint32) & 1
 
 
 def test_small_heads_stay_float32() -> None:

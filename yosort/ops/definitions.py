@@ -253,38 +253,63 @@ def bfloat16(x: Floats) -> npt.NDArray[np.float32]:
     return rounded.astype(np.uint32).view(np.float32)
 
 
+def add_to_odd(a: Floats, b: Floats) -> npt.NDArray[np.float32]:
+    """Return a + b rounded to odd: if no float32, the neighbour of the sum whose last bit is 1.
+
+    Args:
+        a: float32 [...].
+        b: float32 [...]; sums of 0, or from 2^-126 on.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    total = np.asarray(a + b)
+    part = total - a
+    rest = (a - (total - part)) + (b - part)  # what float64 rounded away, exactly: Knuth's TwoSum
+    bits = total.view(np.int64)
+    bits = np.where(rest == 0, bits, (bits - ((rest > 0) != (total > 0))) | 1)
+    narrow = bits & ~0x1FFFFFFF  # the bits that float32 has
+    return np.where(narrow == bits, bits, narrow | 0x20000000).view(np.float64).astype(np.float32)
+
+
 def bfloat16_linear(
-    x: Floats, weight: Floats, bias: Floats, *, tiles: bool = False
+    x: Floats, weight: Floats, bias: Floats, *, order: str = "words"
 ) -> npt.NDArray[np.float32]:
     """Return x [rows, in] times weight [out, in], both rounded to bfloat16, plus bias [out].
 
     Products of two bfloat16 numbers are exact in float32. So are no sums, and their order counts:
-    the depth is taken in pairs, of each the second first, and each BFLOAT16_SPAN is summed apart.
-    Numbers below 2^-126 may count as 0.
+    the depth is taken in words of two, and each BFLOAT16_SPAN is summed apart. Numbers below
+    2^-126 may count as 0.
 
     Args:
         x: [rows, in].
         weight: [out, in].
         bias: [out].
-        tiles: in the order of a matrix unit: of each TILE_DEPTH the even depths are summed, then
-            the odd ones, then both sums, which is added to what TILED_SPAN has so far.
+        order: "words": of each word the second first. "odd": the products of a word are added to
+            each other, then to the sum, and each sum is rounded to odd. "tiles": of each
+            TILE_DEPTH the even depths are summed, then the odd ones, then both sums, which is
+            added to what TILED_SPAN has so far.
 
-    Source: Intel's manual of VDPBF16PS, whose order is every instruction set's, and of TDPBF16PS.
+    Source: Intel's manual of VDPBF16PS, whose order is the first, and of TDPBF16PS, the last;
+    Arm's of BFMMLA (without its extension EBF16, which a process would have to turn on).
     """
     x, weight = bfloat16(x), bfloat16(weight)
     depth, total = x.shape[1], np.zeros((len(x), len(weight)), np.float32)
 
+    def product(k: int) -> npt.NDArray[np.float32]:
+        return x[:, k, None] * weight[:, k] if k < depth else np.zeros_like(total)
+
     def sum_up(depths: Iterable[int], sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         for k in depths:
-            sums += x[:, k, None] * weight[:, k]
+            sums += product(k)
         return sums
 
-    span = TILED_SPAN if tiles else BFLOAT16_SPAN
+    span = TILED_SPAN if order == "tiles" else BFLOAT16_SPAN
     for at in range(0, depth, span):
         end, sums = min(at + span, depth), np.zeros_like(total)
-        if not tiles:
+        if order == "words":
             sum_up((k ^ 1 for k in range(at, at + span) if k ^ 1 < end), sums)
-        for first in range(at, end, TILE_DEPTH) if tiles else ():
+        for k in range(at, end, 2) if order == "odd" else ():
+            sums = add_to_odd(sums, add_to_odd(product(k), product(k + 1)))
+        for first in range(at, end, TILE_DEPTH) if order == "tiles" else ():
             last = min(first + TILE_DEPTH, end)
             even, odd = range(first, last, 2), range(first + 1, last, 2)
             sums += sum_up(even, np.zeros_like(sums)) + sum_up(odd, np.zeros_like(sums))
