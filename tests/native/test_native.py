@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from yosort._dense import available_instruction_sets
+from yosort.ops import definitions
 
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "yosort" / "kernels" / "cpu"
+
+#: What meson.build gives the compiler for Arm's extensions.
+DOTPROD, MMLA = "-march=armv8.2-a+dotprod", "-march=armv8.2-a+dotprod+bf16+i8mm"
 
 #: Name -> compiler, its flags, and what runs the result.
 TARGETS = {
@@ -48,40 +54,106 @@ TARGETS = {
     ),
     "aarch64-dotprod": (
         ["aarch64-linux-gnu-gcc"],
-        ["-static", "-march=armv8.2-a+dotprod"],
+        ["-static", DOTPROD],
         ["qemu-aarch64"],
+    ),
+    "aarch64-mmla": (
+        ["aarch64-linux-gnu-gcc"],
+        ["-static", MMLA],
+        ["qemu-aarch64"],
+    ),
+    "aarch64-mmla-checked": (
+        ["aarch64-linux-gnu-gcc"],
+        [MMLA, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
+        ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
     ),
 }
 
 
-@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
-@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
+pytestmark = [
+    pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree"),
+    pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would"),
+]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[str]]:
+    """Return what makes a program of a source beside this file, for a target, and how to run it."""
+    folder = tmp_path_factory.mktemp("native")
+
+    def compile_to(path: Path, target: str, *sources: str) -> str:
+        compiler, flags, _ = TARGETS[target]
+        options = ["-std=gnu11", "-O2", "-fno-math-errno", "-ffp-contract=fast", f"-I{KERNELS}"]
+        if not path.exists():
+            command = [*compiler, *options, *flags, *sources, "-o", str(path), "-lm"]
+            subprocess.run(command, check=True, capture_output=True)
+        return str(path)
+
+    def make(target: str, name: str) -> list[str]:
+        compiler, _, runner = TARGETS[target]
+        for tool in (*compiler, *runner[:1]):
+            if shutil.which(tool) is None:
+                pytest.skip(f"{tool} is not installed")
+        source = str(KERNELS / "kernels.c")
+        kernels = folder / f"{target}.o"
+        compile_to(kernels, target, "-c", source, "-DYOSORT_ISA=baseline")
+        program = folder / f"{target}-{name}"
+        return [*runner, compile_to(program, target, str(HERE / f"{name}.c"), str(kernels))]
+
+    return make
+
+
 @pytest.mark.parametrize("target", TARGETS)
-def test_kernels_agree_with_plain_loops(target: str, tmp_path: Path) -> None:
-    compiler, flags, runner = TARGETS[target]
-    for tool in (*compiler, *runner):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+def test_kernels_agree_with_plain_loops(
+    target: str, build: Callable[[str, str], list[str]]
+) -> None:
     isa = target.partition("-")[2]
     if isa.startswith("avx") and isa not in available_instruction_sets():
         pytest.skip(f"no {isa} on this processor")
-    program = tmp_path / "test_kernels"
-    sources = [str(HERE / "test_kernels.c"), str(KERNELS / "kernels.c")]
-    options = ["-std=gnu11", "-O2", "-fno-math-errno", "-ffp-contract=fast"]
-    flags = ["-DYOSORT_ISA=baseline", *flags]
-    subprocess.run(
-        [*compiler, *options, *flags, f"-I{KERNELS}", *sources, "-o", str(program), "-lm"],
-        check=True,
-        capture_output=True,
-    )
     result = subprocess.run(
-        [*runner, str(program)],
+        build(target, "test_kernels"),
         capture_output=True,
         text=True,
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # the test frees nothing of some
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 failed" in result.stdout
+
+
+@pytest.mark.parametrize(("target", "order"), [("tiles", "tiles"), ("aarch64-mmla", "odd")])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(1, 1, 1), (2, 385, 16), (13, 800, 33), (25, 2100, 40)]
+)
+def test_products_have_the_bits_of_the_definition(
+    target: str,
+    order: str,
+    rows: int,
+    depth: int,
+    columns: int,
+    build: Callable[[str, str], list[str]],
+) -> None:
+    """What tests/ops asks of the processor at hand, of those that seldom are."""
+    program = build(target, "product")
+    rng = np.random.default_rng(depth)
+
+    def product(name: str, *arrays: np.ndarray) -> np.ndarray:
+        result = subprocess.run(
+            [*program, name, str(rows), str(depth), str(columns)],
+            input=b"".join(array.tobytes() for array in arrays),
+            capture_output=True,
+            check=True,
+        )
+        return np.frombuffer(result.stdout, np.float32).reshape(rows, columns)
+
+    shapes = (rows, depth), (columns, depth), (columns,)
+    x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    wanted = definitions.bfloat16_linear(x, weight, bias, order=order)
+    np.testing.assert_array_equal(product("bfloat16", x, weight, bias), wanted)
+    # Integers up to 127 have a scale of 1: their sums are exact.
+    x, weight, bias = (rng.integers(-127, 128, shape).astype(np.float32) for shape in shapes)
+    x[:, ::1024] = weight[:, 0] = 127
+    wanted = definitions.quantized_linear(x, weight, bias)
+    np.testing.assert_array_equal(product("int8", x, weight, bias), wanted)
 
 
 LIST_VARIANTS = """
@@ -93,8 +165,6 @@ int main(void) {
 """
 
 
-@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
-@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
 def test_a_further_variant_is_one_line(tmp_path: Path) -> None:
     if shutil.which("cc") is None:
         pytest.skip("cc is not installed")
@@ -115,31 +185,43 @@ def test_a_further_variant_is_one_line(tmp_path: Path) -> None:
     assert result.stdout.split() == ["future1", "future3", "future5", "future7", "baseline"]
 
 
-@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
-@pytest.mark.parametrize(
-    ("cpu", "wanted"), [("max", "dotprod baseline"), ("cortex-a53", "baseline")]
-)
-def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: Path) -> None:
-    compiler = "aarch64-linux-gnu-gcc"
+@pytest.fixture(scope="module")
+def arm_variants(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a program for Arm that lists the variants which the processor at hand can run."""
+    compiler, folder = "aarch64-linux-gnu-gcc", tmp_path_factory.mktemp("variants")
     for tool in (compiler, "qemu-aarch64"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    main = tmp_path / "main.c"
+    main, kernels = folder / "main.c", str(KERNELS / "kernels.c")
     main.write_text(LIST_VARIANTS)
-    base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{KERNELS}", "-c"]
     units = {
-        "baseline": [str(KERNELS / "kernels.c"), "-DYOSORT_ISA=baseline"],
-        "dotprod": [str(KERNELS / "kernels.c"), "-DYOSORT_ISA=dotprod", "-march=armv8.2-a+dotprod"],
-        "dispatch": [str(KERNELS / "dispatch.c"), "-DYOSORT_DOTPROD"],
+        "baseline": [kernels, "-DYOSORT_ISA=baseline"],
+        "dotprod": [kernels, "-DYOSORT_ISA=dotprod", DOTPROD],
+        "mmla": [kernels, "-DYOSORT_ISA=mmla", MMLA],
+        "dispatch": [str(KERNELS / "dispatch.c"), "-DYOSORT_DOTPROD", "-DYOSORT_MMLA"],
         "main": [str(main)],
     }
-    objects = [str(tmp_path / f"{name}.o") for name in units]
-    for target, arguments in zip(objects, units.values(), strict=True):
-        subprocess.run([*base, *arguments, "-o", target], check=True, capture_output=True)
-    program = str(tmp_path / "program")
+    base = [compiler, "-std=gnu11", "-O1", "-ffp-contract=fast", f"-I{KERNELS}", "-c"]
+    for name, arguments in units.items():
+        command = [*base, *arguments, "-o", str(folder / f"{name}.o")]
+        subprocess.run(command, check=True, capture_output=True)
+    objects = [str(folder / f"{name}.o") for name in units]
+    program = str(folder / "program")
     subprocess.run([compiler, "-static", *objects, "-o", program, "-lm"], check=True)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("cpu", "wanted"),
+    [
+        ("max", "mmla dotprod baseline"),
+        ("cortex-a76", "dotprod baseline"),
+        ("cortex-a53", "baseline"),
+    ],
+)
+def test_arm_takes_the_best_that_it_has(cpu: str, wanted: str, arm_variants: str) -> None:
     result = subprocess.run(
-        ["qemu-aarch64", "-cpu", cpu, program], capture_output=True, text=True, check=True
+        ["qemu-aarch64", "-cpu", cpu, arm_variants], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == wanted
 
@@ -148,8 +230,6 @@ def test_arm_takes_the_dot_product_where_it_is(cpu: str, wanted: str, tmp_path: 
 POOLS = {"plain": (["-O2"], 50), "thread-sanitizer": (["-O1", "-g", "-fsanitize=thread"], 0)}
 
 
-@pytest.mark.skipif(not KERNELS.is_dir(), reason="not run from a source tree")
-@pytest.mark.skipif(os.name != "posix", reason="compiles as a POSIX shell would")
 @pytest.mark.parametrize("name", POOLS)
 def test_the_thread_pool(name: str, tmp_path: Path) -> None:
     flags, forks = POOLS[name]

@@ -27,7 +27,7 @@ YS_INLINE int32_t ys_bfloat16_word(float even, float odd) {
 YS_INLINE vf ys_bfloat16_even(vi word) { return vf_from_bits((vi)((vu)word << 16)); }
 YS_INLINE vf ys_bfloat16_odd(vi word) { return vf_from_bits(word & vi_set1((int32_t)0xffff0000)); }
 
-#ifndef YS_BFLOAT16_DOT
+#if !defined(YS_BFLOAT16_DOT) && !defined(YS_PAIRS)
 YS_INLINE void ys_bfloat16_store(uint16_t *to, vf x) {
     float lane[LANES];
     vf_store(lane, x);

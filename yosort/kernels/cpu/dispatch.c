@@ -37,9 +37,10 @@ int ys_request_tiles(void) {
 #else
 int ys_request_tiles(void) { return 0; }
 #endif
-#ifdef YOSORT_DOTPROD
+#if defined(YOSORT_DOTPROD) || defined(YOSORT_MMLA)
 #  include <sys/auxv.h>
 #  define YS_HWCAP_ASIMDDP (1ul << 20)
+#  define YS_HWCAP2_MMLA (1ul << 13 | 1ul << 14)     /* I8MM and BF16: its products of matrices */
 #endif
 
 #define X(name, runs) extern const struct ys_kernels ys_kernels_##name;

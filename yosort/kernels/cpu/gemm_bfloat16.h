@@ -5,10 +5,11 @@
  *
  * as AVX-512's instruction has it. Without one, the float32 kernel meets the depths in that order: the
  * bits are the same. A matrix unit has another order: it sums the odd and the even depths of 16 words
- * apart, and then adds both to what was there.
+ * apart, and then adds both to what was there. Arm's BFMMLA adds the products of a word to each other
+ * first, and rounds each sum to odd: to the two nearest floats' one whose last bit is set.
  *
  * A panel is [depth / 2][NR] words, filled up with zeros to whole words, and to 16 of them for a
- * matrix unit; so are rows of x.
+ * matrix unit; so are rows of x. For BFMMLA two words are a run, see pairs.h.
  */
 #ifndef YOSORT_GEMM_BFLOAT16_H
 #define YOSORT_GEMM_BFLOAT16_H
@@ -25,6 +26,10 @@
 #  define BFLOAT16_MC 192
 #endif
 #define BFLOAT16_STRIDE (BFLOAT16_KC / 2 + CACHE_LINE)  /* words */
+#define BFLOAT16_BYTES (BFLOAT16_STRIDE * (ptrdiff_t)sizeof(int32_t))
+#if defined(YS_BFLOAT16_DOT) || defined(YS_PAIRS) || defined(YS_TILES)
+#  define BFLOAT16_NATIVE
+#endif
 
 static int64_t ys_pairs(int64_t depth) { return ys_words_of(depth, 2); }
 
@@ -34,12 +39,13 @@ static int64_t ys_bfloat16_panel(int64_t depth) { return ys_pairs(depth) * NR * 
 YS_INLINE void ys_bfloat16_pack(const float *w, int64_t across, int64_t along, int64_t count,
                                 int64_t depth, int32_t *to) {
     for (int64_t at = 0; at < count; at += NR)
-        for (int64_t k = 0; k < 2 * ys_pairs(depth); k += 2)
-            for (int64_t j = at; j < at + NR; j++) {
-                const int even = j < count && k < depth, odd = j < count && k + 1 < depth;
-                *to++ = ys_bfloat16_word(even ? w[j * across + k * along] : 0.0f,
-                                         odd ? w[j * across + (k + 1) * along] : 0.0f);
-            }
+        for (int64_t run = 0; run < 2 * ys_pairs(depth); run += 2 * UNIT_RUN)
+            for (int64_t j = at; j < at + NR; j++)
+                for (int64_t k = run; k < run + 2 * UNIT_RUN; k += 2) {
+                    const int even = j < count && k < depth, odd = j < count && k + 1 < depth;
+                    *to++ = ys_bfloat16_word(even ? w[j * across + k * along] : 0.0f,
+                                             odd ? w[j * across + (k + 1) * along] : 0.0f);
+                }
 }
 
 static void ys_bfloat16_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
@@ -53,20 +59,26 @@ static void ys_bfloat16_pack_values(const float *value, int64_t stride, int64_t 
     ys_bfloat16_pack(value, 1, stride, value_dim, keys, (int32_t *)panels);
 }
 
-#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
+#ifdef BFLOAT16_NATIVE
+
+YS_INLINE uint16_t *ys_bfloat16_at(char *block, int64_t rows, int64_t r, int64_t k) {
+    return (uint16_t *)(block + ys_row_at(rows, r, BFLOAT16_BYTES, k * (int64_t)sizeof(uint16_t)));
+}
 
 static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
                                          float *packed) {
-    float *to = packed;
-    for (int64_t at = 0; at < depth; at += BFLOAT16_KC) {
+    char *block = (char *)packed;
+    for (int64_t at = 0; at < depth; at += BFLOAT16_KC, block += rows * BFLOAT16_BYTES) {
         const int64_t width = depth - at < BFLOAT16_KC ? depth - at : BFLOAT16_KC;
-        for (int64_t r = 0; r < rows; r++, to += BFLOAT16_STRIDE) {
+        for (int64_t r = 0; r < rows; r++) {
             const float *row = x + r * stride + at;
-            uint16_t *half = (uint16_t *)to;
             int64_t k = 0;
-            for (; k + LANES <= width; k += LANES) ys_bfloat16_store(half + k, vf_load(row + k));
-            for (; k < 2 * ys_pairs(width); k += LANES)
-                ys_bfloat16_store(half + k, vf_load_part(row + k, k < width ? width - k : 0));
+            for (; k + LANES <= width; k += LANES)
+                ys_bfloat16_store(ys_bfloat16_at(block, rows, r, k), vf_load(row + k));
+            for (; k < 2 * ys_pairs(width); k += LANES) {
+                const vf part = vf_load_part(row + k, k < width ? width - k : 0);
+                ys_bfloat16_store(ys_bfloat16_at(block, rows, r, k), part);
+            }
         }
     }
     return packed;
@@ -76,8 +88,17 @@ static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t
 
 static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
     _Alignas(64) vf sum[2 * TILE_ROWS][2];
-    YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_STRIDE * (ptrdiff_t)sizeof(int32_t), t->b, sum);
+    YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, sum);
     ys_finish_tile(rows, sum, t);
+}
+
+#else
+
+#ifdef YS_PAIRS
+
+YS_PAIR_SUMS(ys_bfloat16_pairs, vf, ys_bfloat16_pair)
+YS_INLINE void ys_bfloat16_sums(int rows, const struct ys_tile *t, vf (*YS_RESTRICT sum)[2]) {
+    ys_bfloat16_pairs(rows, t, BFLOAT16_BYTES, t->b, sum);
 }
 
 #else
@@ -106,10 +127,12 @@ YS_INLINE void ys_bfloat16_sums(int rows, const struct ys_tile *t, vf (*YS_RESTR
     for (; k < words; k++) ys_bfloat16_step(rows, a + k, b + k * NR, sum);
 }
 
+#endif
+
 static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
-    vf sum[MR][2];
+    vf sum[UNIT_MR][2];
 #define X(n) case n: ys_bfloat16_sums(n, t, sum); ys_finish_tile(n, sum, t); break;
-    switch (rows) { YS_HEIGHTS(MR, X) }
+    switch (rows) { YS_HEIGHTS(UNIT_MR, X) }
 #undef X
 }
 
@@ -126,8 +149,7 @@ static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block,
         t.b = panels + column / NR * panel_bytes;
         t.ahead = t.b + panel_bytes;
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS,
-                       BFLOAT16_STRIDE * sizeof(int32_t), step, t);
+        ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS, BFLOAT16_BYTES, step, t);
     }
     UNIT_END();
 }
@@ -179,11 +201,11 @@ static const struct ys_product ys_bfloat16 = {
     .nr = NR,
     .kc = BFLOAT16_KC,
     .mc = BFLOAT16_MC,
-#if defined(YS_BFLOAT16_DOT) || defined(YS_TILES)
+#ifdef BFLOAT16_NATIVE
     .native = 1,
     .nc = ALL_COLUMNS,
     .packed_row = BFLOAT16_STRIDE,
-    .spare_rows = UNIT_ROWS - 1,
+    .spare_rows = UNIT_SPARE,
 #else
     .nc = NR,       /* a tile's sums wait in the cache for the rest of the depth */
     .packed_row = STRIDE,

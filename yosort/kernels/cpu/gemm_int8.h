@@ -11,6 +11,7 @@
  * VNNI's left operand is unsigned: it gets qx + 128, and the sums start at -128 times the column's
  * sum of weights. 32 bits wrap around on the way, which the exact result does not see.
  * A packed row: its words, and where SPAN of the depth would end, its scale.
+ * Where an instruction takes runs of words (pairs.h), they lie so, in panels and rows.
  */
 #ifndef YOSORT_GEMM_INT8_H
 #define YOSORT_GEMM_INT8_H
@@ -43,6 +44,9 @@ YS_INLINE vi ys_int8_weights(const int8_t *p) {
 #define SPAN 1024
 #define WORDS (SPAN / INT8_PACK)
 #define WORD_STRIDE (WORDS + CACHE_LINE)
+#define INT8_BYTES (WORD_STRIDE * (ptrdiff_t)sizeof(int32_t))
+#define SCALE_AT (WORDS * (ptrdiff_t)sizeof(int32_t))
+#define INT8_RUN (INT8_PACK * UNIT_RUN)
 
 static int64_t ys_words(int64_t depth) { return ys_words_of(depth, INT8_PACK); }
 
@@ -67,7 +71,7 @@ static void ys_int8_pack_weight(const void *weight, int64_t first, int64_t count
                 if (at + j >= count) continue;
                 const int8_t *row = (const int8_t *)weight + (at + j) * depth + begin;
                 for (int64_t k = 0; k < width; k++) {
-                    to[(k / INT8_PACK * NR + j) * INT8_PACK + k % INT8_PACK] = row[k];
+                    to[(k / INT8_RUN * NR + j) * INT8_RUN + k % INT8_RUN] = row[k];
                     start[j] -= INT8_OFFSET * row[k];
                 }
             }
@@ -86,30 +90,42 @@ YS_INLINE void ys_int8_store(ys_int8_x *to, vi q) {
 #endif
 }
 
+YS_INLINE ys_int8_x *ys_int8_at(char *block, int64_t rows, int64_t r, int64_t k) {
+    return (ys_int8_x *)(block + ys_row_at(rows, r, INT8_BYTES, k * (int64_t)sizeof(ys_int8_x)));
+}
+
 /* Quantise rows of x, each span of the depth by itself. */
 static const void *ys_int8_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
                                      float *packed) {
-    float *to = packed;
-    for (int64_t at = 0; at < depth; at += SPAN) {
+    char *block = (char *)packed;
+    for (int64_t at = 0; at < depth; at += SPAN, block += rows * INT8_BYTES) {
         const int64_t width = depth - at < SPAN ? depth - at : SPAN;
-        for (int64_t r = 0; r < rows; r++, to += WORD_STRIDE) {
+        for (int64_t r = 0; r < rows; r++) {
             const float *row = x + r * stride + at;
-            ys_int8_x *q = (ys_int8_x *)to;
             float inverse;
-            to[WORDS] = ys_scale(ys_largest(row, width), &inverse);
+            const float scale = ys_scale(ys_largest(row, width), &inverse);
+            memcpy(block + ys_row_at(rows, r, INT8_BYTES, SCALE_AT), &scale, sizeof scale);
             int64_t i = 0;
             for (; i + LANES <= width; i += LANES)
-                ys_int8_store(q + i, vi_round(vf_load(row + i) * vf_set1(inverse)));
+                ys_int8_store(ys_int8_at(block, rows, r, i),
+                              vi_round(vf_load(row + i) * vf_set1(inverse)));
             for (; i < ys_words(width) * INT8_PACK; i += LANES) {
                 const vf part = vf_load_part(row + i, i < width ? width - i : 0);
-                ys_int8_store(q + i, vi_round(part * vf_set1(inverse)));
+                ys_int8_store(ys_int8_at(block, rows, r, i), vi_round(part * vf_set1(inverse)));
             }
         }
     }
     return packed;
 }
 
-#ifndef YS_TILES
+#ifdef YS_PAIRS
+
+YS_PAIR_SUMS(ys_int8_pairs, vi, ys_int8_pair)
+YS_INLINE void ys_int8_sums(int rows, const struct ys_tile *t, vi (*YS_RESTRICT sum)[2]) {
+    ys_int8_pairs(rows, t, INT8_BYTES, t->b + NR * sizeof(int32_t), sum);
+}
+
+#elif !defined(YS_TILES)
 
 YS_INLINE void ys_int8_step(int rows, const int32_t *YS_RESTRICT a, const int8_t *YS_RESTRICT b,
                             vi (*YS_RESTRICT sum)[2]) {
@@ -141,10 +157,9 @@ YS_INLINE void ys_int8_sums(int rows, const struct ys_tile *t, vi (*YS_RESTRICT 
 
 /* Finish a tile of int32 sums, in registers or in memory. */
 YS_INLINE void ys_int8_finish(ptrdiff_t rows, vi (*sum)[2], const struct ys_tile *t) {
-    const float *row_scales = (const float *)t->a + WORDS;
     const vf s0 = vf_load(t->scales), s1 = vf_load(t->scales + LANES);
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const vf s = vf_set1(row_scales[r * WORD_STRIDE]);
+        const vf s = vf_set1(*(const float *)(t->a + ys_row_at(rows, r, INT8_BYTES, SCALE_AT)));
         ys_finish_row(vf_of(sum[r][0]) * (s * s0), vf_of(sum[r][1]) * (s * s1),
                       t->out + r * t->stride, t);
     }
@@ -160,13 +175,12 @@ __attribute__((noinline, noclone))
 static void ys_int8_kernel(ptrdiff_t rows, const struct ys_tile *t) {
 #ifdef YS_TILES
     _Alignas(64) vi sum[2 * TILE_ROWS][2];
-    const ptrdiff_t stride = WORD_STRIDE * (ptrdiff_t)sizeof(int32_t);
-    YS_TILE_SUMS(ys_tile_int8, rows, t, stride, t->b + NR * sizeof(int32_t), sum);
+    YS_TILE_SUMS(ys_tile_int8, rows, t, INT8_BYTES, t->b + NR * sizeof(int32_t), sum);
     ys_int8_finish(rows, sum, t);
 #else
-    vi sum[MR][2];
+    vi sum[UNIT_MR][2];
 #define X(n) case n: ys_int8_sums(n, t, sum); ys_int8_finish(n, sum, t); break;
-    switch (rows) { YS_HEIGHTS(MR, X) }
+    switch (rows) { YS_HEIGHTS(UNIT_MR, X) }
 #undef X
 #endif
 }
@@ -182,8 +196,7 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
         t.ahead = t.b + panel_bytes;
         t.scales = map->scales + column;
         ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, WORD_STRIDE * sizeof(int32_t),
-                       NR * INT8_PACK, t);
+        ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, INT8_BYTES, NR * INT8_PACK, t);
     }
     UNIT_END();
 }
@@ -199,7 +212,7 @@ static const struct ys_product ys_int8 = {
     .mc = 96,
     .nc = ALL_COLUMNS,
     .packed_row = WORD_STRIDE,
-    .spare_rows = UNIT_ROWS - 1,
+    .spare_rows = UNIT_SPARE,
     .panel_bytes = ys_int8_panel,
     .pack_weight = ys_int8_pack_weight,
     .pack_rows = ys_int8_pack_rows,

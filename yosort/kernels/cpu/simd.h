@@ -6,6 +6,7 @@
  *     vi_round                         float to int32, to the nearest, ties to even
  *     INT8_PACK, ys_int8_x, ...        its dot product of 8-bit integers, if it has one: gemm_int8.h
  *     YS_BFLOAT16_DOT, ...             its dot product of bfloat16, if it has one: gemm_bfloat16.h
+ *     YS_PAIRS, ...                    its products of two rows by two columns, if it has them: pairs.h
  */
 #ifndef YOSORT_SIMD_H
 #define YOSORT_SIMD_H
