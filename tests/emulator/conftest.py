@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from emulator import build, fake_cupy
+from emulator import build, devices, fake_cupy
 from yosort.ops.cuda import launcher
 
 #: Processor seconds that a mutant may take of one test: no test takes a quarter of it.
@@ -77,6 +77,13 @@ def any_order(request: pytest.FixtureRequest) -> Iterator[None]:
     fake_cupy.seed = request.param
     yield
     fake_cupy.seed = before
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Start with nothing counted and no page-locked memory."""
+    devices.counts.clear()
+    devices.pinned.free_all_blocks()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ void emu_barrier(int line);
 uint64_t emu_rendezvous(int op, unsigned mask, uint64_t value, int argument, int line);
 void *emu_dynamic_shared();
 void emu_atomic(void *address, int size);
+void emu_flush(int on);
 }
 
 #define threadIdx emu_thread_index
@@ -71,6 +72,24 @@ template <class T> EMU_UNCHECKED T atomicAdd(T *address, T value) {
     return old;
 }
 
+/* The device's instructions that CuPy's -ftz=true leaves alone, beside all that it changes. */
+#define EXACT_FLOATS
+struct exact { float value; };
+struct emu_every_number { emu_every_number() { emu_flush(0); } ~emu_every_number() { emu_flush(1); } };
+EMU_UNCHECKED inline exact operator+(exact a, exact b) {
+    const emu_every_number counts;
+    volatile float sum = a.value;
+    sum = sum + b.value;
+    return exact{sum};
+}
+EMU_UNCHECKED inline exact operator-(exact x) { return exact{-x.value}; }
+EMU_UNCHECKED inline exact operator-(exact a, exact b) { return a + -b; }
+EMU_UNCHECKED inline bool operator>(exact a, float b) {
+    const emu_every_number counts;
+    volatile float x = a.value;
+    return x > b;
+}
+
 #define HALF_CONVERSIONS
 EMU_UNCHECKED inline float half_to_float(unsigned short bits) {
     _Float16 half;
@@ -92,9 +111,11 @@ EMU_UNCHECKED void emu_apply(void (*kernel)(A...), void **arguments, std::index_
 template <class... A> EMU_UNCHECKED void emu_call(void (*kernel)(A...), void **arguments) {
     emu_apply(kernel, arguments, std::index_sequence_for<A...>{});
 }
-/* One letter and one digit an argument: p8 pointer, i4 or i8 integer, f4 or f8 floating. */
+/* One letter and one digit an argument: p8 pointer, c8 pointer to what is only read, i4 or i8
+ * integer, f4 or f8 floating. */
 template <class... A> EMU_UNCHECKED void emu_kinds(void (*)(A...), char *out) {
-    ((*out++ = std::is_pointer_v<A> ? 'p' : std::is_floating_point_v<A> ? 'f' : 'i',
+    ((*out++ = std::is_pointer_v<A> ? std::is_const_v<std::remove_pointer_t<A>> ? 'c' : 'p'
+               : std::is_floating_point_v<A> ? 'f' : 'i',
       *out++ = (char)('0' + sizeof(A))), ...);
     *out = 0;
 }

@@ -2,21 +2,18 @@
 
 Every array lies in an allocation of its own between guard zones, filled with garbage, with a flag a
 byte that tells what was written. numpy arrays are refused where cupy refuses them, and reading what
-nobody wrote is an error. Kernels run in the emulator.
+nobody wrote, or what another stream may still be writing, is an error. Kernels run in the emulator.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
-import types
 from typing import Any
 
 import numpy as np
 
-from emulator import build, devices
-from emulator.devices import cuda
+from emulator import devices
+from emulator.devices import EmulatorError, cuda
 
 __version__ = "0 (emulated)"
 float16, float32, float64 = np.float16, np.float32, np.float64
@@ -24,29 +21,32 @@ int8, int32, int64, uint16, uint32 = np.int8, np.int32, np.int64, np.uint16, np.
 newaxis, pi, inf = None, np.pi, np.inf
 
 GUARD = 512
-#: Limits of the emulated device: an H100's.
-LIMITS = {"threads": 1024, "shared": 48 << 10, "shared_optin": 227 << 10}
 #: Seed of thread orders; 0 is in order. Tests change it, results must not.
 seed = int(os.environ.get("YOSORT_EMULATOR_SEED", "1"))
 #: All launches so far: the kernel and what it counted; and where they ran: (device, stream).
 launches: list[tuple[str, dict[str, int]]] = []
 places: list[tuple[int, int]] = []
-#: The emulator runs one launch at a time.
-_running = threading.Lock()
-
-
-class EmulatorError(Exception):
-    """A fault that the emulator found in a kernel, or in how it was launched."""
 
 
 class _Allocation:
     def __init__(self, nbytes: int) -> None:
-        self.nbytes, self.device = nbytes, devices.current_device()
+        self.nbytes, self.device, self.pool = nbytes, devices.current_device(), None
+        self.taken = devices.current_pool().take(nbytes)
+        self.pool = devices.current_pool()
+        self.history = devices.History()
         self.memory = np.full(nbytes + 2 * GUARD + 256, 0xA5, np.uint8)
         # CuPy's pool gives 512-byte boundaries; here at least those of the widest vector load.
         skip = GUARD + (-(self.memory.ctypes.data + GUARD)) % 256
         self.bytes = self.memory[skip : skip + nbytes]
         self.written = np.zeros(nbytes, np.uint8)
+
+    def __del__(self) -> None:
+        if self.pool is not None:
+            self.pool.give(self.taken)
+
+    def note(self, *, writes: bool) -> None:
+        """Let the current stream read or write."""
+        self.history.note(devices.current_stream(self.device), writes=writes)
 
 
 class ndarray:
@@ -86,32 +86,40 @@ class ndarray:
     def _read(self) -> np.ndarray:
         if not self._flags().all():
             raise EmulatorError("reads device memory that nobody wrote")
+        self._allocation.note(writes=False)
         return self._a
 
     def get(self) -> np.ndarray:
-        """Return a copy on the host."""
-        return self._read().copy()
+        """Return a copy on the host, which waits for it."""
+        copy = self._read().copy()
+        devices.counts["downloads"] += 1
+        devices.current_stream(self._allocation.device).synchronize()
+        return copy
 
     def item(self) -> Any:
         """Return the one element."""
-        return self._read().item()
+        return self.get().item()
 
     def __bool__(self) -> bool:
-        return bool(self._read())
+        return bool(self.get())
 
     def __float__(self) -> float:
-        return float(self._read())
+        return float(self.get())
 
     def __int__(self) -> int:
-        return int(self._read())
+        return int(self.get())
 
     def __getitem__(self, index: Any) -> ndarray:
+        if isinstance(index, ndarray) and index.dtype == bool:
+            devices.current_stream().synchronize()  # how many there are is asked of the device
         plain = self._a[_unwrap(index)]
         if isinstance(plain, np.ndarray) and np.shares_memory(plain, self._a):
             return ndarray(plain, self._allocation)
-        return _new(np.asarray(self._read()[_unwrap(index)]))
+        return _computed(self._read()[_unwrap(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        self._allocation.note(writes=True)
+        devices.counts["kernels"] += 1
         self._a[_unwrap(index)] = _unwrap(value)
         self._flags()[_unwrap(index)] = 1
 
@@ -147,7 +155,7 @@ _OPERATORS = (
 for _operator in _OPERATORS.split():
 
     def _method(self: ndarray, *others: Any, _name: str = f"__{_operator}__") -> ndarray:
-        return _new(np.asarray(getattr(self._read(), _name)(*map(_unwrap, others))))
+        return _computed(getattr(self._read(), _name)(*map(_unwrap, others)))
 
     setattr(ndarray, f"__{_operator}__", _method)
 ndarray.__module__ = "cupy"
@@ -157,13 +165,28 @@ def _new(values: np.ndarray) -> ndarray:
     out = empty(values.shape, values.dtype)
     out._a[...] = values
     out._allocation.written[:] = 1
+    out._allocation.note(writes=True)
     return out
+
+
+def _computed(result: Any) -> ndarray:
+    """Return what one of CuPy's own kernels made."""
+    devices.counts["kernels"] += 1
+    return _new(np.asarray(result))
+
+
+def _uploaded(values: np.ndarray) -> ndarray:
+    """Copy from the host, through page-locked memory: nobody waits for it."""
+    if values.ndim:
+        devices.counts["uploads"] += 1
+        devices.pinned.stage(values.nbytes)
+    return _new(values)
 
 
 def _wrap(result: Any, source: ndarray) -> Any:
     if isinstance(result, np.ndarray) and np.may_share_memory(result, source._a) and result.size:
         return ndarray(result, source._allocation)
-    return _new(np.asarray(result))
+    return _computed(result)
 
 
 def _unwrap(value: Any) -> Any:
@@ -194,13 +217,14 @@ def asarray(values: Any, dtype: Any = None) -> ndarray:
     """Copy to the device what is not there."""
     if isinstance(values, ndarray):
         return values if dtype is None or values.dtype == dtype else values.astype(dtype)
-    return _new(np.asarray(values, dtype))
+    return _uploaded(np.asarray(values, dtype))
 
 
 def array(values: Any, dtype: Any = None) -> ndarray:
     """Copy to the device, always."""
-    plain = values._read() if isinstance(values, ndarray) else values
-    return _new(np.array(plain, dtype))
+    if isinstance(values, ndarray):
+        return _computed(np.array(values._read(), dtype))
+    return _uploaded(np.array(values, dtype))
 
 
 def asnumpy(values: Any) -> np.ndarray:
@@ -208,8 +232,19 @@ def asnumpy(values: Any) -> np.ndarray:
     return values.get() if isinstance(values, ndarray) else np.asarray(values)
 
 
+def matmul(left: ndarray, right: ndarray) -> ndarray:
+    """Multiply by cuBLAS, which adds in float32; one row by one column, by an elementwise sum."""
+    a, b = _unwrap(left), _unwrap(right)
+    if a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] == 1:
+        devices.counts["elementwise products"] += 1
+        products = a[0] * b[:, 0]  # in float16 each one is rounded
+        return _new(products.sum(dtype=np.float32).astype(a.dtype).reshape(1, 1))
+    devices.counts["products"] += 1
+    return _new(np.matmul(a, b, dtype=np.float32).astype(a.dtype))
+
+
 _FUNCTIONS = {
-    "matmul", "take", "where", "exp", "log", "log1p", "abs", "maximum", "concatenate", "arange",
+    "take", "where", "exp", "log", "log1p", "abs", "maximum", "concatenate", "arange",
     "ascontiguousarray", "ones",
 }  # fmt: skip
 
@@ -220,170 +255,19 @@ def __getattr__(name: str) -> Any:
 
     def function(*arguments: Any, **options: Any) -> ndarray:
         plain = {key: _unwrap(value) for key, value in options.items()}
-        return _new(np.asarray(getattr(np, name)(*map(_unwrap, arguments), **plain)))
+        return _computed(getattr(np, name)(*map(_unwrap, arguments), **plain))
 
     return function
 
 
-class _Region(ctypes.Structure):
-    _fields_ = (
-        ("base", ctypes.c_uint64),
-        ("size", ctypes.c_uint64),
-        ("written", ctypes.c_void_p),
-        ("item", ctypes.c_uint64),
-    )
+def get_default_memory_pool() -> devices.Pool:
+    """Return the pool of the current device."""
+    return devices.current_pool()
 
 
-class _Counters(ctypes.Structure):
-    names = ("read_bytes", "written_bytes", "shared_accesses", "barriers", "warp_ops", "atomics")
-    _fields_ = tuple((name, ctypes.c_uint64) for name in names)
+def get_default_pinned_memory_pool() -> devices.PinnedPool:
+    """Return the pool of page-locked memory."""
+    return devices.pinned
 
 
-class _Launch(ctypes.Structure):
-    _fields_ = (
-        ("call", ctypes.c_void_p),
-        ("arguments", ctypes.c_void_p),
-        ("grid", ctypes.c_uint32 * 3),
-        ("block", ctypes.c_uint32 * 3),
-        ("shared_bytes", ctypes.c_uint64),
-        ("seed", ctypes.c_uint64),
-        ("regions", ctypes.c_void_p),
-        ("region_count", ctypes.c_uint64),
-        ("counters", _Counters),
-        ("fault_pc", ctypes.c_uint64),
-        ("error", ctypes.c_char * 400),
-    )
-
-
-class RawModule:
-    """A source for the emulator."""
-
-    def __init__(self, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
-        self.code = code
-        self.defines = tuple(
-            option[2:] if "=" in option else f"{option[2:]}=1"
-            for option in options
-            if option.startswith("-D")
-        )
-
-    def get_function(self, name: str) -> RawKernel:
-        """Compile, and return one kernel."""
-        return RawKernel(self, name)
-
-
-class RawKernel:
-    """A kernel, called as (grid, block, arguments, shared_mem)."""
-
-    def __init__(self, module: RawModule, name: str) -> None:
-        self.module, self.name = module, name
-        with _running:
-            self.library = build.library(module.code, module.defines)
-        kinds = ctypes.create_string_buffer(256)
-        getattr(self.library, f"emu_kinds_{name}")(kinds)
-        text = kinds.value.decode()
-        self.kinds = [text[i : i + 2] for i in range(0, len(text), 2)]
-        self.library.emu_static_shared.restype = ctypes.c_uint64
-        self.max_dynamic_shared_size_bytes = 48 << 10
-
-    def __call__(
-        self,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-        *,
-        shared_mem: int = 0,
-    ) -> None:
-        grid, block = (tuple((*size, 1, 1)[:3]) for size in (grid, block))
-        self._check_limits(grid, block, shared_mem)
-        regions: list[_Region] = []
-        seen: dict[int, _Allocation] = {}
-        pointers, _kept = self._arguments(arguments, regions, seen)
-        launch = _Launch(
-            call=ctypes.cast(getattr(self.library, f"emu_call_{self.name}"), ctypes.c_void_p),
-            arguments=ctypes.cast(pointers, ctypes.c_void_p),
-            grid=(ctypes.c_uint32 * 3)(*grid),
-            block=(ctypes.c_uint32 * 3)(*block),
-            shared_bytes=shared_mem,
-            seed=seed,
-            region_count=len(regions),
-        )
-        table = (_Region * max(len(regions), 1))(*regions)
-        launch.regions = ctypes.cast(table, ctypes.c_void_p)
-        with _running:
-            failed = self.library.emu_launch(ctypes.byref(launch))
-            counters = {name: getattr(launch.counters, name) for name in _Counters.names}
-            launches.append((self.name, counters))
-            places.append((devices.current_device(), devices.current_stream().ptr))
-        if failed:
-            line = build.line_of(self.module.code, self.module.defines, launch.fault_pc)
-            raise EmulatorError(f"{self.name}: {launch.error.decode()} [{line}]")
-
-    def _arguments(
-        self, arguments: tuple[Any, ...], regions: list[_Region], seen: dict[int, _Allocation]
-    ) -> Any:
-        if len(arguments) != len(self.kinds):
-            raise EmulatorError(
-                f"{self.name}: wanted {len(self.kinds)} arguments, got {len(arguments)}"
-            )
-        kept = []
-        pointers = (ctypes.c_void_p * len(arguments))()
-        for i, (kind, value) in enumerate(zip(self.kinds, arguments, strict=True)):
-            if isinstance(value, ndarray):
-                got, raw = "p8", np.uint64(value._a.__array_interface__["data"][0])
-                allocation = value._allocation
-                if allocation.device != devices.current_device():
-                    raise EmulatorError(
-                        f"{self.name}: argument {i} lies on device {allocation.device}, "
-                        f"the launch is on {devices.current_device()}"
-                    )
-                if id(allocation) not in seen and allocation.nbytes:
-                    seen[id(allocation)] = allocation
-                    regions.append(
-                        _Region(
-                            allocation.bytes.ctypes.data,
-                            allocation.nbytes,
-                            allocation.written.ctypes.data,
-                            value.itemsize,
-                        )
-                    )
-            elif isinstance(value, np.uintp) and kind == "p8" and value == 0:
-                got, raw = "p8", np.uint64(0)
-            elif isinstance(value, (int, float)) and not isinstance(value, np.generic):
-                # CuPy passes these as 8 bytes, whatever the kernel takes.
-                got, raw = ("f8" if isinstance(value, float) else "i8"), np.array(value)
-            elif isinstance(value, np.generic):
-                got, raw = ("f" if value.dtype.kind == "f" else "i") + str(value.itemsize), value
-            else:
-                raise TypeError(f"{self.name}: argument {i}: unsupported type {type(value)}")
-            if got != kind:
-                raise EmulatorError(
-                    f"{self.name}: argument {i}: the kernel takes {kind}, got {got}"
-                )
-            held = np.array([raw])
-            kept.append(held)
-            pointers[i] = held.ctypes.data
-        return pointers, kept
-
-    def _check_limits(self, grid: Any, block: Any, shared: int) -> None:
-        threads = int(np.prod(block))
-        static = int(self.library.emu_static_shared())
-        faults = (
-            (min(grid) < 1 or min(block) < 1, f"an empty launch, grid {grid}, block {block}"),
-            (threads > LIMITS["threads"], f"{threads} threads a block"),
-            (max(grid[1:]) > 65535, f"a grid of {grid}"),
-            (static > LIMITS["shared"], f"{static} bytes of static shared memory"),
-            (
-                static + shared > LIMITS["shared_optin"]
-                or shared > max(self.max_dynamic_shared_size_bytes, 48 << 10),
-                f"{static} + {shared} bytes of shared memory, "
-                f"{self.max_dynamic_shared_size_bytes} of it asked for",
-            ),
-        )
-        for wrong, what in faults:
-            if wrong:
-                raise EmulatorError(f"{self.name}: no device launches {what}")
-
-
-def get_default_memory_pool() -> Any:
-    """Return a pool that holds nothing back."""
-    return types.SimpleNamespace(free_all_blocks=lambda: None, free_bytes=lambda: 0)
+from emulator.fake_kernels import RawKernel, RawModule  # noqa: E402, F401

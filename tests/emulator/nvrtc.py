@@ -23,6 +23,9 @@ from yosort.ops.hashing import hash_dim
 #: Turing, Ampere, Orin, Hopper, Blackwell.
 ARCHITECTURES = (75, 80, 87, 90, 120)
 
+#: What CuPy adds to the launcher's options; of two settings of one thing the last counts.
+CUPYS_OWN = ("-ftz=true", "--device-as-default-execution-space")
+
 FORMULAS = sorted({*ACTIVATIONS.values()})
 
 #: file -> the specialisations that models ask for
@@ -80,23 +83,37 @@ def compile_kernels(
     source: str, architecture: int, options: tuple[str, ...]
 ) -> dict[str, Compiled]:
     """Compile to machine code for sm_`architecture`; RuntimeError with the log if that fails."""
+    target = (f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v")
+    return _parse(_compile(source, (*target, *options))[0])
+
+
+def ptx(source: str, architecture: int, options: tuple[str, ...]) -> str:
+    """Return the assembly of a source for compute_`architecture`."""
+    return _compile(source, (f"--gpu-architecture=compute_{architecture}", *options))[1]
+
+
+def _compile(source: str, flags: tuple[str, ...]) -> tuple[str, str]:
+    """Return the compiler's log, and the assembly; RuntimeError with the log if it fails."""
     nvrtc = library()
     if nvrtc is None:
         raise RuntimeError("the nvidia-cuda-nvrtc wheel is not installed")
     program = ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
-    flags = [f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *options]
+    flags += CUPYS_OWN
     array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
     status = nvrtc.nvrtcCompileProgram(program, len(flags), array)
     size = ctypes.c_size_t()
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(max(size.value, 1))
     nvrtc.nvrtcGetProgramLog(program, log)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     text = log.value.decode(errors="replace")
+    nvrtc.nvrtcGetPTXSize(program, ctypes.byref(size))
+    assembly = ctypes.create_string_buffer(max(size.value, 1))
+    nvrtc.nvrtcGetPTX(program, assembly)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if status != 0:
-        raise RuntimeError(f"NVRTC, sm_{architecture}, {' '.join(options)}: {text}")
-    return _parse(text)
+        raise RuntimeError(f"NVRTC, {' '.join(flags)}: {text}")
+    return text, assembly.value.decode(errors="replace")
 
 
 def _parse(log: str) -> dict[str, Compiled]:

@@ -432,6 +432,19 @@ void emu_atomic(void *address, int size) {
     access(address, (unsigned)size, true, true, true, __builtin_return_address(0));
 }
 
+/* Whether subnormal numbers count as zero, as CuPy's -ftz=true has it on the device. */
+void emu_flush(int on) {
+#if defined(__x86_64__)
+    const unsigned flags = 0x8040;  /* flush to zero, denormals are zero */
+    __builtin_ia32_ldmxcsr(on ? __builtin_ia32_stmxcsr() | flags : __builtin_ia32_stmxcsr() & ~flags);
+#elif defined(__aarch64__)
+    uint64_t control;
+    asm volatile("mrs %0, fpcr" : "=r"(control));
+    control = on ? control | 1u << 24 : control & ~(uint64_t)(1u << 24);
+    asm volatile("msr fpcr, %0" : : "r"(control));
+#endif
+}
+
 int emu_launch(Launch *wanted) {
     launch = wanted;
     faulty = false;
@@ -456,11 +469,13 @@ int emu_launch(Launch *wanted) {
     std::vector<uint64_t> order(blocks);
     for (uint64_t i = 0; i < blocks; i++) order[i] = i;
     for (uint64_t i = blocks; launch->seed && i > 1; i--) std::swap(order[i - 1], order[draw() % i]);
+    emu_flush(1);
     for (uint64_t i = 0; i < blocks && !faulty; i++) {
         const uint64_t b = order[i];
         run_block((unsigned)(b % launch->grid.x), (unsigned)(b / launch->grid.x % launch->grid.y),
                   (unsigned)(b / launch->grid.x / launch->grid.y));
     }
+    emu_flush(0);
     launch = nullptr;
     return faulty;
 }

@@ -10,7 +10,7 @@ import pytest
 from comparing import relative_error
 from ops.cases import SHAPES, Attention, draw, layout_of, split
 
-from emulator import build, fake_cupy
+from emulator import build, devices, fake_cupy
 from yosort import ops as functional
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda import attention as cuda_attention
@@ -48,14 +48,24 @@ def test_small_devices_take_more_passes(monkeypatch: pytest.MonkeyPatch) -> None
     """Turing has 64 KB of shared memory a block: codes of 9 bits in two passes, the same sums."""
     case = Attention("fast", 2, 8, 9, 9, (33, 7))
     wanted = attend(CudaOps(fake_cupy), case)
-    for capability, shared, tolerance in (("80", 163 << 10, 0.0), ("75", 64 << 10, 1e-6)):
-        device, ops = fake_cupy.cuda.Device(0), CudaOps(fake_cupy)
-        device.compute_capability = capability
-        monkeypatch.setitem(fake_cupy.LIMITS, "shared_optin", shared)
-        ops._kernels.device = device
-        np.testing.assert_allclose(attend(ops, case), wanted, rtol=0, atol=tolerance)
+    for capability, tolerance in (("80", 0.0), ("75", 1e-6)):
+        monkeypatch.setattr(devices, "capabilities", [capability])
+        np.testing.assert_allclose(attend(CudaOps(fake_cupy), case), wanted, rtol=0, atol=tolerance)
+    monkeypatch.setattr(cuda_attention, "TURING_BUCKETS", cuda_attention.BUCKETS)
     with pytest.raises(fake_cupy.EmulatorError, match=r"no device launches .* shared memory"):
         attend(CudaOps(fake_cupy), case)
+
+
+@pytest.mark.parametrize("tiny", [1e-38, 1e-40, 3e-44])
+def test_code_bits_of_the_smallest_numbers(tiny: float) -> None:
+    """Subnormal numbers, which CuPy's own option would take for zero."""
+    case, ops = Attention("fast", 2, 40, 9, 9, (13, 6)), CudaOps(fake_cupy)
+    query, key, _ = split(case.draw()["qkv"] * np.float32(tiny))
+    assert (np.abs(query)[query != 0] < np.finfo(np.float32).tiny).mean() > 0.4
+    prepared = ops.hash_functions(case.functions())
+    got = ops._kernels.codes(*map(ops.from_host, (query, key)), prepared, case.hash_code_len)
+    for codes, rows in zip(got, (query, key), strict=True):
+        np.testing.assert_array_equal(codes.get(), case.codes(rows).swapaxes(1, 2))
 
 
 def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:

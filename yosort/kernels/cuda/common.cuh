@@ -34,6 +34,33 @@ __device__ inline float load(const real *p) { return *p; }
 __device__ inline void store(real *p, float x) { *p = x; }
 #endif
 
+#ifndef EXACT_FLOATS
+// A float that is never flushed to zero. CuPy compiles with -ftz=true, which takes subnormal numbers
+// for zero, and nothing overrides it; but code bits are the signs of sums, of the smallest as well.
+struct exact { float value; };
+__device__ inline exact operator+(exact a, exact b) {
+    exact sum;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(sum.value) : "f"(a.value), "f"(b.value));
+    return sum;
+}
+__device__ inline exact operator-(exact a, exact b) {
+    exact difference;
+    asm("sub.rn.f32 %0, %1, %2;" : "=f"(difference.value) : "f"(a.value), "f"(b.value));
+    return difference;
+}
+__device__ inline exact operator-(exact x) {
+    exact negative;
+    asm("neg.f32 %0, %1;" : "=f"(negative.value) : "f"(x.value));
+    return negative;
+}
+__device__ inline bool operator>(exact a, float b) {
+    int greater;
+    asm("{ .reg .pred p; setp.gt.f32 p, %1, %2; selp.s32 %0, 1, 0, p; }"
+        : "=r"(greater) : "f"(a.value), "f"(b));
+    return greater;
+}
+#endif
+
 // What a vector of this norm is divided by: torch.nn.functional.normalize's max(norm, 1e-12).
 // NaN stays NaN, so that an overflow shows.
 __device__ inline float divisor(float norm) { return norm < 1e-12f ? 1e-12f : norm; }

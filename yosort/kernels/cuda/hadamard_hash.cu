@@ -25,7 +25,7 @@
 #define STAGED (PER_PART <= 256)
 
 // v = H D v, one lane's part of it; bit i of `signs` flips element i of the whole.
-__device__ inline void rotate(float *v, const unsigned *signs, int lane) {
+__device__ inline void rotate(exact *v, const unsigned *signs, int lane) {
     for (int e = 0; e < PER_LANE; e++) {
         const int i = lane * PER_LANE + e;
         if (signs[i / WARP] >> i % WARP & 1) v[e] = -v[e];
@@ -33,13 +33,13 @@ __device__ inline void rotate(float *v, const unsigned *signs, int lane) {
     for (int stride = 1; stride < PER_LANE; stride *= 2)
         for (int e = 0; e < PER_LANE; e++)
             if (!(e & stride)) {
-                const float a = v[e], b = v[e + stride];
+                const exact a = v[e], b = v[e + stride];
                 v[e] = a + b;
                 v[e + stride] = a - b;
             }
     for (int stride = 1; stride < LANES; stride *= 2)
         for (int e = 0; e < PER_LANE; e++) {
-            const float other = __shfl_xor_sync(EVERY_LANE, v[e], stride);
+            const exact other = {__shfl_xor_sync(EVERY_LANE, v[e].value, stride)};
             v[e] = lane & stride ? other - v[e] : v[e] + other;
         }
 }
@@ -64,17 +64,17 @@ extern "C" __global__ void hadamard_hash(const real *query, int64 query_stride, 
     const int lane = threadIdx.x % LANES, t = threadIdx.x / LANES;
     const bool there = first + t < rows;
     const real *row = (is_query ? query : key) + (first + t) * stride + head * dim;
-    float x[PER_LANE];
+    exact x[PER_LANE];
     for (int e = 0; e < PER_LANE; e++) {
         const int d = lane * PER_LANE + e;
-        x[e] = there && d < dim ? load(row + d) : 0.0f;
+        x[e].value = there && d < dim ? load(row + d) : 0.0f;
     }
 
     for (int part = 0; part < parts; part++) {
         const unsigned *sign = signs + ((int64)head * 3 * parts + part) * WORDS;
         const int left = num_hash - part * PER_PART, functions = left < PER_PART ? left : PER_PART;
         code_t *part_codes = codes + (int64)part * PER_PART * rows + first;
-        float v[PER_LANE];
+        exact v[PER_LANE];
         for (int e = 0; e < PER_LANE; e++) v[e] = x[e];
 #pragma unroll 1
         for (int step = 0; step < 3; step++) rotate(v, sign + (int64)step * parts * WORDS, lane);

@@ -10,6 +10,6 @@ extern "C" __global__ void sign_codes(const float *projected, int rows, int head
     const float *bits = projected + (((int64)head * rows + row) * num_hash + function) * code_len;
     unsigned code = 0;
     for (int b = 0; b < code_len; b++)
-        if (bits[b] > 0.0f) code |= 1u << b;
+        if (exact{bits[b]} > 0.0f) code |= 1u << b;
     codes[at] = (code_t)code;
 }

@@ -78,8 +78,12 @@ class CudaOps:
         return self.xp.asarray(np.ascontiguousarray(array))
 
     def synchronize(self) -> None:
-        """See `Ops.synchronize`."""
+        """See `Ops.synchronize`; what the weights went through is given back, too.
+
+        CuPy copies through page-locked memory, in blocks of powers of two, which it would keep.
+        """
         self.xp.cuda.get_current_stream().synchronize()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """See `Ops.to_host`."""
@@ -269,7 +273,11 @@ class CudaOps:
         return out
 
     def _product(self, x: Array, weight: Array) -> Array:
-        return self.xp.matmul(x.astype(self.dtype, copy=False), weight.T)
+        x = x.astype(self.dtype, copy=False)
+        if len(x) == len(weight) == 1:
+            # CuPy would leave cuBLAS for an elementwise sum, of rounded products in float16.
+            return self.xp.matmul(x[None], weight.T[None])[0]
+        return self.xp.matmul(x, weight.T)
 
     def _residual_norm(
         self, x: Array, bias: Array | None, residual: Array | None, norm: LayerNorm

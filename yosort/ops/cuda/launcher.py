@@ -8,33 +8,55 @@ from __future__ import annotations
 
 import threading
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from yosort.errors import DeviceError
 
 #: kernel -> (its file, its arguments): r: real array (the compute type), f: float32 array,
-#: c: uint16 codes, u: uint32 array, i: int32 array, l: int64 array (a trailing ? allows None);
-#: I, L, F: an int32, int64, float32 number.
+#: c: uint16 codes, u: uint32 array, i: int32 array, l: int64 array, each without gaps; s: real rows
+#: that may lie apart, their distance behind (a trailing ? allows None); I, L, F: an int32, int64,
+#: float32 number.
 SIGNATURES: dict[str, tuple[str, str]] = {
-    "hadamard_hash": ("hadamard_hash", "r L I I r L I I u I I c c"),
+    "hadamard_hash": ("hadamard_hash", "s L I I s L I I u I I c c"),
     "sign_codes": ("sign_codes", "f I I I I c"),
-    "lsh_cumulation": ("lsh_cumulation", "c I c I r L i i I I I I I f"),
+    "lsh_cumulation": ("lsh_cumulation", "c I c I s L i i I I I I I f"),
     "normalize_heads": ("normalize_heads", "f I I I I F I r"),
-    "inverse_norms": ("expected_attention", "r L I I I f"),
-    "expected_attention": ("expected_attention", "r L f r L f r L i i i i I I f"),
+    "inverse_norms": ("expected_attention", "s L I I I f"),
+    "expected_attention": ("expected_attention", "s L f s L f s L i i i i I I f"),
     "bias_activation": ("layer", "r f L I"),
     "residual_norm": ("layer", "r f? r? f f F I r"),
     "embed": ("layer", "r? l? r? r l r l f f F I r"),
-    "add_convolution": ("convolution", "r r L f I i i i i f? I I I"),
+    "add_convolution": ("convolution", "r s L f I i i i i f? I I I"),
 }
 #: The value of a macro: a number, or the name of a function.
 Define = int | str
 _ARRAYS = {"f": "float32", "c": "uint16", "u": "uint32", "i": "int32", "l": "int64"}
 _NUMBERS: dict[str, Any] = {"I": np.int32, "L": np.int64, "F": np.float32}
-_LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1}
+_LARGEST = {"I": 2**31 - 1, "L": 2**63 - 1, "F": float("inf")}
 _GRID_LIMITS = (2**31 - 1, 65535, 65535)
+_NULL = np.uintp(0)
+
+
+class _Argument(NamedTuple):
+    """What a kernel takes in one place: a number up to `largest`, or an array.
+
+    Types are compared as objects: asking NumPy for a type's name takes microseconds.
+    """
+
+    number: Any
+    largest: float
+    dtype: np.dtype[Any] | None
+    optional: bool
+    strided: bool
+
+    @classmethod
+    def of(cls, kind: str, real: np.dtype[Any]) -> _Argument:
+        if kind in _NUMBERS:
+            return cls(_NUMBERS[kind], _LARGEST[kind], None, False, False)
+        dtype = real if kind[0] in "rs" else np.dtype(_ARRAYS[kind[0]])
+        return cls(None, 0, dtype, kind.endswith("?"), kind[0] == "s")
 
 
 def read(file: str) -> str:
@@ -58,6 +80,11 @@ class Launcher:
     def __init__(self, cupy: Any, dtype: np.dtype[Any]) -> None:
         self.cupy = cupy
         self.dtype = dtype
+        self._options = ("-DHALF",) if dtype == np.float16 else ()
+        self._arguments = {
+            name: [_Argument.of(kind, dtype) for kind in kinds.split()]
+            for name, (_, kinds) in SIGNATURES.items()
+        }
         self._functions: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
 
@@ -81,46 +108,42 @@ class Launcher:
             if size > limit:
                 raise DeviceError.wanted(name, f"a grid of at most {limit} blocks", got=size)
         checked = self._check(name, arguments)
-        function = self._function(name, shared_bytes, tuple(sorted(defines.items())))
+        # Streams and threads share what is compiled; CuPy itself caches the binaries on disk.
+        key = (name, shared_bytes, *defines.items())
+        function = self._functions.get(key) or self._compile(key, name, shared_bytes, defines)
         function(grid, (threads,), checked, shared_mem=shared_bytes)
 
     def _check(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        kinds = SIGNATURES[name][1].split()
-        if len(kinds) != len(arguments):
-            raise DeviceError.wanted(name, f"{len(kinds)} arguments", got=len(arguments))
+        wanted = self._arguments[name]
+        if len(wanted) != len(arguments):
+            raise DeviceError.wanted(name, f"{len(wanted)} arguments", got=len(arguments))
         checked = []
-        for i, (kind, argument) in enumerate(zip(kinds, arguments, strict=True)):
-            if kind in _NUMBERS:
-                limit = _LARGEST.get(kind)
-                if limit is not None and not -limit <= argument <= limit:
+        for i, (place, argument) in enumerate(zip(wanted, arguments, strict=True)):
+            if place.number is not None:
+                if not -place.largest <= argument <= place.largest:
                     raise DeviceError.wanted(
-                        f"{name}: argument {i}", f"at most {limit}", got=argument
+                        f"{name}: argument {i}", f"at most {place.largest}", got=argument
                     )
-                checked.append(_NUMBERS[kind](argument))
-            elif argument is None and kind.endswith("?"):
-                checked.append(np.uintp(0))
+                checked.append(place.number(argument))
+            elif argument is None and place.optional:
+                checked.append(_NULL)
+            elif not isinstance(argument, self.cupy.ndarray) or argument.dtype != place.dtype:
+                got = getattr(argument, "dtype", type(argument).__name__)
+                raise DeviceError.wanted(f"{name}: argument {i}", f"a {place.dtype} array", got=got)
+            elif not _fits(argument, strided=place.strided):
+                raise DeviceError(f"{name}: argument {i}: wanted rows without gaps")
             else:
-                wanted = self.dtype.name if kind[0] == "r" else _ARRAYS[kind[0]]
-                if not isinstance(argument, self.cupy.ndarray) or argument.dtype.name != wanted:
-                    got = getattr(argument, "dtype", type(argument).__name__)
-                    raise DeviceError.wanted(f"{name}: argument {i}", f"a {wanted} array", got=got)
-                if argument.ndim and argument.strides[-1] != argument.itemsize and argument.size:
-                    raise DeviceError(f"{name}: argument {i}: wanted rows without gaps")
                 checked.append(argument)
         return tuple(checked)
 
-    def _function(
-        self, name: str, shared_bytes: int, defines: tuple[tuple[str, Define], ...]
+    def _compile(
+        self, key: tuple[Any, ...], name: str, shared_bytes: int, defines: dict[str, Define]
     ) -> Any:
-        # Streams and threads share what is compiled; CuPy itself caches the binaries on disk.
-        key = (name, shared_bytes, defines, self.cupy.cuda.Device().id)
         with self._lock:
             if key not in self._functions:
-                options = [f"-D{k}={v}" for k, v in defines]
-                if self.dtype == np.float16:
-                    options.append("-DHALF")
+                options = ("--std=c++14", *(f"-D{k}={v}" for k, v in defines.items()))
                 module = self.cupy.RawModule(
-                    code=source(SIGNATURES[name][0]), options=("--std=c++14", *options)
+                    code=source(SIGNATURES[name][0]), options=options + self._options
                 )
                 function = module.get_function(name)
                 if shared_bytes > 48 << 10:
@@ -128,3 +151,10 @@ class Launcher:
                     function.max_dynamic_shared_size_bytes = shared_bytes
                 self._functions[key] = function
             return self._functions[key]
+
+
+def _fits(array: Any, *, strided: bool) -> bool:
+    """Whether an array's elements lie as its kernel reads them."""
+    if array.flags.c_contiguous:
+        return True
+    return strided and array.ndim == 2 and array.strides[1] == array.itemsize
