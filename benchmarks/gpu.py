@@ -1,10 +1,11 @@
 """Time the GPU kernels and whole forwards on a real device, beside what its memory allows.
 
-    python benchmarks/gpu.py [--folder CHECKPOINT] [--dtype float32] [--json out.json]
+    python benchmarks/gpu.py [--shapes 1x512 32x512] [--dtype float32] [--json out.json]
 
-CUDA events around each call, the median of many, after a warm-up. A kernel's floor is the time that
-its bytes take at the bandwidth of a device-to-device copy, measured in the same run; `ratio` is its
-time over that floor. With torch and a CUDA build of it, a plain torch YOSO is timed beside.
+`gpu` is the device's own time: CUDA events around calls that wait in its queue behind a spinning
+kernel, so that the host's time does not count. `host` is what it takes to enqueue a call, `wall`
+what a caller waits for an answer. A kernel's floor is the time that its bytes take at the bandwidth
+of a device-to-device copy, measured in the same run; data that fit the card's cache may beat it.
 """
 
 from __future__ import annotations
@@ -13,168 +14,229 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-#: YOSO-base: heads, head_dim, hash_code_len, layers.
-HEADS, DIM, CODE_LEN = 12, 64, 9
+import yosort
+from yosort.ops.cuda.backend import CudaOps
+from yosort.ops.hashing import hash_signs
+from yosort.ops.interface import HashFunctions, LayerNorm, Layout
+
+Row = dict[str, Any]
+VOCABULARY = 2000
+#: Launches that a stream's queue holds, and then some.
+QUEUE = 600
 
 
-def milliseconds(cupy: Any, call: Callable[[], Any], repeats: int = 30) -> float:
-    """Return the median time of a call on the current stream."""
-    for _ in range(3):
+@dataclass(frozen=True)
+class Sizes:
+    """Of the model whose layers are timed: YOSO-base, or one for a rehearsal."""
+
+    heads: int = 12
+    head_dim: int = 64
+    layers: int = 12
+    num_hash: int = 32
+    code_len: int = 9
+    repeats: int = 4
+    seconds: float = 0.5
+
+    @property
+    def hidden(self) -> int:
+        """Its width."""
+        return self.heads * self.head_dim
+
+    def config(self, **fields: Any) -> yosort.YosoConfig:
+        """Return its configuration, with a small vocabulary."""
+        given: dict[str, Any] = {
+            "vocab_size": VOCABULARY,
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": 4 * self.hidden,
+            "max_position_embeddings": 4096,
+            "hash_code_len": self.code_len,
+            "num_hash": self.num_hash,
+            "num_labels": 3,
+        }
+        return yosort.YosoConfig(**{**given, **fields})
+
+
+BASE, REHEARSAL = Sizes(), Sizes(1, 8, 1, 2, 4, repeats=1, seconds=0.0)
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    """Return standard normals, the same rows again after 4,096."""
+    rows = np.random.default_rng(seed).standard_normal((min(shape[0], 4096), *shape[1:]))
+    return np.resize(rows.astype(np.float32), shape)
+
+
+@cache
+def _spinner(cupy: Any) -> Any:
+    code = """extern "C" __global__ void spin(long long cycles) {
+        const long long begin = clock64();
+        while (clock64() - begin < cycles) {}
+    }"""
+    return cupy.RawModule(code=code, options=("--std=c++14",)).get_function("spin")
+
+
+def measure(cupy: Any, call: Callable[[], Any], sizes: Sizes, launches: int = 4) -> Row:
+    """Return milliseconds a call: of the device, and of the host to enqueue it.
+
+    Args:
+        cupy: the module.
+        call: what is timed; it leaves `launches` in the queue, which must not fill.
+        sizes: how often.
+        launches: see above.
+    """
+    for _ in range(sizes.repeats):
         call()
-    times = []
-    for _ in range(repeats):
+    cupy.cuda.Device().synchronize()
+    begin = time.perf_counter()
+    call()
+    host = time.perf_counter() - begin
+    cupy.cuda.Device().synchronize()
+    whole = time.perf_counter() - begin
+    calls = max(1, min(20, QUEUE // launches, int(0.06 / whole)))
+    found = []
+    for _ in range(sizes.repeats):
         start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        _spinner(cupy)((1,), (1,), (np.int64(1.9e9 * min(0.25, host * calls * 1.5 + 0.003)),))
         start.record()
-        call()
+        for _ in range(calls):
+            call()
         stop.record()
         stop.synchronize()
-        times.append(cupy.cuda.get_elapsed_time(start, stop))
-    return statistics.median(times)
+        found.append(cupy.cuda.get_elapsed_time(start, stop) / calls)
+    return {"gpu_ms": statistics.median(found), "host_ms": host * 1e3}
 
 
-def bandwidth(cupy: Any) -> float:
+def wall(call: Callable[[], Any], sizes: Sizes) -> Row:
+    """Return milliseconds until a call's answer is on the host: median, and 90th percentile."""
+    times, end = [], time.perf_counter() + sizes.seconds
+    while time.perf_counter() < end or len(times) < sizes.repeats:
+        begin = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - begin) * 1e3)
+    times.sort()
+    return {"wall_ms": statistics.median(times), "wall90_ms": times[len(times) * 9 // 10]}
+
+
+def bandwidth(cupy: Any, sizes: Sizes) -> float:
     """Return bytes a second of a copy of 1 GB, read and written."""
-    source = cupy.zeros(1 << 28, np.float32)
-    target = cupy.empty_like(source)
-    return 2 * source.nbytes / milliseconds(cupy, lambda: cupy.copyto(target, source)) * 1e3
+    source = cupy.zeros(1 << 28 if sizes == BASE else 1 << 12, np.float32)
+    target = cupy.zeros(source.shape, np.float32)
+    copied = measure(cupy, lambda: cupy.copyto(target, source), sizes, 1)
+    return float(2 * source.nbytes / copied["gpu_ms"] * 1e3)
 
 
-def kernels(cupy: Any, n: int, num_hash: int, dtype: str) -> list[dict[str, Any]]:
-    """Time each kernel on one text of n tokens; bytes are the least that must move."""
-    from yosort.ops.cuda.backend import CudaOps
-    from yosort.ops.hashing import hash_signs
-    from yosort.ops.interface import HashFunctions, LayerNorm, Layout
-
-    ops = CudaOps(cupy, dtype=dtype)
-    item, hidden = np.dtype(dtype).itemsize, HEADS * DIM
-    offsets = np.array([0, n])
-    layout = Layout(HEADS, CODE_LEN, offsets, offsets)
-    rng = np.random.default_rng(0)
-    qkv = cupy.asarray(rng.standard_normal((n, 3 * hidden), np.float32).astype(dtype))
+def cases(
+    cupy: Any, batch: int, n: int, dtype: str, sizes: Sizes
+) -> Iterator[tuple[str, int, Callable[[], Any]]]:
+    """Yield a layer's parts for a batch of texts of n tokens: name, least bytes moved, call."""
+    ops, rows, hidden = CudaOps(cupy, dtype=dtype), batch * n, sizes.hidden
+    item, heads = np.dtype(dtype).itemsize, sizes.heads
+    num_hash, code_len = sizes.num_hash, sizes.code_len
+    offsets = np.arange(batch + 1, dtype=np.int64) * n
+    where = ops.layout(Layout(heads, code_len, offsets, offsets))
+    qkv = ops.from_host(draw(1, rows, 3 * hidden).astype(dtype))
     query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
-    signs = hash_signs(num_hash, CODE_LEN, DIM, heads=HEADS, seed=0)
-    kernels, where = ops._kernels, ops.layout(layout)
+    signs = hash_signs(num_hash, code_len, sizes.head_dim, heads=heads, seed=0)
     functions = ops.hash_functions(HashFunctions(num_hash, signs=signs))
-    codes = kernels.codes(query, key, functions, CODE_LEN)
+    kernels = ops._kernels
+    codes = kernels.codes(query, key, functions, code_len)
     sums = kernels.cumulate(*codes, value, where)
     vector = cupy.ones(hidden, np.float32)
     norm = LayerNorm(vector, vector, 1e-12)
-    rows = cupy.ascontiguousarray(query)
-    all_codes = 2 * 2 * HEADS * num_hash * n
-    weight = cupy.asarray(rng.standard_normal((4 * hidden, hidden), np.float32).astype(dtype))
-    linear_map = (weight, cupy.zeros(4 * hidden, np.float32))
-    cases: list[tuple[str, int, Callable[[], Any]]] = [
-        (
-            "hadamard_hash",
-            2 * n * hidden * item + all_codes,
-            lambda: kernels.codes(query, key, functions, CODE_LEN),
-        ),
-        (
-            "lsh_cumulation",
-            n * hidden * item + all_codes + sums.nbytes,
-            lambda: kernels.cumulate(*codes, value, where),
-        ),
-        (
-            "sampled attention, whole",
-            4 * n * hidden * item,
-            lambda: ops.sampled_attention(query, key, value, where, functions),
-        ),
-        (
-            "expected attention, whole",
-            4 * n * hidden * item,
-            lambda: ops.expected_attention(query, key, value, where),
-        ),
-        ("layer norm", 2 * n * hidden * item, lambda: ops.layer_norm(rows, norm)),
-        (
-            "linear 768 to 3072 with gelu",
-            (n * hidden + weight.size + n * 4 * hidden) * item,
-            lambda: ops.linear(rows, linear_map, "gelu"),
-        ),
-    ]
-    return [{"what": name, "bytes": size, "ms": milliseconds(cupy, f)} for name, size, f in cases]
+    x = ops.from_host(draw(2, rows, hidden).astype(dtype))
+    wide = ops.linear_map([draw(3, 4 * hidden, hidden)], [draw(4, 4 * hidden)])
+    code_bytes, out = 2 * 2 * heads * num_hash * rows, rows * hidden * item
+    product = out + (4 * hidden * hidden + 4 * rows * hidden) * item
+    yield (
+        "hadamard_hash",
+        2 * out + code_bytes,
+        lambda: kernels.codes(query, key, functions, code_len),
+    )
+    yield (
+        "lsh_cumulation",
+        out + code_bytes + sums.nbytes,
+        lambda: kernels.cumulate(*codes, value, where),
+    )
+    yield (
+        "normalize_heads",
+        sums.nbytes + out,
+        lambda: kernels.finish(sums, heads, 1 / num_hash, normalize=True),
+    )
+    yield (
+        "sampled attention, whole",
+        4 * out,
+        lambda: ops.sampled_attention(query, key, value, where, functions),
+    )
+    yield (
+        "expected attention, whole",
+        4 * out,
+        lambda: ops.expected_attention(query, key, value, where),
+    )
+    yield "product, hidden to 4 hidden", product, lambda: ops._product(x, wide[0])
+    yield "linear, the same with gelu", product, lambda: ops.linear(x, wide, "gelu")
+    yield "layer norm", 2 * out, lambda: ops.layer_norm(x, norm)
 
 
-def forward(cupy: Any, folder: str, lengths: list[int], dtype: str) -> list[dict[str, Any]]:
-    """Time whole forwards of a checkpoint, batch 1, in both forms of attention."""
-    import yosort
-
-    found = []
-    for attention in ("sampled", "expectation"):
-        model = yosort.load(folder, device="cuda", dtype=dtype, attention=attention)
-        for n in lengths:
-            if n > model.config.max_position_embeddings:
-                continue
-            ids = np.random.default_rng(0).integers(5, model.config.vocab_size, (1, n))
-            found.append(
-                {
-                    "what": f"forward, {attention}",
-                    "n": n,
-                    "ms": milliseconds(cupy, partial(model, ids)),
-                }
-            )
-    return found
+def kernels(cupy: Any, batch: int, n: int, dtype: str, sizes: Sizes = BASE) -> Iterator[Row]:
+    """Time each part of a layer."""
+    for name, size, call in cases(cupy, batch, n, dtype, sizes):
+        shape = {"what": name, "dtype": dtype, "batch": batch, "n": n, "bytes": size}
+        yield {**shape, **measure(cupy, call, sizes)}
 
 
-def torch_attention(n: int) -> float | None:
-    """Return milliseconds of the expectation in plain torch on the GPU; None without one."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    if not torch.cuda.is_available():
-        return None
-    query, key, value = torch.randn(3, HEADS, n, DIM, device="cuda").unbind()
-    query, key = (torch.nn.functional.normalize(x, dim=-1) for x in (query, key))
-    times = []
-    for _ in range(13):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        cosine = torch.clamp(query @ key.transpose(-1, -2), -1, 1)
-        (1 - torch.acos(cosine) / torch.pi) ** CODE_LEN @ value
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop))
-    return statistics.median(times[3:])
+def forwards(
+    cupy: Any, shapes: list[tuple[int, int]], dtype: str, sizes: Sizes = BASE
+) -> Iterator[Row]:
+    """Time whole forwards of an untrained model in both forms of attention."""
+    for form in ("expectation", "sampled"):
+        model = yosort.YosoModel(sizes.config(), seed=1, device="cuda", dtype=dtype, attention=form)
+        for batch, n in shapes:
+            ids = np.random.default_rng(0).integers(3, VOCABULARY, (batch, n))
+            call = partial(model, ids)
+            row = {"what": f"forward, {form}", "dtype": dtype, "batch": batch, "n": n}
+            answer = wall(lambda call=call: call().last_hidden_state.get(), sizes)  # type: ignore[misc]
+            yield {**row, **answer, **measure(cupy, call, sizes, 12 * sizes.layers)}
 
 
 def main() -> int:
     """Print a Markdown table, and write the figures where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", help="a checkpoint, for whole forwards")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16"))
-    parser.add_argument("--num-hash", type=int, default=32)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 4096, 16384])
+    parser.add_argument("--shapes", nargs="+", default=["1x512", "1x4096", "32x512"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     from yosort.ops.cuda.finding import find_gpu
 
     cupy, index = find_gpu()
+    shapes = [tuple(map(int, shape.split("x"))) for shape in arguments.shapes]
     name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
-    speed = bandwidth(cupy)
-    print(f"{name}: a copy moves {speed / 1e9:.0f} GB/s\n\n| what | n | ms | floor | ratio |")
-    print("|---|---|---|---|---|")
+    speed = bandwidth(cupy, BASE)
+    print(f"{name}: a copy moves {speed / 1e9:.0f} GB/s\n")
+    print("| what | batch x n | GPU, ms | host, ms | wall, ms | GPU over its floor |")
+    print("|---|---|---|---|---|---|")
     results = []
-    for n in arguments.lengths:
-        for row in kernels(cupy, n, arguments.num_hash, arguments.dtype):
-            floor = row["bytes"] / speed * 1e3
-            results.append({**row, "n": n, "floor_ms": floor})
-            ratio = row["ms"] / floor
-            print(f"| {row['what']} | {n} | {row['ms']:.3f} | {floor:.3f} | {ratio:.1f} |")
-        other = torch_attention(n)
-        if other is not None:
-            results.append({"what": "expectation in plain torch", "n": n, "ms": other})
-            print(f"| expectation in plain torch | {n} | {other:.3f} | | |")
-    if arguments.folder:
-        for row in forward(cupy, arguments.folder, arguments.lengths, arguments.dtype):
-            results.append(row)
-            print(f"| {row['what']} | {row['n']} | {row['ms']:.3f} | | |")
+    for row in (
+        *(row for batch, n in shapes for row in kernels(cupy, batch, n, arguments.dtype)),
+        *forwards(cupy, shapes, arguments.dtype),
+    ):
+        results.append(row)
+        ratio = f"{row['gpu_ms'] * speed / row['bytes'] / 1e3:.1f}" if "bytes" in row else ""
+        waited = f"{row['wall_ms']:.2f}" if "wall_ms" in row else ""
+        print(
+            f"| {row['what']} | {row['batch']} x {row['n']} | {row['gpu_ms']:.3f} | "
+            f"{row['host_ms']:.3f} | {waited} | {ratio} |",
+            flush=True,
+        )
     if arguments.json:
         found = {"device": name, "copy_bytes_per_second": speed, "results": results}
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

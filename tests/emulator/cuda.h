@@ -90,6 +90,9 @@ EMU_UNCHECKED inline bool operator>(exact a, float b) {
     return x > b;
 }
 
+/* Each look is a cycle that never ends a wait too early. */
+EMU_UNCHECKED inline long long clock64() { static long long now; return now += 1LL << 40; }
+
 #define HALF_CONVERSIONS
 EMU_UNCHECKED inline float half_to_float(unsigned short bits) {
     _Float16 half;

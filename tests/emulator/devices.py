@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 import types
 from collections import Counter
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ class Stream:
         self.device_id = current_device()
         self.blocking, self.null = not non_blocking, null
         self.issued = self.finished = 0
+        self.captures = False
         _streams.append(self)
 
     def __enter__(self) -> Stream:
@@ -130,10 +132,36 @@ class Stream:
                 if other.blocking and other.device_id == self.device_id:
                     other.finish()
 
+    def begin_capture(self) -> None:
+        """Record what is launched from now on; here it also runs."""
+        self.captures = True
+
+    def end_capture(self) -> types.SimpleNamespace:
+        """Return the graph."""
+        self.captures = False
+        return types.SimpleNamespace(launch=lambda stream=None: None)
+
     def waits_for(self, other: Stream, moment: int) -> bool:
         """Whether what is launched here now runs after what `other` was given at a moment."""
         legacy = self.blocking and other.blocking and (self.null or other.null)
         return other is self or moment <= other.finished or legacy
+
+
+class Event:
+    """A moment of a stream: here, of the host."""
+
+    def record(self) -> None:
+        """Be now."""
+        self.moment = time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Wait for it, and for all that was launched before."""
+        current_stream().synchronize()
+
+
+def get_elapsed_time(start: Event, stop: Event) -> float:
+    """Return milliseconds from one to the other."""
+    return (stop.moment - start.moment) * 1e3
 
 
 @dataclass
@@ -256,6 +284,12 @@ def current_pool() -> Pool:
     return pools[current_device()]
 
 
+def refuse_capture(what: str) -> None:
+    """Raise what CuPy does where a stream is captured that cannot record this."""
+    if current_stream().captures:
+        raise RuntimeError(f"{what} is not supported during stream capture")
+
+
 def load_library(*_: Any) -> tuple[int, int]:
     """Stand for whatever shows that NVRTC or cuBLAS loads."""
     return 13, 0
@@ -264,13 +298,18 @@ def load_library(*_: Any) -> tuple[int, int]:
 cuda = types.SimpleNamespace(
     Device=Device,
     Stream=Stream,
+    Event=Event,
+    get_elapsed_time=get_elapsed_time,
+    set_allocator=lambda allocator=None: None,
     get_current_stream=current_stream,
     is_available=lambda: True,
     get_cublas_handle=load_library,
     nvrtc=types.SimpleNamespace(getVersion=load_library),
     runtime=types.SimpleNamespace(
         getDeviceCount=lambda: len(capabilities),
-        getDeviceProperties=lambda index: {"name": b"emulated"},
+        getDeviceProperties=lambda index: {"name": b"emulated", "l2CacheSize": 50 << 20},
+        driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13000,
         CUDARuntimeError=CUDARuntimeError,
     ),
     memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),

@@ -177,6 +177,7 @@ def _computed(result: Any) -> ndarray:
 
 def _uploaded(values: np.ndarray) -> ndarray:
     """Copy from the host, through page-locked memory: nobody waits for it."""
+    devices.refuse_capture("a copy from the host")
     if values.ndim:
         devices.counts["uploads"] += 1
         devices.pinned.stage(values.nbytes)
@@ -227,6 +228,11 @@ def array(values: Any, dtype: Any = None) -> ndarray:
     return _uploaded(np.array(values, dtype))
 
 
+def copyto(target: ndarray, source: ndarray) -> None:
+    """Copy on the device."""
+    target[...] = source
+
+
 def asnumpy(values: Any) -> np.ndarray:
     """Copy to the host."""
     return values.get() if isinstance(values, ndarray) else np.asarray(values)
@@ -234,6 +240,7 @@ def asnumpy(values: Any) -> np.ndarray:
 
 def matmul(left: ndarray, right: ndarray) -> ndarray:
     """Multiply by cuBLAS, which adds in float32; one row by one column, by an elementwise sum."""
+    devices.refuse_capture("cuBLAS")
     a, b = _unwrap(left), _unwrap(right)
     if a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1] == 1:
         devices.counts["elementwise products"] += 1

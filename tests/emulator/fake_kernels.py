@@ -86,6 +86,8 @@ class RawKernel:
         self.kinds = [text[i : i + 2] for i in range(0, len(text), 2)]
         self.library.emu_static_shared.restype = ctypes.c_uint64
         self.max_dynamic_shared_size_bytes = SHARED
+        shared = int(self.library.emu_static_shared())
+        self.attributes = {"num_regs": 0, "local_size_bytes": 0, "shared_size_bytes": shared}
 
     def __call__(
         self,
