@@ -135,7 +135,7 @@ class ndarray:
         return method
 
 
-_VIEWS = {"reshape", "transpose", "swapaxes", "ravel"}
+_VIEWS = {"reshape", "transpose", "swapaxes", "ravel", "view"}
 _METHODS = {
     *_VIEWS,
     "astype",

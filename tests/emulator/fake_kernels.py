@@ -99,9 +99,8 @@ class RawKernel:
     ) -> None:
         grid, block = (tuple((*size, 1, 1)[:3]) for size in (grid, block))
         self._check_limits(grid, block, shared_mem)
-        regions: list[_Region] = []
-        seen: dict[int, Any] = {}
-        pointers, _kept = self._arguments(arguments, regions, seen)
+        pointers, _kept = self._arguments(arguments)
+        regions = _regions([one for one in arguments if isinstance(one, fake_cupy.ndarray)])
         launch = _Launch(
             call=ctypes.cast(getattr(self.library, f"emu_call_{self.name}"), ctypes.c_void_p),
             arguments=ctypes.cast(pointers, ctypes.c_void_p),
@@ -122,9 +121,7 @@ class RawKernel:
             line = build.line_of(self.module.code, self.module.defines, launch.fault_pc)
             raise EmulatorError(f"{self.name}: {launch.error.decode()} [{line}]")
 
-    def _arguments(
-        self, arguments: tuple[Any, ...], regions: list[_Region], seen: dict[int, Any]
-    ) -> Any:
+    def _arguments(self, arguments: tuple[Any, ...]) -> Any:
         if len(arguments) != len(self.kinds):
             raise EmulatorError(
                 f"{self.name}: wanted {len(self.kinds)} arguments, got {len(arguments)}"
@@ -144,16 +141,6 @@ class RawKernel:
                         f"the launch is on {devices.current_device()}"
                     )
                 allocation.note(writes=kind == "p8")
-                if id(allocation) not in seen and allocation.nbytes:
-                    seen[id(allocation)] = allocation
-                    regions.append(
-                        _Region(
-                            allocation.bytes.ctypes.data,
-                            allocation.nbytes,
-                            allocation.written.ctypes.data,
-                            value.itemsize,
-                        )
-                    )
             elif isinstance(value, np.uintp) and kind[0] in "pc" and value == 0:
                 got, raw = kind, np.uint64(0)
             elif isinstance(value, (int, float)) and not isinstance(value, np.generic):
@@ -190,3 +177,24 @@ class RawKernel:
         for wrong, what in faults:
             if wrong:
                 raise EmulatorError(f"{self.name}: no device launches {what}")
+
+
+def _regions(arrays: list[Any]) -> list[_Region]:
+    """Return the memory that a launch may touch: of an array with gaps, all of its allocation."""
+    found: list[tuple[int, int, Any]] = []
+    for array in arrays:
+        allocation = array._allocation
+        begin, size = allocation.bytes.ctypes.data, allocation.nbytes
+        if array.flags.c_contiguous:
+            begin, size = array._a.__array_interface__["data"][0], array.nbytes
+        if size:
+            found.append((begin, begin + size, array))
+    regions: list[_Region] = []
+    for begin, end, array in sorted(found, key=lambda one: one[:2]):
+        if regions and begin < regions[-1].base + regions[-1].size:  # arrays that share memory
+            regions[-1].size = max(regions[-1].size, end - regions[-1].base)
+            continue
+        allocation = array._allocation
+        flags = allocation.written.ctypes.data + begin - allocation.bytes.ctypes.data
+        regions.append(_Region(begin, end - begin, flags, array.itemsize))
+    return regions

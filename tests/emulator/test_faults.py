@@ -164,6 +164,17 @@ def test_what_nobody_wrote_is_an_error_on_the_host() -> None:
         run(CORRECT, out_size=65)
 
 
+def test_a_part_of_an_array_ends_where_it_says() -> None:
+    """What lies behind it in the same memory is not its own; a column slice's rows are."""
+    whole = fake_cupy.asarray(np.zeros(192, np.float32))
+    kernel = fake_cupy.RawModule(CORRECT).get_function("kernel")
+    kernel((1,), (64,), (whole[:64], whole[128:], np.int32(64)))
+    with pytest.raises(fake_cupy.EmulatorError, match="out of bounds: reads"):
+        kernel((1,), (64,), (whole[:63], whole[128:], np.int32(64)))
+    with pytest.raises(fake_cupy.EmulatorError, match="out of bounds: writes"):
+        kernel((1,), (64,), (whole[:64], whole[129:], np.int32(64)))
+
+
 def test_uninitialised_global_memory_is_an_error() -> None:
     kernel = fake_cupy.RawModule(CORRECT).get_function("kernel")
     x, out = (fake_cupy.empty(64, np.float32) for _ in range(2))

@@ -1,13 +1,13 @@
-// context += the depthwise convolution of the values along a text; a thread an output element.
+// out = context + the depthwise convolution of the values along a text; a thread an output element.
 //
 // slots: each token's place in its text before packing (ascending); a window covers the slots
 // within window / 2, and tokens that a mask took out leave holes. weight: [heads][window]. keep:
 // [keys], a factor of each value, or null.
-extern "C" __global__ void add_convolution(real *context, const real *value, int64 value_stride,
+extern "C" __global__ void add_convolution(const real *context, const real *value, int64 value_stride,
                                            const float *weight, int window, const int *query_text,
                                            const int *query_slots, const int *offsets,
                                            const int *slots, const float *keep, int queries,
-                                           int heads, int dim) {
+                                           int heads, int dim, real *out) {
     const int64 at = (int64)blockIdx.x * blockDim.x + threadIdx.x;
     const int64 width = (int64)heads * dim;
     if (at >= queries * width) return;
@@ -25,5 +25,5 @@ extern "C" __global__ void add_convolution(real *context, const real *value, int
         const float kept = keep ? keep[j] : 1.0f;
         sum += weight[head * window + slots[j] - slot + reach] * kept * load(value + j * value_stride + column);
     }
-    store(context + at, load(context + at) + sum);
+    store(out + at, load(context + at) + sum);
 }

@@ -83,14 +83,20 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
         }
 }
 
-// scale[row][head]: what normalises a head's row. A warp a row and head.
-extern "C" __global__ void inverse_norms(const real *x, int64 stride, int rows, int heads, int dim,
-                                         float *scale) {
-    const int64 unit = (int64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
-    if (unit >= (int64)rows * heads) return;
-    const real *row = x + unit / heads * stride + unit % heads * dim;
+// query_scale, key_scale: [rows][heads], what normalises a head's row. A warp a row and head, the
+// queries' first.
+extern "C" __global__ void inverse_norms(const real *query, int64 query_stride, int queries,
+                                         const real *key, int64 key_stride, int keys, int heads,
+                                         int dim, float *query_scale, float *key_scale) {
+    const int64 warp = (int64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
+    const int64 of_queries = (int64)queries * heads, of_keys = (int64)keys * heads;
+    if (warp >= of_queries + of_keys) return;
+    const bool is_query = warp < of_queries;
+    const int64 unit = is_query ? warp : warp - of_queries;
+    const real *row = (is_query ? query : key) + unit % heads * dim;
+    row += unit / heads * (is_query ? query_stride : key_stride);
     float squares = 0.0f;
     for (int d = threadIdx.x % WARP; d < dim; d += WARP) squares += load(row + d) * load(row + d);
     const float norm = sqrtf(warp_sum(squares));
-    if (threadIdx.x % WARP == 0) scale[unit] = 1.0f / divisor(norm);
+    if (threadIdx.x % WARP == 0) (is_query ? query_scale : key_scale)[unit] = 1.0f / divisor(norm);
 }

@@ -51,29 +51,37 @@ class CudaLayout:
 
     @classmethod
     def of(cls, cupy: Any, layout: Layout) -> CudaLayout:
-        """Copy a layout to the current device, in the order of the current stream."""
+        """Copy a layout to the current device, in the order of the current stream.
 
-        def upload(values: npt.NDArray[Any], dtype: Any = np.int32) -> Array:
-            return cupy.asarray(np.ascontiguousarray(values, dtype))
-
+        In one copy: what a small one costs the host does not depend on its size.
+        """
         queries = np.diff(layout.query_offsets)
         texts = np.arange(len(queries))
         blocks = -(-queries // QUERY_ROWS)
         block_texts = np.repeat(texts, blocks)
         within = np.arange(len(block_texts)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
         block_rows = layout.query_offsets[:-1][block_texts] + QUERY_ROWS * within
+        keep = layout.keep
         convolved = layout.slots is not None and layout.query_slots is not None
-        return cls(
-            layout,
-            upload(layout.query_offsets),
-            upload(layout.offsets),
-            upload(block_texts),
-            upload(block_rows),
-            upload(np.repeat(texts, queries)) if convolved else None,
-            None if layout.query_slots is None else upload(layout.query_slots),
-            None if layout.slots is None else upload(layout.slots),
-            None if layout.keep is None else upload(layout.keep, np.float32),
-        )
+        parts = {
+            "query_offsets": layout.query_offsets,
+            "offsets": layout.offsets,
+            "block_texts": block_texts,
+            "block_rows": block_rows,
+            "query_text": np.repeat(texts, queries) if convolved else None,
+            "query_slots": layout.query_slots,
+            "slots": layout.slots,
+            "keep": None if keep is None else np.ascontiguousarray(keep, np.float32).view(np.int32),
+        }
+        here = {name: part for name, part in parts.items() if part is not None}
+        ends = np.cumsum([len(part) for part in here.values()]).tolist()
+        whole = cupy.asarray(np.concatenate(list(here.values())).astype(np.int32))
+        arrays: dict[str, Any] = dict.fromkeys(parts)
+        for (name, part), end in zip(here.items(), ends, strict=True):
+            arrays[name] = whole[end - len(part) : end]
+        if arrays["keep"] is not None:
+            arrays["keep"] = arrays["keep"].view(np.float32)
+        return cls(layout, **arrays)
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,9 @@ class AttentionKernels:
         dtype: np.dtype[Any],
     ) -> None:
         self.xp = cupy
-        self.device = device
         self.dtype = dtype
+        turing = int(device.compute_capability) < 80
+        self._buckets = TURING_BUCKETS if turing else BUCKETS
         self._launch = launch
 
     def codes(
@@ -205,8 +214,7 @@ class AttentionKernels:
         groups = min(-(-FULL // (slices * heads)), -(-num_hash // TABLES), MAX_GROUPS)
         per_group = -(-num_hash // groups)
         groups = -(-num_hash // per_group)
-        limit = TURING_BUCKETS if int(self.device.compute_capability) < 80 else BUCKETS
-        buckets = min(limit, 1 << hash_code_len)
+        buckets = min(self._buckets, 1 << hash_code_len)
         partial = self.xp.empty((groups, queries, value.shape[1]), np.float32)
         self._launch(
             "lsh_cumulation",
@@ -292,23 +300,26 @@ class AttentionKernels:
         )
         return out
 
-    def inverse_norms(self, x: Array, heads: int) -> Array:
-        """Return 1 over the L2 norm of each head of each row, float32 [rows, heads]."""
-        scale = self.xp.empty((len(x), heads), np.float32)
+    def inverse_norms(self, query: Array, key: Array, heads: int) -> tuple[Array, Array]:
+        """Return 1 over the L2 norm of each head of each row, float32 [rows, heads] of each."""
+        scales = [self.xp.empty((len(rows), heads), np.float32) for rows in (query, key)]
         self._launch(
             "inverse_norms",
-            (-(-scale.size // 8),),
+            (-(-(len(query) + len(key)) * heads // 8),),
             256,
-            x,
-            stride_of(x),
-            len(x),
+            query,
+            stride_of(query),
+            len(query),
+            key,
+            stride_of(key),
+            len(key),
             heads,
-            x.shape[1] // heads,
-            scale,
+            query.shape[1] // heads,
+            *scales,
             CODE_LEN=1,
             CHUNK=8,
         )
-        return scale
+        return scales[0], scales[1]
 
 
 def pack_signs(signs: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:

@@ -98,11 +98,11 @@ class CudaOps:
         head: bool = False,
         table: Any = None,
     ) -> Any:
-        """See `Ops.linear_map`: (weight [out, in] in the compute type, bias float32 [out])."""
+        """See `Ops.linear_map`: (transposed weight [in, out], bias float32 [out])."""
         if table is None:
             table = self.from_host(np.concatenate([np.asarray(w, self.dtype) for w in weights]))
         bias = np.concatenate([np.asarray(b, np.float32) for b in biases])
-        return table, self.from_host(bias)
+        return table.T, self.from_host(bias)
 
     def parameter(self, array: Weight) -> Array:
         """See `Ops.parameter`: float32, since norms and sums are."""
@@ -121,24 +121,23 @@ class CudaOps:
     ) -> Array:
         """See `Ops.embed`."""
         total, width = len(positions), tables.position.shape[1]
-        ids = rows = None
-        if words.ndim == 1:
-            ids = self.xp.asarray(words, np.int64)
-        else:
-            rows = self.xp.asarray(words, self.dtype)
+        rows = None if words.ndim == 1 else self.xp.asarray(words, self.dtype)
+        ids = [words] if rows is None else []
+        # One copy: what a small one costs the host does not depend on its size.
+        numbers = self.xp.asarray(np.stack([*ids, positions, token_types]).astype(np.int64))
         out = self.xp.empty((total, width), self.dtype)
         threads, per_thread = _row_shape(width)
         self._launch(
             "embed",
             (total,),
             threads,
-            None if ids is None else tables.word,
-            ids,
+            tables.word if ids else None,
+            numbers[0] if ids else None,
             rows,
             tables.position,
-            self.xp.asarray(positions, np.int64),
+            numbers[-2],
             tables.token_type,
-            self.xp.asarray(token_types, np.int64),
+            numbers[-1],
             tables.norm.scale,
             tables.norm.shift,
             tables.norm.eps,
@@ -192,7 +191,7 @@ class CudaOps:
     ) -> Array:
         """See `Ops.expected_attention`."""
         heads = layout.layout.heads
-        scales = [self._kernels.inverse_norms(rows, heads) for rows in (query, key)]
+        scales = self._kernels.inverse_norms(query, key, heads)
         sums = self._kernels.expectation(query, scales[0], key, scales[1], value, layout)
         return self._kernels.finish(sums, heads, 1.0, normalize=True)
 
@@ -241,12 +240,12 @@ class CudaOps:
         self, context: Array, value: Array, weight: Array, layout: CudaLayout
     ) -> Array:
         """See `Ops.add_convolution`."""
-        out, heads = self.xp.array(context, self.dtype), layout.layout.heads
+        out, heads = self.xp.empty(context.shape, self.dtype), layout.layout.heads
         self._launch(
             "add_convolution",
             (-(-out.size // 256),),
             256,
-            out,
+            context.astype(self.dtype, copy=False),
             value,
             stride_of(value),
             weight,
@@ -259,6 +258,7 @@ class CudaOps:
             len(out),
             heads,
             out.shape[1] // heads,
+            out,
         )
         return out
 
@@ -273,11 +273,12 @@ class CudaOps:
         return out
 
     def _product(self, x: Array, weight: Array) -> Array:
-        x = x.astype(self.dtype, copy=False)
-        if len(x) == len(weight) == 1:
+        if x.dtype != self.dtype:
+            x = x.astype(self.dtype)
+        if len(x) == weight.shape[1] == 1:
             # CuPy would leave cuBLAS for an elementwise sum, of rounded products in float16.
-            return self.xp.matmul(x[None], weight.T[None])[0]
-        return self.xp.matmul(x, weight.T)
+            return self.xp.matmul(x[None], weight[None])[0]
+        return self.xp.matmul(x, weight)
 
     def _residual_norm(
         self, x: Array, bias: Array | None, residual: Array | None, norm: LayerNorm

@@ -23,12 +23,12 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "sign_codes": ("sign_codes", "f I I I I c"),
     "lsh_cumulation": ("lsh_cumulation", "c I c I s L i i I I I I I f"),
     "normalize_heads": ("normalize_heads", "f I I I I F I r"),
-    "inverse_norms": ("expected_attention", "s L I I I f"),
+    "inverse_norms": ("expected_attention", "s L I s L I I I f f"),
     "expected_attention": ("expected_attention", "s L f s L f s L i i i i I I f"),
     "bias_activation": ("layer", "r f L I"),
     "residual_norm": ("layer", "r f? r? f f F I r"),
     "embed": ("layer", "r? l? r? r l r l f f F I r"),
-    "add_convolution": ("convolution", "r s L f I i i i i f? I I I"),
+    "add_convolution": ("convolution", "r s L f I i i i i f? I I I r"),
 }
 #: The value of a macro: a number, or the name of a function.
 Define = int | str
@@ -130,7 +130,9 @@ class Launcher:
             elif not isinstance(argument, self.cupy.ndarray) or argument.dtype != place.dtype:
                 got = getattr(argument, "dtype", type(argument).__name__)
                 raise DeviceError.wanted(f"{name}: argument {i}", f"a {place.dtype} array", got=got)
-            elif not _fits(argument, strided=place.strided):
+            elif not argument.flags.c_contiguous and not (
+                place.strided and argument.ndim == 2 and argument.strides[1] == argument.itemsize
+            ):
                 raise DeviceError(f"{name}: argument {i}: wanted rows without gaps")
             else:
                 checked.append(argument)
@@ -151,10 +153,3 @@ class Launcher:
                     function.max_dynamic_shared_size_bytes = shared_bytes
                 self._functions[key] = function
             return self._functions[key]
-
-
-def _fits(array: Any, *, strided: bool) -> bool:
-    """Whether an array's elements lie as its kernel reads them."""
-    if array.flags.c_contiguous:
-        return True
-    return strided and array.ndim == 2 and array.strides[1] == array.itemsize
