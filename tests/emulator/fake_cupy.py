@@ -23,6 +23,8 @@ newaxis, pi, inf = None, np.pi, np.inf
 GUARD = 512
 #: Seed of thread orders; 0 is in order. Tests change it, results must not.
 seed = int(os.environ.get("YOSORT_EMULATOR_SEED", "1"))
+#: Whether launches count what a warp's lanes access together: banks of shared memory, sectors.
+by_warps = False
 #: All launches so far: the kernel and what it counted; and where they ran: (device, stream).
 launches: list[tuple[str, dict[str, int]]] = []
 places: list[tuple[int, int]] = []

@@ -29,7 +29,20 @@ class _Region(ctypes.Structure):
 
 
 class _Counters(ctypes.Structure):
-    names = ("read_bytes", "written_bytes", "shared_accesses", "barriers", "warp_ops", "atomics")
+    names = (
+        "read_bytes",
+        "written_bytes",
+        "shared_accesses",
+        "barriers",
+        "warp_ops",
+        "atomics",
+        "shared_loads",
+        "shared_load_wavefronts",
+        "shared_stores",
+        "shared_store_wavefronts",
+        "global_instructions",
+        "global_sectors",
+    )
     _fields_ = tuple((name, ctypes.c_uint64) for name in names)
 
 
@@ -43,6 +56,7 @@ class _Launch(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         ("regions", ctypes.c_void_p),
         ("region_count", ctypes.c_uint64),
+        ("by_warps", ctypes.c_uint64),
         ("counters", _Counters),
         ("fault_pc", ctypes.c_uint64),
         ("error", ctypes.c_char * 400),
@@ -109,6 +123,7 @@ class RawKernel:
             shared_bytes=shared_mem,
             seed=fake_cupy.seed,
             region_count=len(regions),
+            by_warps=fake_cupy.by_warps,
         )
         table = (_Region * max(len(regions), 1))(*regions)
         launch.regions = ctypes.cast(table, ctypes.c_void_p)

@@ -5,12 +5,15 @@
  */
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <tuple>
 #include <vector>
 
 /* A switch in assembly takes 30 ns; the portable one makes a system call. */
@@ -32,7 +35,12 @@ struct Region {
     uint64_t item;      /* bytes of an element: what a flag at its first byte stands for */
 };
 
-struct Counters { uint64_t read_bytes, written_bytes, shared_accesses, barriers, warp_ops, atomics; };
+/* The last six are counted where a launch asks for it: what a warp's lanes access together. */
+struct Counters {
+    uint64_t read_bytes, written_bytes, shared_accesses, barriers, warp_ops, atomics;
+    uint64_t shared_loads, shared_load_wavefronts, shared_stores, shared_store_wavefronts;
+    uint64_t global_instructions, global_sectors;
+};
 
 struct Launch {
     void (*call)(void **);
@@ -41,6 +49,7 @@ struct Launch {
     uint64_t shared_bytes, seed;
     Region *regions;
     uint64_t region_count;
+    uint64_t by_warps;  /* whether accesses are counted by warps */
     Counters counters;
     uint64_t fault_pc;
     char error[400];
@@ -308,6 +317,44 @@ void run_block(unsigned x, unsigned y, unsigned z) {
     }
 }
 
+/* The words of 4 bytes that a warp's lanes touch in one instruction: lanes that come to the same
+ * place of the code for the same time. */
+struct Together { bool shared, writes; std::vector<uint64_t> words; };
+std::map<std::tuple<unsigned, void *, bool, unsigned>, Together> together;
+std::map<std::tuple<unsigned, void *, bool>, unsigned> times;
+
+void note_words(uintptr_t address, unsigned size, bool shared, bool writes, void *pc) {
+    if (!launch->by_warps) return;
+    Together &t = together[{current / 32, pc, writes, times[{current, pc, writes}]++}];
+    t.shared = shared;
+    t.writes = writes;
+    for (uintptr_t word = address / 4; word <= (address + size - 1) / 4; word++) t.words.push_back(word);
+}
+
+/* Shared memory has 32 banks, each of which hands out one word a wavefront; global memory comes in
+ * sectors of 32 bytes. */
+void count_words() {
+    for (auto &entry : together) {
+        Together &t = entry.second;
+        std::sort(t.words.begin(), t.words.end());
+        t.words.erase(std::unique(t.words.begin(), t.words.end()), t.words.end());
+        if (t.shared) {
+            unsigned banks[32] = {}, most = 0;
+            for (uint64_t word : t.words) most = std::max(most, ++banks[word % 32]);
+            Counters &c = launch->counters;
+            (t.writes ? c.shared_stores : c.shared_loads)++;
+            (t.writes ? c.shared_store_wavefronts : c.shared_load_wavefronts) += most;
+        } else {
+            for (uint64_t &word : t.words) word /= 8;
+            t.words.erase(std::unique(t.words.begin(), t.words.end()), t.words.end());
+            launch->counters.global_instructions++;
+            launch->counters.global_sectors += t.words.size();
+        }
+    }
+    together.clear();
+    times.clear();
+}
+
 bool conflict(const Access &a, const Access &me) {
     if (a.atomic && me.atomic) return false;
     if (a.block != me.block) return true;
@@ -357,6 +404,7 @@ void access(void *pointer, unsigned size, bool writes, bool atomic, bool aligned
         offset = last - first + (address - dynamic);
     if (offset != UINT64_MAX) {
         launch->counters.shared_accesses++;
+        note_words(address, size, true, writes, pc);
         for (unsigned i = 0; i < size; i++) {
             if (!writes && !shared_written[offset + i])
                 return fault(pc, "reads shared memory that nobody wrote, byte %lu", (unsigned long)(offset + i));
@@ -371,6 +419,7 @@ void access(void *pointer, unsigned size, bool writes, bool atomic, bool aligned
         if (address < region.base || address + size > region.base + region.size) continue;
         const uint64_t at = address - region.base;
         (writes ? launch->counters.written_bytes : launch->counters.read_bytes) += size;
+        note_words(address, size, false, writes, pc);
         if (writes) memset(region.written + at, 1, size);
         else
             for (uint64_t i = 0; i < size; i += region.item)
@@ -474,6 +523,7 @@ int emu_launch(Launch *wanted) {
         const uint64_t b = order[i];
         run_block((unsigned)(b % launch->grid.x), (unsigned)(b / launch->grid.x % launch->grid.y),
                   (unsigned)(b / launch->grid.x / launch->grid.y));
+        count_words();
     }
     emu_flush(0);
     launch = nullptr;

@@ -11,6 +11,7 @@ from comparing import relative_error
 from ops.cases import SHAPES, Attention, draw, layout_of, split
 
 from emulator import build, devices, fake_cupy
+from emulator.counting import by_warps
 from yosort import ops as functional
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cuda import attention as cuda_attention
@@ -176,6 +177,25 @@ def test_a_chunk_of_dims_is_no_wider_than_need_be(
     attend(CudaOps(fake_cupy), Attention("expectation", 1, width, 1, 4, (5,)))
     (defines,) = (defines for name, *defines in made if name == "expected_attention")
     assert f"CHUNK={chunk}" in defines
+
+
+def test_no_two_codes_of_a_key_share_a_bank() -> None:
+    """Of four tables at once; nor do sums, where their buckets do not."""
+    codes = np.tile(np.arange(4)[:, None], (2, 128))
+    with by_warps() as found:
+        cumulate(codes, draw(7, 128, 8), 9)
+    counters = found["lsh_cumulation"]
+    assert counters["shared_load_wavefronts"] == counters["shared_loads"] > 0
+
+
+def test_tiles_are_filled_without_conflicts() -> None:
+    """A wavefront a store; of weights four, for the compiler stores four at once."""
+    blocks, warps, each, filled = 2 * 2, 8, 4 * 4, 64 * 64 // 256
+    with by_warps() as found:
+        attend(CudaOps(fake_cupy), Attention("expectation", 1, 64, 1, 4, (128,)))
+    counters = found["expected_attention"]
+    assert counters["shared_stores"] == blocks * warps * (3 * filled + each)
+    assert counters["shared_store_wavefronts"] == blocks * warps * (3 * filled + 4 * each)
 
 
 def test_cosines_past_one_are_clamped(cupy: ModuleType) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from emulator import build, fake_cupy
+from emulator.counting import by_warps
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
@@ -221,6 +222,37 @@ def test_counters() -> None:
     assert counters["shared_accesses"] == 128
     assert counters["barriers"] == 1
     assert counters["warp_ops"] == 64 * 5
+
+
+@pytest.mark.parametrize(
+    ("index", "wavefronts", "sectors"),
+    [
+        ("i", 1, 4),
+        ("31 - i", 1, 4),
+        ("0", 1, 1),  # one word for all
+        ("i * 2", 2, 8),
+        ("i * 32 % 1024", 32, 32),
+        ("i * 33 % 1024", 1, 32),
+        ("i / 4 * 32", 8, 8),
+    ],
+)
+def test_accesses_by_warps(index: str, wavefronts: int, sectors: int) -> None:
+    """What a warp loads together: conflicts of shared memory's banks, sectors of global memory."""
+    code = f"""extern "C" __global__ void kernel(const float *x, float *out) {{
+        __shared__ float staged[1024];
+        const int i = threadIdx.x;
+        for (int j = 0; j < 32; j++) staged[32 * j + i] = 1.0f;
+        __syncwarp();
+        out[i] = staged[{index}] + x[{index}];
+    }}"""
+    kernel = fake_cupy.RawModule(code).get_function("kernel")
+    with by_warps() as found:
+        kernel((1,), (32,), (fake_cupy.zeros(1024, np.float32), fake_cupy.empty(32, np.float32)))
+    counters = found["kernel"]
+    assert counters["shared_stores"] == counters["shared_store_wavefronts"] == 32
+    assert (counters["shared_loads"], counters["shared_load_wavefronts"]) == (1, wavefronts)
+    assert counters["global_instructions"] == 2
+    assert counters["global_sectors"] == sectors + 4
 
 
 @pytest.mark.parametrize(

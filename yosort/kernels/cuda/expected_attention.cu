@@ -20,13 +20,18 @@ __device__ inline float collision(float cosine) {
     return power;
 }
 
+// Where column `at` of row i of `left` stands: vectors of four change places by eighths of the rows,
+// so that what eight lanes write down a column has a bank each.
+__device__ inline int place(int i, int at) { return at ^ i / 8 * 4; }
+
 // square[r][c] += sum_i left[i][EACH * y + r] * right[i][EACH * x + c]. Rows of four floats more
 // than they need keep vector loads aligned and spread their stores over the banks.
 __device__ inline void multiply(float square[EACH][EACH], float left[TILE][TILE + 4],
                                 float right[TILE][TILE + 4], int depth, int x, int y) {
     for (int i = 0; i < depth; i++)
         for (int r = 0; r < EACH; r++)
-            for (int c = 0; c < EACH; c++) square[r][c] += left[i][EACH * y + r] * right[i][EACH * x + c];
+            for (int c = 0; c < EACH; c++)
+                square[r][c] += left[i][place(i, EACH * y) + r] * right[i][EACH * x + c];
 }
 
 // grid.x: row blocks of all texts, block_text and block_row say which; grid.y: heads; grid.z: value
@@ -51,8 +56,11 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
         float score[EACH][EACH] = {};
         for (int chunk = 0; chunk < dim; chunk += CHUNK) {
             for (int i = thread; i < TILE * CHUNK; i += blockDim.x) {
-                const int at = i / CHUNK, d = i % CHUNK, row = first_row + at, other = first_key + at;
-                left[d][at] = row < last_row && chunk + d < dim
+                // A warp takes 8 dims, a sector of memory, of 4 rows: each store has its own bank.
+                const int lane = i % WARP, patch = i / WARP;
+                const int at = patch / (CHUNK / 8) * 4 + lane % 4, d = patch % (CHUNK / 8) * 8 + lane / 4;
+                const int row = first_row + at, other = first_key + at;
+                left[d][place(d, at)] = row < last_row && chunk + d < dim
                     ? load(query + row * query_stride + head * dim + chunk + d) * query_scale[(int64)row * heads + head]
                     : 0.0f;
                 right[d][at] = other < end && chunk + d < dim
@@ -63,8 +71,9 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
             multiply(score, left, right, CHUNK, x, y);
             __syncthreads();
         }
-        for (int r = 0; r < EACH; r++)
-            for (int c = 0; c < EACH; c++) left[EACH * x + c][EACH * y + r] = collision(score[r][c]);
+        for (int c = 0; c < EACH; c++)
+            for (int r = 0; r < EACH; r++)
+                left[EACH * x + c][place(EACH * x + c, EACH * y) + r] = collision(score[r][c]);
         for (int i = thread; i < TILE * TILE; i += blockDim.x) {
             const int at = i / TILE, row = first_key + at, d = first_column + i % TILE;
             // Zeros past the end: a missing key's weight is that of a cosine of 0.

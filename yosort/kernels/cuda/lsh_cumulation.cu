@@ -17,9 +17,10 @@
 #error "a warp owns the tables: a lane a table and dim"
 #endif
 
-// Keys first, first + 1, ... of a text, as far as `end`, for one head's slice of dims.
+// Keys first, first + 1, ... of a text, as far as `end`, for one head's slice of dims. Two codes to a
+// word: two more a row put the tables' codes of one key on different banks.
 struct Tile {
-    code_t code[TABLES][TILE];
+    code_t code[TABLES][TILE + 2];
     float value[TILE][SLICE];
 };
 
