@@ -8,6 +8,7 @@ nobody wrote, or what another stream may still be writing, is an error. Kernels 
 from __future__ import annotations
 
 import os
+import types
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class ndarray:
     strides = property(lambda self: self._a.strides)
     flags = property(lambda self: self._a.flags)
     device = property(lambda self: cuda.Device(self._allocation.device))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._a.ctypes.data))
     T = property(lambda self: _wrap(self._a.T, self))
 
     def __len__(self) -> int:

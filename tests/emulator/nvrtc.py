@@ -31,9 +31,10 @@ FORMULAS = sorted({*ACTIVATIONS.values()})
 #: file -> the specialisations that models ask for
 SPECIALISATIONS: dict[str, list[dict[str, int | str]]] = {
     "hadamard_hash": [
-        {"WIDTH": hash_dim(dim, length), "CODE_LEN": length}
+        {"WIDTH": hash_dim(dim, length), "CODE_LEN": length, "VECTOR": vector}
         for dim in (8, 32, 48, 64, 128, 256)
         for length in (1, 8, 9, 16)
+        for vector in (1, 4)
     ],
     "sign_codes": [{}],
     "lsh_cumulation": [

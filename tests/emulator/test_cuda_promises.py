@@ -37,6 +37,46 @@ def test_queries_and_keys_get_their_codes_in_one_launch(shape: Any, any_order: N
         np.testing.assert_array_equal(codes.get(), case.codes(rows).swapaxes(1, 2))
 
 
+@pytest.mark.parametrize(
+    ("shape", "first", "dtype", "vector"),
+    [
+        ((2, 8, 9, 4, (7,)), 0, "float32", 4),
+        ((2, 8, 9, 4, (7,)), 4, "float16", 4),
+        ((2, 8, 9, 4, (7,)), 1, "float32", 1),  # columns that begin between two vectors
+        ((2, 8, 9, 4, (7,)), 2, "float16", 1),
+        ((2, 6, 9, 4, (7,)), 0, "float32", 1),  # and heads
+        ((1, 12, 9, 4, (7,)), 0, "float32", 4),
+    ],
+)
+def test_rows_are_hashed_wherever_they_lie(shape: Any, first: int, dtype: str, vector: int) -> None:
+    """Four elements at once where every head of every row begins a vector."""
+    case, ops = Attention("fast", *shape), CudaOps(fake_cupy, dtype=dtype)
+    width = case.heads * case.width
+    rows = draw(8, 7, 2 * width + 8).astype(dtype)
+    x, y = (ops.from_host(rows)[:, at : at + width] for at in (first, 0))
+    prepared = ops.hash_functions(case.functions())
+    got = ops._kernels.codes(x, y, prepared, case.hash_code_len)
+    for codes, at in zip(got, (first, 0), strict=True):
+        wanted = case.codes(rows[:, at : at + width].astype(np.float32))
+        np.testing.assert_array_equal(codes.get(), wanted.swapaxes(1, 2))
+    ((_, _, *defines),) = ops._launch._functions
+    assert dict(defines)["VECTOR"] == vector
+
+
+def test_vectors_read_each_sector_twice_and_not_eight_times() -> None:
+    """A lane's 16 elements are two sectors, which four loads ask for, or sixteen."""
+    case, ops = Attention("fast", 1, 64, 7, 9, (64,)), CudaOps(fake_cupy)
+    wide = ops.from_host(draw(8, 64, 68))
+    prepared, sectors = ops.hash_functions(case.functions()), []
+    for first in (0, 1):
+        x = wide[:, first : first + 64]
+        with by_warps() as found:
+            ops._kernels.codes(x, x, prepared, 9)
+        sectors.append(found["hadamard_hash"]["global_sectors"])
+    once = 2 * 64 * 64 * 4 // 32
+    assert sectors[1] - sectors[0] == (8 - 2) * once
+
+
 def test_no_kernel_uses_atomics() -> None:
     fake_cupy.launches.clear()
     attend(CudaOps(fake_cupy), Attention("fast", *SHAPES[8]))

@@ -31,7 +31,7 @@ def test_kernels_compile_without_spills(architecture: int, name: str, half: bool
 def test_wide_heads_do_not_spill(architecture: int) -> None:
     """Wider than any model's: one block a multiprocessor, but still in registers."""
     for width in (512, 1024, 2048):
-        options = nvrtc.options({"WIDTH": width, "CODE_LEN": 9}, half=False)
+        options = nvrtc.options({"WIDTH": width, "CODE_LEN": 9, "VECTOR": 4}, half=False)
         compiled = nvrtc.compile_kernels(source("hadamard_hash"), architecture, options)
         assert compiled["hadamard_hash"].spilled_bytes == 0, width
 

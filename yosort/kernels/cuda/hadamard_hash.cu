@@ -5,7 +5,8 @@
 // Stages go 1, 2, 4, ... as in ops/definitions.py and only add, so the codes are the same bits as
 // every other backend's.
 //
-// WIDTH: of the transform, a power of two. CODE_LEN: bits a code. Loops that are not over registers
+// WIDTH: of the transform, a power of two. CODE_LEN: bits a code. VECTOR: elements of a row that are
+// loaded at once, 4 where dim, strides and addresses allow it, or 1. Loops that are not over registers
 // stay rolled: copies of them cost more registers than they save steps.
 
 #if WIDTH <= 16
@@ -23,6 +24,8 @@
 #define PER_PART (WIDTH / CODE_LEN)
 // Codes wait in shared memory until neighbouring threads can write neighbouring tokens.
 #define STAGED (PER_PART <= 256)
+
+struct __align__(VECTOR * sizeof(real)) Loaded { real v[VECTOR]; };
 
 // v = H D v, one lane's part of it; bit i of `signs` flips element i of the whole.
 __device__ inline void rotate(exact *v, const unsigned *signs, int lane) {
@@ -65,9 +68,11 @@ extern "C" __global__ void hadamard_hash(const real *query, int64 query_stride, 
     const bool there = first + t < rows;
     const real *row = (is_query ? query : key) + (first + t) * stride + head * dim;
     exact x[PER_LANE];
-    for (int e = 0; e < PER_LANE; e++) {
+    for (int e = 0; e < PER_LANE; e += VECTOR) {
         const int d = lane * PER_LANE + e;
-        x[e].value = there && d < dim ? load(row + d) : 0.0f;
+        Loaded some = {};
+        if (there && d < dim) some = *(const Loaded *)(row + d);
+        for (int i = 0; i < VECTOR; i++) x[e + i].value = load(some.v + i);
     }
 
     for (int part = 0; part < parts; part++) {

@@ -176,6 +176,7 @@ class AttentionKernels:
             key_codes,
             WIDTH=width,
             CODE_LEN=hash_code_len,
+            VECTOR=4 if all(in_fours(rows, heads) for rows in (query, key)) else 1,
         )
         return query_codes, key_codes
 
@@ -336,6 +337,12 @@ def hash_shape(width: int) -> tuple[int, int]:
     lanes = 1 if width <= 16 else min(width // 16, 32)
     tokens = 32 if lanes <= 8 else 256 // lanes
     return tokens, tokens * lanes
+
+
+def in_fours(rows: Array, heads: int) -> bool:
+    """Whether each head of each row can be loaded four elements at a time."""
+    dim, align = rows.shape[1] // heads, 4 * rows.itemsize
+    return bool(dim % 4 == 0 and rows.strides[0] % align == 0 and rows.data.ptr % align == 0)
 
 
 def stride_of(x: Array) -> int:
