@@ -134,6 +134,22 @@ def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
+    ("multiprocessors", "groups"), [(132, 8), (16, 6), (8, 3), (1, 1)], ids=str
+)
+def test_groups_fill_the_device_at_hand(
+    monkeypatch: pytest.MonkeyPatch, multiprocessors: int, groups: int
+) -> None:
+    """Two blocks a multiprocessor for one text of two heads and three slices; not by the batch."""
+    monkeypatch.setattr(devices, "MULTIPROCESSORS", multiprocessors)
+    case, ops = Attention("fast", 2, 20, 32, 4, (5, 3)), CudaOps(fake_cupy)
+    query, key, value = split(ops.from_host(case.draw()["qkv"]))
+    codes = ops._kernels.codes(query, key, ops.hash_functions(case.functions()), 4)
+    for lengths in ((5, 3), (8,)):
+        where = ops.layout(layout_of(lengths, 2, 4))
+        assert len(ops._kernels.cumulate(*codes, value, where)) == groups
+
+
+@pytest.mark.parametrize(
     ("code_len", "possible"),
     [
         (9, [0]),

@@ -15,8 +15,8 @@ from yosort.ops.interface import Array, HashFunctions, Layout
 SLICE, TABLES = 8, 4
 #: Buckets of one table: codes of more bits take several passes. Turing (7.5) has less memory.
 BUCKETS, TURING_BUCKETS = 512, 256
-#: Blocks that fill a large GPU: two on each of an H100's 132 multiprocessors.
-FULL = 264
+#: Blocks that fill a GPU, for each of its multiprocessors.
+FULL = 2
 MAX_GROUPS = 8
 #: Projections of the slow hash are computed this many bytes at a time.
 PROJECTED_BYTES = 64 << 20
@@ -118,7 +118,7 @@ class AttentionKernels:
 
     Args:
         cupy: the module.
-        device: of cupy, what to fit the tables to.
+        device: of cupy, what to fit the tables and the blocks to.
         launch: compiles and launches kernels.
         dtype: of activations; codes, norms and sums do not depend on it.
     """
@@ -134,6 +134,7 @@ class AttentionKernels:
         self.dtype = dtype
         turing = int(device.compute_capability) < 80
         self._buckets = TURING_BUCKETS if turing else BUCKETS
+        self._full = FULL * int(device.attributes["MultiProcessorCount"])
         self._launch = launch
 
     def codes(
@@ -212,7 +213,7 @@ class AttentionKernels:
         slices, texts = -(-dim // SLICE), len(where.layout.offsets) - 1
         # More groups only where one text's blocks would not fill the device, for each is one more
         # array of sums. Never by how many texts there are: a text's sums must not depend on others.
-        groups = min(-(-FULL // (slices * heads)), -(-num_hash // TABLES), MAX_GROUPS)
+        groups = min(-(-self._full // (slices * heads)), -(-num_hash // TABLES), MAX_GROUPS)
         per_group = -(-num_hash // groups)
         groups = -(-num_hash // per_group)
         buckets = min(self._buckets, 1 << hash_code_len)
