@@ -57,6 +57,47 @@ def test_codes_are_the_cpus_bit_for_bit(shape: Any) -> None:
         np.testing.assert_array_equal(codes.get(), wanted)
 
 
+@pytest.mark.parametrize("tiny", [1e-30, 1e-38, 1e-40])
+def test_codes_of_the_smallest_numbers(tiny: float) -> None:
+    """CuPy compiles with -ftz=true, which must not reach the hash."""
+    case = Attention("fast", *SHAPES[2])
+    x = split(case.draw()["qkv"])[0] * np.float32(tiny)
+    gpu, cpu = CudaOps(cupy), CpuOps()
+    got = gpu.codes(cupy.asarray(x), gpu.hash_functions(case.functions()), case.hash_code_len)
+    wanted = cpu.codes(x, cpu.hash_functions(case.functions()), case.hash_code_len)
+    np.testing.assert_array_equal(got.get(), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_one_row_by_one_column(dtype: str) -> None:
+    """CuPy's own matmul would leave cuBLAS, and round each product of float16."""
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal((1, 640)).astype(dtype) for _ in range(2))
+    ops = CudaOps(cupy, dtype=dtype)
+    linear_map = ops.linear_map([weight], [np.zeros(1, np.float32)])
+    got = float(ops.linear(cupy.asarray(x), linear_map).get()[0, 0])
+    wanted = float((x.astype(np.float64) @ weight.T.astype(np.float64))[0, 0])
+    assert abs(got - wanted) <= (HALF if dtype == "float16" else OP) * abs(wanted)
+
+
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_rows_are_hashed_wherever_they_lie(first: int) -> None:
+    """By vectors of four elements where they are aligned, one by one elsewhere."""
+    case = Attention("fast", 2, 64, 32, 9, (300,))
+    rows = np.random.default_rng(0).standard_normal((300, 136)).astype(np.float32)
+    gpu, cpu = CudaOps(cupy), CpuOps()
+    x = cupy.asarray(rows)[:, first : first + 128]
+    got = gpu.codes(x, gpu.hash_functions(case.functions()), 9)
+    host = np.ascontiguousarray(rows[:, first : first + 128])
+    wanted = cpu.codes(host, cpu.hash_functions(case.functions()), 9)
+    np.testing.assert_array_equal(got.get(), wanted)
+
+
+def test_loading_keeps_no_page_locked_memory() -> None:
+    yosort.YosoModel(CONFIG, seed=1, device="cuda", attention="sampled")
+    assert cupy.get_default_pinned_memory_pool().n_free_blocks() == 0
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("form", ["expectation", "fast"])
