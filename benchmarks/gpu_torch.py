@@ -14,16 +14,18 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 Row = dict[str, Any]
 HEADS, DIM, CODE_LEN = 12, 64, 9
+#: Batches and lengths that are also compiled, which takes seconds each: attention, whole forwards.
+COMPILED, GRAPHS = ((1, 4096), (32, 512)), ((1, 128),)
 #: Bytes of one array [batch, heads, n, n] beyond which eager attention is left out.
 LARGEST = 8 << 30
 
 
-def milliseconds(torch: Any, call: Callable[[], Any], seconds: float = 0.5) -> float:
+def milliseconds(torch: Any, call: Callable[[], Any], seconds: float = 0.3) -> float:
     """Return the median time of a call, until the device is done."""
     for _ in range(3):
         call()
@@ -52,25 +54,32 @@ def attention(torch: Any, batch: int, n: int, dtype: str) -> Iterator[Row]:
     calls = {"torch softmax attention": functional.scaled_dot_product_attention}
     if batch * HEADS * n * n * qkv[0].element_size() < LARGEST:
         calls["torch exact attention, eager"] = exact
-        calls["torch exact attention, compiled"] = torch.compile(exact, dynamic=False)
+        if (batch, n) in COMPILED:
+            calls["torch exact attention, compiled"] = torch.compile(exact, dynamic=False)
     for what, call in calls.items():
         yield {"what": what, "ms": milliseconds(torch, partial(call, *qkv))}
 
 
-def forwards(torch: Any, batch: int, n: int, dtype: str) -> Iterator[Row]:
-    """Time whole forwards of transformers' model in its exact form, eager and compiled."""
+@cache
+def model_of(torch: Any, dtype: str) -> Any:
+    """Return transformers' model in its exact form, untrained."""
     from transformers import YosoConfig, YosoModel
 
-    if batch * HEADS * n * n * 4 >= LARGEST:
-        return
     config = YosoConfig(
         vocab_size=2000, max_position_embeddings=4098, hash_code_len=CODE_LEN, use_expectation=True
     )
-    model = YosoModel(config).eval().cuda().to(getattr(torch, dtype))
+    return YosoModel(config).eval().cuda().to(getattr(torch, dtype))
+
+
+def forwards(torch: Any, batch: int, n: int, dtype: str) -> Iterator[Row]:
+    """Time whole forwards of transformers' model, eager and compiled."""
+    if batch * HEADS * n * n * 4 >= LARGEST:
+        return
+    model = model_of(torch, dtype)
     ids = torch.full((batch, n), 7, device="cuda")
     mask = torch.ones(batch, n, device="cuda", dtype=getattr(torch, dtype))
     yield {"what": "transformers, eager", "ms": milliseconds(torch, lambda: model(ids, mask))}
-    if n <= 512:
+    if (batch, n) in GRAPHS:
         graphs = torch.compile(model, mode="reduce-overhead", dynamic=False)
         took = milliseconds(torch, lambda: graphs(ids, mask))
         yield {"what": "transformers, compiled with CUDA graphs", "ms": took}
