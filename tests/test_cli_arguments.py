@@ -339,3 +339,15 @@ def test_a_context_beside_one_of_its_own_is_refused(
     assert main(arguments) == 1
     assert "wanted one context, got its own and that of all" in capsys.readouterr().err
     assert main([*arguments, "--field", "question"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("text-classification", "classify"), ("Question-Answering", "qa"), ("clasify", "classify")],
+)
+def test_a_task_in_a_commands_place_names_the_command(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([word, "a text"])
+    assert capsys.readouterr().err.endswith(f"; did you mean {hint}?\n")

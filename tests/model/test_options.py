@@ -45,7 +45,6 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"num_label": 3}, r"num_label: no such option; did you mean num_labels\?"),
         ({"devcie": "cpu"}, r"devcie: no such option; did you mean device\?"),
         ({"torch_dtype": "float16", "dtype": "int8"}, "torch_dtype: wanted dtype or torch_dtype"),
-        ({"torch_dtype": "bfloat16", "dtype": "float32"}, "wanted dtype or torch_dtype"),
         ({"attn_implementation": "sdpa"}, 'attn_implementation: no such option; attention="'),
         ({"load_in_8bit": True}, 'load_in_8bit: no such option; dtype="int8"'),
         ({"zzz": 1}, "zzz: no such option; there are .*attention.*use_fast_hash"),

@@ -103,7 +103,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list
     return make
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target",
+    [pytest.param(t, marks=[pytest.mark.slow] if t.endswith("-checked") else []) for t in TARGETS],
+)
 def test_kernels_agree_with_plain_loops(
     target: str, build: Callable[[str, str], list[str]]
 ) -> None:

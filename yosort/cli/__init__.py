@@ -31,6 +31,7 @@ from yosort.cli import (
     timing,
 )
 from yosort.errors import YosortError
+from yosort.model.architectures import TASKS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +118,11 @@ class _Parser(argparse.ArgumentParser):
         elif unknown := re.search(r"invalid choice: '([^']*)'(.*)", message):
             known = re.findall(r"'([^']+)'", unknown[2]) or re.findall(r"[\w-]+", unknown[2])
             other = "; options go behind the command" if self._subparsers else ""
-            message += _nearest(unknown[1], known) or other
+            task = TASKS.get(unknown[1].lower())  # as pipelines call it
+            if self._subparsers and task and task.command:
+                message += f"; did you mean {task.command}?"
+            else:
+                message += _nearest(unknown[1], known) or other
         elif flag and message.endswith("expected one argument"):
             message += f"; one that begins with - is written {flag[1]}=VALUE"
         elif flag and several and ": invalid " in message:

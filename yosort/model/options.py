@@ -31,6 +31,7 @@ _WITHOUT_EFFECT = {*WITHOUT_EFFECT, "low_cpu_mem_usage", "use_fast", "weights_on
 #: Values of ours that do not contradict transformers' word.
 _DEFAULTS: dict[str, tuple[Any, ...]] = {
     "device": ("auto",),
+    "dtype": ("float32",),
     "allow_random_head": (False,),
 }
 

@@ -92,7 +92,10 @@ class Pipeline(ABC, Generic[OptionsT]):
         if found is None:
             raise ConfigError("tokenizer: wanted one, for the model was not loaded from a folder")
         if not isinstance(found, Tokenizer):
-            raise ConfigError(f"tokenizer: wanted a Tokenizer of yosort's, got {show(found)}")
+            raise ConfigError(
+                f"tokenizer: wanted a Tokenizer of yosort's, got {show(found)}; a folder that "
+                "another library's save_pretrained wrote is read by its name"
+            )
         self.model = model
         self.tokenizer = found
         self.max_tokens = model.config.max_position_embeddings
