@@ -52,13 +52,13 @@ class CpuOps(HostOps):
     dtype: np.dtype[Any] = np.dtype(np.float32)
     #: The product of the expectation's weights and values.
     value_product = "float32"
-    #: Whether a matrix unit has a product of its type.
-    has_use_for_tiles = False
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
-        if self.has_use_for_tiles and wants_tiles() and not _dense.request_tiles():
+        # The matrix unit multiplies all types but float32.
+        wanted = self.compute_type != "float32" and wants_tiles()
+        if wanted and not _dense.request_tiles():
             _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
         self.kernels = Kernels(instruction_set)
 
@@ -82,13 +82,14 @@ class CpuOps(HostOps):
         head: bool = False,
         table: Any = None,
     ) -> _dense.PackedLinear:
-        """See `Ops.linear_map`."""
-        return _dense.PackedLinear(self.kernels, weights, biases)
+        """See `Ops.linear_map`: products are of the compute type, a small head's of float32."""
+        small = head and sum(weight.size for weight in weights) <= LARGE_HEAD
+        return self.pack(weights, biases, "float32" if small else self.compute_type)
 
     def pack(
         self, weights: list[Weight], biases: list[npt.NDArray[Any]], kind: str
     ) -> _dense.PackedLinear:
-        """Pack weights narrower, and let go of the file's own, which are more than what is kept."""
+        """Pack weights, and let go of the file's own: both are not held for longer than needed."""
         packed = _dense.PackedLinear(self.kernels, weights, biases, kind)
         release_pages(weights)
         return packed

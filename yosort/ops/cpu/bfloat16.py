@@ -9,13 +9,8 @@ float32's, since the angle between like vectors would show their rounding (a cos
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-import numpy.typing as npt
-
-from yosort import _dense
-from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps
-from yosort.quantized import Weight
+from yosort.ops.cpu.backend import CpuOps
 
 _log = logging.getLogger("yosort")
 
@@ -25,7 +20,6 @@ class Bfloat16Ops(CpuOps):
 
     compute_type = "bfloat16"
     value_product = "bfloat16"
-    has_use_for_tiles = True
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         super().__init__(num_threads, instruction_set)
@@ -35,16 +29,3 @@ class Bfloat16Ops(CpuOps):
                 "and no time",
                 self.kernels.name,
             )
-
-    def linear_map(
-        self,
-        weights: list[Weight],
-        biases: list[npt.NDArray[Any]],
-        *,
-        name: str = "",
-        head: bool = False,
-        table: Any = None,
-    ) -> _dense.PackedLinear:
-        """See `Ops.linear_map`."""
-        small = head and sum(weight.size for weight in weights) <= LARGE_HEAD
-        return self.pack(weights, biases, "float32" if small else "bfloat16")

@@ -37,7 +37,6 @@ class Int8Ops(CpuOps):
     """See the module; `tuning.int8` chooses which of the encoder's products are of integers."""
 
     compute_type = "int8"
-    has_use_for_tiles = True
 
     def linear_map(
         self,
