@@ -14,12 +14,12 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 
 
-def peak_megabytes() -> float:
-    """Return this process's peak resident memory, as Linux counts it."""
+def megabytes(entry: str = "VmHWM") -> float:
+    """Return this process's peak resident memory as Linux counts it; or "VmRSS", what it is now."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(entry):
             return int(line.split()[1]) / 1024
-    raise OSError("no VmHWM in /proc/self/status")
+    raise OSError(f"no {entry} in /proc/self/status")
 
 
 def ids_of(n: int, vocab_size: int, batch: int = 1, seed: int = 0) -> np.ndarray:
@@ -48,13 +48,13 @@ def answer(peer: Any, request: dict[str, Any], vocab_size: int) -> dict[str, Any
         start = time.perf_counter()
         hidden = peer.encode(ids)
         seconds = time.perf_counter() - start
-        return {"seconds": seconds, "peak": peak_megabytes(), "sample": sample(hidden)}
+        return {"seconds": seconds, "peak": megabytes(), "sample": sample(hidden)}
     if request["do"] == "ragged":
         batches = padded_batches(request["lengths"], request["batch"], vocab_size)
         start = time.perf_counter()
         for ids, mask in batches:
             peer.encode(ids, mask)
-        return {"seconds": time.perf_counter() - start, "peak": peak_megabytes()}
+        return {"seconds": time.perf_counter() - start, "peak": megabytes()}
     raise ValueError(request)
 
 
