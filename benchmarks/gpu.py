@@ -194,6 +194,11 @@ def kernels(cupy: Any, batch: int, n: int, dtype: str, sizes: Sizes = BASE) -> I
         yield {**shape, **measure(cupy, call, sizes)}
 
 
+def fetch(call: Callable[[], Any]) -> Any:
+    """Return an answer's hidden states on the host."""
+    return call().last_hidden_state.get()
+
+
 def forwards(
     cupy: Any, shapes: list[tuple[int, int]], dtype: str, sizes: Sizes = BASE
 ) -> Iterator[Row]:
@@ -204,7 +209,7 @@ def forwards(
             ids = np.random.default_rng(0).integers(3, VOCABULARY, (batch, n))
             call = partial(model, ids)
             row = {"what": f"forward, {form}", "dtype": dtype, "batch": batch, "n": n}
-            answer = wall(lambda call=call: call().last_hidden_state.get(), sizes)  # type: ignore[misc]
+            answer = wall(partial(fetch, call), sizes)
             yield {**row, **answer, **measure(cupy, call, sizes, 12 * sizes.layers)}
 
 
