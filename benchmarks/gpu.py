@@ -143,7 +143,10 @@ def cases(
     item, heads = np.dtype(dtype).itemsize, sizes.heads
     num_hash, code_len = sizes.num_hash, sizes.code_len
     offsets = np.arange(batch + 1, dtype=np.int64) * n
-    where = ops.layout(Layout(heads, code_len, offsets, offsets))
+    where, exact = (
+        ops.layout(Layout(heads, code_len, offsets, offsets, np.full(batch, sampled)))
+        for sampled in (True, False)
+    )
     qkv = ops.from_host(draw(1, rows, 3 * hidden).astype(dtype))
     query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
     signs = hash_signs(num_hash, code_len, sizes.head_dim, heads=heads, seed=0)
@@ -151,6 +154,7 @@ def cases(
     kernels = ops._kernels
     codes = kernels.codes(query, key, functions, code_len)
     sums = kernels.cumulate(*codes, value, where)
+    context = cupy.empty((rows, hidden), dtype)
     vector = cupy.ones(hidden, np.float32)
     norm = LayerNorm(vector, vector, 1e-12)
     x = ops.from_host(draw(2, rows, hidden).astype(dtype))
@@ -170,17 +174,17 @@ def cases(
     yield (
         "normalize_heads",
         sums.nbytes + out,
-        lambda: kernels.finish(sums, heads, 1 / num_hash, normalize=True),
+        lambda: kernels.finish(sums, None, heads, 1 / num_hash, context, normalize=True),
     )
     yield (
         "sampled attention, whole",
         4 * out,
-        lambda: ops.sampled_attention(query, key, value, where, functions),
+        lambda: ops.attention(query, key, value, where, functions),
     )
     yield (
         "expected attention, whole",
         4 * out,
-        lambda: ops.expected_attention(query, key, value, where),
+        lambda: ops.attention(query, key, value, exact),
     )
     yield "product, hidden to 4 hidden", product, lambda: ops._product(x, wide[0])
     yield "linear, the same with gelu", product, lambda: ops.linear(x, wide, "gelu")

@@ -92,7 +92,9 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
         qkv, x = normal(n, 3 * HIDDEN), normal(n, HIDDEN)
         query, key, value = (qkv[:, i * HIDDEN : (i + 1) * HIDDEN] for i in range(3))
         offsets = np.array([0, n])
-        layout = Layout(HEADS, CODE, offsets, offsets)
+        exact, sampled = (
+            Layout(HEADS, CODE, offsets, offsets, np.array([form])) for form in (False, True)
+        )
         rounds = 15 if n <= 1024 else 5
         dense = 2 * n * weights / 4
         rows = [
@@ -103,9 +105,7 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
             ),
             (
                 "attention, expectation",
-                lambda q=query, k=key, v=value, h=layout: ops.expected_attention(
-                    q, k, v, ops.layout(h)
-                ),
+                lambda q=query, k=key, v=value, h=exact: ops.attention(q, k, v, ops.layout(h)),
                 4 * n * n * HEADS * DIM / peak,
             ),
         ]
@@ -119,7 +119,7 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
             rows.append(
                 (
                     f"attention, sampled {num_hash}",
-                    lambda q=query, k=key, v=value, h=layout, f=functions: ops.sampled_attention(
+                    lambda q=query, k=key, v=value, h=sampled, f=functions: ops.attention(
                         q, k, v, ops.layout(h), ops.hash_functions(f)
                     ),
                     additions / (peak / 2),

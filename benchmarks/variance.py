@@ -136,15 +136,15 @@ def hashing_share(n: int = 4096, rounds: int = 9) -> float:
     ops = get_ops("cpu")
     functions = ops.hash_functions(draw_hash_functions(config, config.num_hash, (0, 0)))
     q, k, v = np.random.default_rng(0).standard_normal((3, n, config.hidden_size), np.float32)
-    offsets = np.array([0, n], np.int64)
-    layout = Layout(config.num_attention_heads, config.hash_code_len, offsets, offsets)
+    offsets, forms = np.array([0, n], np.int64), np.array([True])
+    layout = Layout(config.num_attention_heads, config.hash_code_len, offsets, offsets, forms)
     times: dict[str, list[float]] = {"hash": [], "all": []}
     for _ in range(rounds):
         start = time.perf_counter()
         for rows in (q, k):
             ops.codes(rows, functions, config.hash_code_len)
         middle = time.perf_counter()
-        ops.sampled_attention(q, k, v, layout, functions)
+        ops.attention(q, k, v, layout, functions)
         times["hash"].append(middle - start)
         times["all"].append(time.perf_counter() - middle)
     return min(times["hash"]) / min(times["all"])

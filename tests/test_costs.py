@@ -61,17 +61,15 @@ class _Priced:
     def hash_functions(self, functions: Any) -> Any:
         return functions
 
-    def expected_attention(self, q: Any, k: Any, v: Any, heads: Any) -> tuple[str, int, float]:
-        n, width = q.shape
-        assert k.shape == v.shape == q.shape
-        assert heads.offsets.tolist() == heads.query_offsets.tolist() == [0, n]
-        return "exact", n, self.prices.pair * n**2 * width
-
-    def sampled_attention(
-        self, q: Any, k: Any, v: Any, heads: Any, functions: Any
+    def attention(
+        self, q: Any, k: Any, v: Any, layout: Any, functions: Any
     ) -> tuple[str, int, float]:
         n, width = q.shape
-        per_function = self.prices.token * n + self.prices.bucket * 2**heads.hash_code_len
+        assert k.shape == v.shape == q.shape
+        assert layout.offsets.tolist() == layout.query_offsets.tolist() == [0, n]
+        if not layout.sampled.all():
+            return "exact", n, self.prices.pair * n**2 * width
+        per_function = self.prices.token * n + self.prices.bucket * 2**layout.hash_code_len
         return "sampled", n, functions.num_hash * per_function * width
 
     def to_host(self, result: tuple[str, int, float]) -> None:

@@ -44,15 +44,15 @@ def by_warps() -> Iterator[Counts]:
 def attention(n: int, heads: int, dtype: str = "float32", dim: int = 64) -> Counts:
     """Count both forms of attention over one text, with heads as YOSO-base has them."""
     ops, offsets = CudaOps(fake_cupy, dtype=dtype), np.array([0, n])
-    layout = ops.layout(Layout(heads, 9, offsets, offsets))
     rng = np.random.default_rng(0)
     qkv = ops.from_host(rng.standard_normal((n, 3 * heads * dim)).astype(dtype))
     query, key, value = (qkv[:, i * heads * dim : (i + 1) * heads * dim] for i in range(3))
     signs = hash_signs(32, 9, dim, heads=heads, seed=0)
     functions = ops.hash_functions(HashFunctions(32, signs=signs))
     with by_warps() as found:
-        ops.sampled_attention(query, key, value, layout, functions)
-        ops.expected_attention(query, key, value, layout)
+        for sampled in (True, False):
+            layout = ops.layout(Layout(heads, 9, offsets, offsets, np.array([sampled])))
+            ops.attention(query, key, value, layout, functions)
     return found
 
 

@@ -128,7 +128,7 @@ def test_projections_in_parts_give_the_same_codes(monkeypatch: pytest.MonkeyPatc
 def cumulate(codes: np.ndarray, value: np.ndarray, code_len: int) -> np.ndarray:
     """Return the sums of one text and head over all hashes, codes [num_hash, n]."""
     place, ops = fake_cupy.asarray, CudaOps(fake_cupy)
-    layout = layout_of([len(value)], 1, code_len)
+    layout = layout_of([len(value)], 1, code_len, sampled=True)
     both = place(codes[None].astype(np.uint16))
     return ops._kernels.cumulate(both, both, place(value), ops.layout(layout)).get().sum(axis=0)
 
@@ -145,7 +145,7 @@ def test_groups_fill_the_device_at_hand(
     query, key, value = split(ops.from_host(case.draw()["qkv"]))
     codes = ops._kernels.codes(query, key, ops.hash_functions(case.functions()), 4)
     for lengths in ((5, 3), (8,)):
-        where = ops.layout(layout_of(lengths, 2, 4))
+        where = ops.layout(layout_of(lengths, 2, 4, sampled=True))
         assert len(ops._kernels.cumulate(*codes, value, where)) == groups
 
 

@@ -38,7 +38,7 @@ def test_the_first_part(tmp_path: Path) -> None:
     said = rehearse("first", tmp_path)
     assert said["environment"][0]["device"] == "emulated"
     differences = [row for row in said["smoke"] if "worst" in row]
-    assert len(differences) == 14
+    assert len(differences) == 16
     for row in differences:
         name, dtype = row["of"].rsplit(", ", 1)
         bound = 0 if name == "code" else OP if dtype == "float32" else HALF_MODEL

@@ -15,9 +15,10 @@ GRID = (1, 1)
 
 
 def arguments(cupy: ModuleType, **changed: Any) -> list[Any]:
-    """Return what `normalize_heads` takes: f I I I I F I r."""
+    """Return what `normalize_heads` takes: f I I i? I I I F I r."""
     good = {
-        "partial": cupy.asarray(np.ones((2, 3), "f4")), "parts": 1, "tokens": 2, "heads": 1,
+        "partial": cupy.asarray(np.ones((2, 3), "f4")), "parts": 1, "tokens": 2, "which": None,
+        "count": 2, "heads": 1,
         "dim": 3, "eps": 1e-12, "stride": 3, "out": cupy.asarray(np.ones((2, 3), "f4")),
     }  # fmt: skip
     return list({**good, **changed}.values())
@@ -26,14 +27,14 @@ def arguments(cupy: ModuleType, **changed: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"more": 1}, "normalize_heads: wanted 8 arguments, got 9"),
+        ({"more": 1}, "normalize_heads: wanted 10 arguments, got 11"),
         ({"parts": 2**31}, "argument 1: wanted at most 2147483647, got 2147483648"),
         ({"parts": -(2**31)}, "argument 1: wanted at most 2147483647, got -2147483648"),
         ({"partial": np.ones((2, 3), "f8")}, "argument 0: wanted a float32 array, got float64"),
         ({"partial": None}, "argument 0: wanted a float32 array, got NoneType"),
-        ({"out": np.ones((2, 3), "f2")}, "argument 7: wanted a float32 array, got float16"),
-        ({"out": lambda out: out.T}, "argument 7: wanted rows without gaps"),
-        ({"out": lambda out: out[:, ::2]}, "argument 7: wanted rows without gaps"),
+        ({"out": np.ones((2, 3), "f2")}, "argument 9: wanted a float32 array, got float16"),
+        ({"out": lambda out: out.T}, "argument 9: wanted rows without gaps"),
+        ({"out": lambda out: out[:, ::2]}, "argument 9: wanted rows without gaps"),
     ],
 )
 def test_arguments_that_are_not_the_kernels(

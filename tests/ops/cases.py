@@ -31,11 +31,17 @@ def draw(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
-def layout_of(lengths: Any, heads: int, hash_code_len: int, rows: Any = None) -> Layout:
-    """Return the layout of packed texts; `rows` are the queries, None for every token."""
+def layout_of(
+    lengths: Any, heads: int, hash_code_len: int, rows: Any = None, sampled: Any = False
+) -> Layout:
+    """Return the layout of packed texts; `rows` are the queries, None for every token.
+
+    `sampled` says of each text, or of all, whether its attention is.
+    """
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     queries = offsets if rows is None else np.searchsorted(rows, offsets)
-    return Layout(heads, hash_code_len, queries, offsets)
+    forms = np.broadcast_to(sampled, len(lengths))
+    return Layout(heads, hash_code_len, queries, offsets, forms)
 
 
 def texts_of(lengths: Any) -> list[slice]:
@@ -315,16 +321,20 @@ class Attention(Case):
         rows = np.arange(0, len(a["qkv"]), self.step)
         return [self.attend(ops, a["qkv"], self.lengths, None if self.step == 1 else rows)]
 
-    def attend(self, ops: Any, qkv: np.ndarray, lengths: Any, rows: Any = None) -> Any:
-        """Return the context of these texts, all of it or some rows."""
-        layout = ops.layout(layout_of(lengths, self.heads, self.hash_code_len, rows))
+    def attend(
+        self, ops: Any, qkv: np.ndarray, lengths: Any, rows: Any = None, sampled: Any = None
+    ) -> Any:
+        """Return the context of these texts, or some of its rows; `sampled` as of `layout_of`."""
+        if sampled is None:
+            sampled = self.form != "expectation"
+        layout = ops.layout(layout_of(lengths, self.heads, self.hash_code_len, rows, sampled))
         query, key, value = split(ops.from_host(qkv))
         if rows is not None:
             query = ops.take(query, rows)
         if self.form == "expectation":
-            return ops.expected_attention(query, key, value, layout)
+            return ops.attention(query, key, value, layout)
         functions = ops.hash_functions(self.functions())
-        return ops.sampled_attention(query, key, value, layout, functions)
+        return ops.attention(query, key, value, layout, functions)
 
     def answers(self, a: Arrays, backend: Any) -> list[Answer]:
         """Normalise sums that are near the definition's: what cancels in them is less certain."""

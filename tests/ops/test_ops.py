@@ -109,6 +109,24 @@ def check_texts_alone(backend: Backend, case: Attention) -> None:
             np.testing.assert_array_equal(picked, alone[last])
 
 
+@pytest.mark.parametrize("form", ["fast", "gaussian"])
+@pytest.mark.parametrize("which", [0b001001, 0b100110, 0b111101])
+def test_texts_of_both_forms_in_one_call(backend: Backend, form: str, which: int) -> None:
+    """Each text's bits are those of a call of its form alone, and no row is left as it was."""
+    case = Attention(form, 2, 12, 5, 6, (7, 70, 0, 33, 4, 1))
+    qkv = backend.draw(case)["qkv"]
+    sampled = np.array([bool(which >> i & 1) for i in range(len(case.lengths))])
+    rows = np.delete(np.arange(len(qkv)), np.arange(3, 70, 2))
+    for some in (None, rows):
+        exact, drawn, mixed = (
+            attend(backend, case, 2, qkv, case.lengths, some, forms)
+            for forms in (False, True, sampled)
+        )
+        of_rows = np.repeat(sampled, case.lengths)[slice(None) if some is None else some]
+        np.testing.assert_array_equal(mixed, np.where(of_rows[:, None], drawn, exact))
+        assert not np.array_equal(exact, drawn)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_text_does_not_depend_on_its_batch(backend: Backend, form: str) -> None:
     """Enough texts, one beyond a block of rows, that a choice of blocks by their number shows."""

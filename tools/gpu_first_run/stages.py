@@ -90,7 +90,10 @@ class Stages:
         heads, dim, num_hash, code_len, lengths = shape
         width = heads * dim
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        layout = ops.layout(Layout(heads, code_len, offsets, offsets))
+        exact, sampled, mixed = (
+            ops.layout(Layout(heads, code_len, offsets, offsets, np.arange(len(lengths)) % 2 < odd))
+            for odd in (0, 2, 1)
+        )
         qkv = ops.from_host(rows)
         query, key, value = (qkv[:, i * width : (i + 1) * width] for i in range(3))
         signs = hash_signs(num_hash, code_len, dim, heads=heads, seed=3)
@@ -98,9 +101,10 @@ class Stages:
         projection = gaussian_projection(num_hash, code_len, dim, heads=heads, seed=3)
         slow = ops.hash_functions(HashFunctions(num_hash, projection=projection))
         yield "code", ops.codes(query, fast, code_len)
-        yield "exact attention", ops.expected_attention(query, key, value, layout)
-        yield "sampled attention", ops.sampled_attention(query, key, value, layout, fast)
-        yield "slow hash's attention", ops.sampled_attention(query, key, value, layout, slow)
+        yield "exact attention", ops.attention(query, key, value, exact)
+        yield "sampled attention", ops.attention(query, key, value, sampled, fast)
+        yield "slow hash's attention", ops.attention(query, key, value, sampled, slow)
+        yield "attention in both forms", ops.attention(query, key, value, mixed, fast)
         x = ops.from_host(np.ascontiguousarray(rows[:, :width]))
         draw = self.gpu.draw
         norm = LayerNorm(ops.parameter(draw(5, width)), ops.parameter(draw(6, width)), 1e-12)

@@ -236,7 +236,7 @@ def _context_pass(
         layout = Layout(
             config.num_attention_heads, config.hash_code_len, batch.offsets, batch.offsets
         )
-        context = ops.expected_attention(query, key, value, ops.layout(layout))
+        context = ops.attention(query, key, value, ops.layout(layout))
         moments.add(context, stream.attended[rows] - x)
         stream.context[rows] = context
         step(len(batch.ids))

@@ -23,35 +23,16 @@ NEVER = 2**62
 
 
 @dataclass(frozen=True)
-class Part:
-    """Texts of one call that share a form of attention.
-
-    Attributes:
-        sampled: which form.
-        layout: of these texts by themselves, as the backend prepared it.
-        query_rows: int64 [k], which of the call's query rows are theirs; None for all.
-        rows: int64 [k], which of its keys and values; None for all.
-    """
-
-    sampled: bool
-    layout: Any
-    query_rows: Array | None = None
-    rows: Array | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
     """The rows of one call, prepared for every layer that answers the same of them.
 
     Attributes:
         wanted: int64 [k], the packed rows to answer; None for all.
         layout: of all texts, as the backend prepared it.
-        parts: the texts by the form of their attention.
     """
 
     wanted: Array | None
     layout: Any
-    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -75,22 +56,17 @@ class Attention:
         query_offsets, query_slots = batch.offsets, batch.slots
         if rows is not None:
             query_offsets, query_slots = batch.offsets_of(rows), batch.slots[rows]
-        whole = Layout(
+        layout = Layout(
             self.config.num_attention_heads,
             self.config.hash_code_len,
             query_offsets,
             batch.offsets,
+            np.diff(batch.offsets) >= self.sampled_from,
             query_slots,
             batch.slots,
             batch.keep,
         )
-        layout = ops.layout(whole)
-        sampled = np.diff(batch.offsets) >= self.sampled_from
-        if sampled.all() or not sampled.any():
-            parts: tuple[Part, ...] = (Part(bool(sampled.any()), layout),)
-        else:
-            parts = (_part(ops, whole, sampled, True), _part(ops, whole, ~sampled, False))
-        return Plan(None if rows is None else ops.from_host(rows), layout, parts)
+        return Plan(None if rows is None else ops.from_host(rows), ops.layout(layout))
 
     def context(
         self, ops: Ops, qkv: Array, layer: int, plan: Plan, conv_weight: Array | None
@@ -111,50 +87,11 @@ class Attention:
         query, key, value = (qkv[:, i * hidden : (i + 1) * hidden] for i in range(3))
         if plan.wanted is not None:
             query = ops.take(query, plan.wanted)
-        context = self._sums(ops, query, key, value, layer, plan.parts)
+        functions = self.functions[layer] if self.functions else None
+        context = ops.attention(query, key, value, plan.layout, functions)
         if conv_weight is None:
             return context
         return ops.add_convolution(context, value, conv_weight, plan.layout)
-
-    def _sums(
-        self,
-        ops: Ops,
-        query: Array,
-        key: Array,
-        value: Array,
-        layer: int,
-        parts: tuple[Part, ...],
-    ) -> Array:
-        """Return each head's sums [query rows, hidden], every text in the form of its length."""
-        sums = []
-        for part in parts:
-            q, k, v = query, key, value
-            if part.rows is not None:
-                q = ops.take(query, part.query_rows)
-                k, v = ops.take(key, part.rows), ops.take(value, part.rows)
-            if part.sampled:
-                context = ops.sampled_attention(q, k, v, part.layout, self.functions[layer])
-            else:
-                context = ops.expected_attention(q, k, v, part.layout)
-            if part.rows is not None:
-                context = ops.put(context, part.query_rows, len(query))
-            sums.append(context)
-        # Each row is zero in the other part: adding rounds nothing.
-        return sums[0] if len(sums) == 1 else sums[0] + sums[1]
-
-
-def _part(ops: Ops, whole: Layout, texts: npt.NDArray[np.bool_], sampled: bool) -> Part:
-    """Prepare some of the texts (a mask [texts]) by themselves."""
-    query_lengths, lengths = np.diff(whole.query_offsets), np.diff(whole.offsets)
-    layout = Layout(
-        whole.heads,
-        whole.hash_code_len,
-        np.append(0, np.cumsum(query_lengths[texts])),
-        np.append(0, np.cumsum(lengths[texts])),
-    )
-    query_rows = np.flatnonzero(np.repeat(texts, query_lengths))
-    rows = np.flatnonzero(np.repeat(texts, lengths))
-    return Part(sampled, ops.layout(layout), ops.from_host(query_rows), ops.from_host(rows))
 
 
 def draw_attention(ops: Ops, config: YosoConfig, mode: str, num_hash: int, seed: int) -> Attention:

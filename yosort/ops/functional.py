@@ -114,7 +114,8 @@ def lsh_cumulation(
     with ops.running():
         queries, query_offsets = _live(ops, query_mask, *query_codes.shape[:2])
         keys, offsets = _live(ops, key_mask, *key_codes.shape[:2])
-        layout = ops.layout(Layout(1, int(hash_code_len), query_offsets, offsets))
+        sampled = np.ones(len(offsets) - 1, bool)
+        layout = ops.layout(Layout(1, int(hash_code_len), query_offsets, offsets, sampled))
         sums = ops.cumulate(
             _pack_codes(ops, query_codes, queries),
             _pack_codes(ops, key_codes, keys),

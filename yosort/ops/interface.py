@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,6 +61,7 @@ class Layout:
         hash_code_len: bits per hash code, the exponent of the expectation.
         query_offsets: int64 [texts + 1], the query rows of each text.
         offsets: int64 [texts + 1], its key and value rows.
+        sampled: bool [texts], whose attention is sampled; None for nobody's.
         query_slots: int32 [query rows], where in its text each stands; the convolution's alone.
         slots: int32 [rows], likewise.
         keep: float32 [rows], 0 where the convolution must not see a value; None for nowhere.
@@ -68,9 +71,49 @@ class Layout:
     hash_code_len: int
     query_offsets: Offsets
     offsets: Offsets
+    sampled: npt.NDArray[np.bool_] | None = None
     query_slots: npt.NDArray[np.int32] | None = None
     slots: npt.NDArray[np.int32] | None = None
     keep: npt.NDArray[np.float32] | None = None
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The texts that have queries, as few runs of neighbours of one form: no row is copied."""
+        texts = len(self.offsets) - 1
+        sampled = np.zeros(texts, bool) if self.sampled is None else self.sampled
+        turns = np.flatnonzero(np.diff(sampled)) + 1
+        runs = []
+        for first, last in pairwise([0, *turns.tolist(), texts]):
+            queries, keys = (o[first : last + 1] for o in (self.query_offsets, self.offsets))
+            if queries[0] < queries[-1]:
+                runs.append(
+                    Run(
+                        bool(sampled[first]),
+                        slice(queries[0], queries[-1]),
+                        slice(keys[0], keys[-1]),
+                        Layout(
+                            self.heads, self.hash_code_len, queries - queries[0], keys - keys[0]
+                        ),
+                    )
+                )
+        return tuple(runs)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring texts of one form of attention.
+
+    Attributes:
+        is_sampled: which form.
+        queries: their query rows.
+        keys: their key and value rows.
+        layout: of these texts by themselves.
+    """
+
+    is_sampled: bool
+    queries: slice
+    keys: slice
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -195,17 +238,15 @@ class Ops(Protocol):
         """Prepare a layer's hash functions, once a draw."""
         ...
 
-    def expected_attention(self, query: Array, key: Array, value: Array, layout: Any) -> Array:
-        """Return YOSO-E's context [query rows, hidden]: q, k L2-normalised, then each head's rows.
-
-        query, key and value may be column slices of one array.
-        """
-        ...
-
-    def sampled_attention(
-        self, query: Array, key: Array, value: Array, layout: Any, functions: Any
+    def attention(
+        self, query: Array, key: Array, value: Array, layout: Any, functions: Any = None
     ) -> Array:
-        """Return sampled attention's context [query rows, hidden], each head's rows normalised."""
+        """Return the context [query rows, hidden], each head's part of a row L2-normalised.
+
+        Each text in the form that its layout says: YOSO-E, of q and k L2-normalised, or sampled
+        with these hash functions, which may be None where no text is. query, key and value may be
+        column slices of one array.
+        """
         ...
 
     def add_convolution(self, context: Array, value: Array, weight: Array, layout: Any) -> Array:

@@ -89,32 +89,33 @@ class PlainOps(HostOps):
         """See `Ops.hash_functions`: there is nothing to prepare."""
         return functions
 
-    def expected_attention(self, query: Array, key: Array, value: Array, layout: Layout) -> Array:
-        """See `Ops.expected_attention`."""
-        context = np.zeros(query.shape)
-        for q, k, v, out in _units(query, key, value, context, layout):
-            sums = definitions.expected_attention(
-                definitions.l2_normalize(q)[None],
-                definitions.l2_normalize(k)[None],
-                v[None],
-                hash_code_len=layout.hash_code_len,
-            )
-            out[:] = definitions.l2_normalize(sums[0])
-        return context
-
-    def sampled_attention(
-        self, query: Array, key: Array, value: Array, layout: Layout, functions: HashFunctions
+    def attention(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        layout: Layout,
+        functions: HashFunctions | None = None,
     ) -> Array:
-        """See `Ops.sampled_attention`."""
+        """See `Ops.attention`."""
         context = np.zeros(query.shape)
         for index, (q, k, v, out) in enumerate(_units(query, key, value, context, layout)):
-            head = index % layout.heads
-            sums = definitions.lsh_cumulation(
-                self._codes(q, layout.hash_code_len, functions, head),
-                self._codes(k, layout.hash_code_len, functions, head),
-                v[None],
-                hash_code_len=layout.hash_code_len,
-            )
+            text, head = divmod(index, layout.heads)
+            if layout.sampled is not None and layout.sampled[text]:
+                assert functions is not None
+                sums = definitions.lsh_cumulation(
+                    self._codes(q, layout.hash_code_len, functions, head),
+                    self._codes(k, layout.hash_code_len, functions, head),
+                    v[None],
+                    hash_code_len=layout.hash_code_len,
+                )
+            else:
+                sums = definitions.expected_attention(
+                    definitions.l2_normalize(q)[None],
+                    definitions.l2_normalize(k)[None],
+                    v[None],
+                    hash_code_len=layout.hash_code_len,
+                )
             out[:] = definitions.l2_normalize(sums[0])
         return context
 

@@ -64,18 +64,19 @@ def measure_costs(
         lengths: tokens of the texts to time, which are random.
         rounds: the fastest of so many counts.
     """
-    exact, sampled = [], []
+    exact: list[float] = []
+    sampled: list[float] = []
+    heads, code_len = config.num_attention_heads, config.hash_code_len
     with ops.running():
         prepared = ops.hash_functions(functions)
         for n in lengths:
             draw = np.random.default_rng(n).standard_normal((3, n, config.hidden_size), np.float32)
             qkv = [ops.parameter(rows) for rows in draw]
             offsets = np.array([0, n], np.int64)
-            layout = ops.layout(
-                Layout(config.num_attention_heads, config.hash_code_len, offsets, offsets)
-            )
-            exact.append(_seconds(ops, ops.expected_attention, (*qkv, layout), rounds))
-            sampled.append(_seconds(ops, ops.sampled_attention, (*qkv, layout, prepared), rounds))
+            for seconds, is_sampled in ((exact, False), (sampled, True)):
+                whole = Layout(heads, code_len, offsets, offsets, np.array([is_sampled]))
+                arguments = (*qkv, ops.layout(whole), prepared)
+                seconds.append(_seconds(ops, ops.attention, arguments, rounds))
     tokens = np.asarray(lengths, float)
     buckets = np.full_like(tokens, 2.0**config.hash_code_len)
     pair = _fit([tokens**2], exact)

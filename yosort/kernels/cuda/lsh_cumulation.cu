@@ -38,19 +38,21 @@ __device__ inline void insert(float *column, const unsigned *bucket, const float
         if (bucket[i] < BUCKETS) column[bucket[i] * SLICE] = sum[i];
 }
 
-// grid.x: texts * slices; grid.y: heads; grid.z: groups of `per_group` hash functions.
+// grid.x: sampled texts * slices, `texts` says which; grid.y: heads; grid.z: groups of `per_group`
+// hash functions.
 // codes: [heads][num_hash][rows of all texts]. value: [rows] rows of heads * dim, value_stride
 // apart. offsets: [texts + 1]. partial: [groups][queries][heads * dim].
 extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes, int queries,
                                           const code_t *__restrict__ key_codes, int keys,
                                           const real *__restrict__ value, int64 value_stride,
+                                          const int *__restrict__ texts,
                                           const int *__restrict__ query_offsets,
                                           const int *__restrict__ offsets, int slices, int dim,
                                           int num_hash, int per_group, int code_len,
                                           float *__restrict__ partial) {
     DYNAMIC_SHARED(tables);  // [TABLES][BUCKETS][SLICE]
     __shared__ Tile tiles[2];
-    const int text = blockIdx.x / slices, head = blockIdx.y, heads = gridDim.y;
+    const int text = texts[blockIdx.x / slices], head = blockIdx.y, heads = gridDim.y;
     const int first_dim = blockIdx.x % slices * SLICE, thread = threadIdx.x;
     const int begin = offsets[text], end = offsets[text + 1];
     const int query_begin = query_offsets[text], query_end = query_offsets[text + 1];

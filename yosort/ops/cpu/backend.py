@@ -158,12 +158,24 @@ class CpuOps(HostOps):
         ]
         return CpuHashFunctions(functions.num_hash, None, tuple(panels))
 
-    def expected_attention(
-        self, query: Floats, key: Floats, value: Floats, layout: Layout
+    def attention(
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        layout: Layout,
+        functions: CpuHashFunctions | None = None,
     ) -> Floats:
-        """See `Ops.expected_attention`."""
+        """See `Ops.attention`."""
         context = self.workspace.empty((len(query), value.shape[1]))
-        self._expect(query, key, value, layout, True, context)
+        for run in layout.runs:
+            q, out = query[run.queries], context[run.queries]
+            k, v = key[run.keys], value[run.keys]
+            if run.is_sampled:
+                assert functions is not None
+                self._sample(q, k, v, run.layout, functions, out)
+            else:
+                self._expect(q, k, v, run.layout, True, out)
         return context
 
     def expectation(self, query: Floats, key: Floats, value: Floats, layout: Layout) -> Floats:
@@ -196,16 +208,15 @@ class CpuOps(HostOps):
             self.value_product,
         )
 
-    def sampled_attention(
+    def _sample(
         self,
         query: Floats,
         key: Floats,
         value: Floats,
         layout: Layout,
         functions: CpuHashFunctions,
-    ) -> Floats:
-        """See `Ops.sampled_attention`."""
-        context = self.workspace.empty((len(query), value.shape[1]))
+        out: Floats,
+    ) -> None:
         width = query.shape[1] // layout.heads
         per_head = 2 * functions.num_hash * (len(query) + len(key))
         group = max(1, min(layout.heads, CODE_BYTES // max(per_head, 1)))
@@ -215,9 +226,8 @@ class CpuOps(HostOps):
             part = functions.of(heads)
             query_codes = self.codes(query[:, columns], part, layout.hash_code_len)
             key_codes = self.codes(key[:, columns], part, layout.hash_code_len)
-            self._cumulate(query_codes, key_codes, value[:, columns], layout, context[:, columns])
-        _cpu.normalize_heads(self.kernels, self.pool, context, layout.heads)
-        return context
+            self._cumulate(query_codes, key_codes, value[:, columns], layout, out[:, columns])
+        _cpu.normalize_heads(self.kernels, self.pool, out, layout.heads)
 
     def codes(
         self, x: Floats, functions: CpuHashFunctions, hash_code_len: int

@@ -31,8 +31,11 @@ class CudaLayout:
         layout: as it came.
         query_offsets: [texts + 1].
         offsets: [texts + 1].
-        block_texts: [blocks of query rows], whose text each is.
+        sampled_texts: [sampled texts], which they are.
+        block_texts: [blocks of query rows of exact texts], whose text each is.
         block_rows: [blocks], its first query row.
+        sampled_rows: [query rows of sampled texts], which they are; None where no texts or all are.
+        exact_rows: [query rows of exact texts], likewise.
         query_text: [query rows], or None where no slots came, like the next two.
         query_slots: [query rows].
         slots: [rows].
@@ -42,8 +45,11 @@ class CudaLayout:
     layout: Layout
     query_offsets: Array
     offsets: Array
+    sampled_texts: Array
     block_texts: Array
     block_rows: Array
+    sampled_rows: Array | None
+    exact_rows: Array | None
     query_text: Array | None
     query_slots: Array | None
     slots: Array | None
@@ -57,7 +63,10 @@ class CudaLayout:
         """
         queries = np.diff(layout.query_offsets)
         texts = np.arange(len(queries))
-        blocks = -(-queries // QUERY_ROWS)
+        sampled = np.zeros(len(queries), bool) if layout.sampled is None else layout.sampled
+        both = bool(sampled.any() and not sampled.all())
+        sampled_rows = np.repeat(sampled, queries)
+        blocks = np.where(sampled, 0, -(-queries // QUERY_ROWS))
         block_texts = np.repeat(texts, blocks)
         within = np.arange(len(block_texts)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
         block_rows = layout.query_offsets[:-1][block_texts] + QUERY_ROWS * within
@@ -66,8 +75,11 @@ class CudaLayout:
         parts = {
             "query_offsets": layout.query_offsets,
             "offsets": layout.offsets,
+            "sampled_texts": np.flatnonzero(sampled),
             "block_texts": block_texts,
             "block_rows": block_rows,
+            "sampled_rows": np.flatnonzero(sampled_rows) if both else None,
+            "exact_rows": np.flatnonzero(~sampled_rows) if both else None,
             "query_text": np.repeat(texts, queries) if convolved else None,
             "query_slots": layout.query_slots,
             "slots": layout.slots,
@@ -206,11 +218,14 @@ class AttentionKernels:
     def cumulate(
         self, query_codes: Array, key_codes: Array, value: Array, where: CudaLayout
     ) -> Array:
-        """Return partial sums of groups of hashes, float32 [groups, queries, heads * value_dim]."""
+        """Return partial sums of groups of hashes, float32 [groups, queries, heads * value_dim].
+
+        Only the rows of sampled texts are written.
+        """
         num_hash, queries = query_codes.shape[1:]
         heads, hash_code_len = where.layout.heads, where.layout.hash_code_len
         dim = value.shape[1] // heads
-        slices, texts = -(-dim // SLICE), len(where.layout.offsets) - 1
+        slices, texts = -(-dim // SLICE), len(where.sampled_texts)
         # More groups only where one text's blocks would not fill the device, for each is one more
         # array of sums. Never by how many texts there are: a text's sums must not depend on others.
         groups = min(-(-self._full // (slices * heads)), -(-num_hash // TABLES), MAX_GROUPS)
@@ -228,6 +243,7 @@ class AttentionKernels:
             key_codes.shape[2],
             value,
             stride_of(value),
+            where.sampled_texts,
             where.query_offsets,
             where.offsets,
             slices,
@@ -254,7 +270,8 @@ class AttentionKernels:
     ) -> Array:
         """Return YOSO-E's sums, float32 [1, queries, heads * value_dim].
 
-        query_scale and key_scale, float32 [rows, heads], are what normalises a row.
+        query_scale and key_scale, float32 [rows, heads], are what normalises a row. Only the rows
+        of exact texts are written.
         """
         heads = where.layout.heads
         dim, value_dim = query.shape[1] // heads, value.shape[1] // heads
@@ -283,24 +300,37 @@ class AttentionKernels:
         )
         return sums
 
-    def finish(self, partial: Array, heads: int, scale: float, *, normalize: bool) -> Array:
-        """Add partial sums [groups, rows, width], scale, and L2-normalise each head if asked."""
+    def finish(
+        self,
+        partial: Array,
+        which: Array | None,
+        heads: int,
+        scale: float,
+        out: Array,
+        *,
+        normalize: bool,
+    ) -> None:
+        """Add partial sums [groups, rows, width], scale, and L2-normalise each head if asked.
+
+        out [rows, width] gets the rows `which`, int32 [k]; None for all.
+        """
         groups, rows, width = partial.shape
-        out = self.xp.empty((rows, width), self.dtype)
+        count = rows if which is None else len(which)
         self._launch(
             "normalize_heads",
-            (-(-rows * heads // 8),),
+            (-(-count * heads // 8),),
             256,
             partial,
             groups,
             rows,
+            which,
+            count,
             heads,
             width // heads,
             scale,
             int(normalize),
             out,
         )
-        return out
 
     def inverse_norms(self, query: Array, key: Array, heads: int) -> tuple[Array, Array]:
         """Return 1 over the L2 norm of each head of each row, float32 [rows, heads] of each."""

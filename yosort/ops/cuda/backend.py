@@ -186,32 +186,35 @@ class CudaOps:
         """See `Ops.hash_functions`."""
         return CudaHashFunctions.of(self.xp, functions)
 
-    def expected_attention(
-        self, query: Array, key: Array, value: Array, layout: CudaLayout
+    def attention(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        layout: CudaLayout,
+        functions: CudaHashFunctions | None = None,
     ) -> Array:
-        """See `Ops.expected_attention`."""
-        heads = layout.layout.heads
-        scales = self._kernels.inverse_norms(query, key, heads)
-        sums = self._kernels.expectation(query, scales[0], key, scales[1], value, layout)
-        return self._kernels.finish(sums, heads, 1.0, normalize=True)
+        """See `Ops.attention`: each form writes the rows of its texts.
+
+        Norms and codes are made of all rows: they cost less than telling the rows apart.
+        """
+        heads, kernels = layout.layout.heads, self._kernels
+        out = self.xp.empty((len(query), value.shape[1]), self.dtype)
+        if len(layout.block_rows):
+            scales = kernels.inverse_norms(query, key, heads)
+            sums = kernels.expectation(query, scales[0], key, scales[1], value, layout)
+            kernels.finish(sums, layout.exact_rows, heads, 1.0, out, normalize=True)
+        if len(layout.sampled_texts):
+            assert functions is not None
+            codes = kernels.codes(query, key, functions, layout.layout.hash_code_len)
+            self._mean(*codes, value, layout, out, normalize=True)
+        return out
 
     def expectation(self, query: Array, key: Array, value: Array, layout: CudaLayout) -> Array:
         """See `Primitives.expectation`."""
         heads = layout.layout.heads
         ones = [self.xp.ones((len(rows), heads), np.float32) for rows in (query, key)]
         return self._kernels.expectation(query, ones[0], key, ones[1], value, layout)[0]
-
-    def sampled_attention(
-        self,
-        query: Array,
-        key: Array,
-        value: Array,
-        layout: CudaLayout,
-        functions: CudaHashFunctions,
-    ) -> Array:
-        """See `Ops.sampled_attention`."""
-        codes = self._kernels.codes(query, key, functions, layout.layout.hash_code_len)
-        return self._mean(*codes, value, layout, normalize=True)
 
     def codes(self, x: Array, functions: CudaHashFunctions, hash_code_len: int) -> Array:
         """See `Primitives.codes`."""
@@ -221,7 +224,9 @@ class CudaOps:
         self, query_codes: Array, key_codes: Array, value: Array, layout: CudaLayout
     ) -> Array:
         """See `Primitives.cumulate`."""
-        return self._mean(query_codes, key_codes, value, layout, normalize=False)
+        out = self.xp.empty((query_codes.shape[2], value.shape[1]), self.dtype)
+        self._mean(query_codes, key_codes, value, layout, out, normalize=False)
+        return out
 
     def _mean(
         self,
@@ -229,12 +234,14 @@ class CudaOps:
         key_codes: Array,
         value: Array,
         layout: CudaLayout,
+        out: Array,
         *,
         normalize: bool,
-    ) -> Array:
+    ) -> None:
         partial = self._kernels.cumulate(query_codes, key_codes, value, layout)
         scale = 1.0 / query_codes.shape[1]
-        return self._kernels.finish(partial, layout.layout.heads, scale, normalize=normalize)
+        which, heads = layout.sampled_rows, layout.layout.heads
+        self._kernels.finish(partial, which, heads, scale, out, normalize=normalize)
 
     def add_convolution(
         self, context: Array, value: Array, weight: Array, layout: CudaLayout

@@ -21,8 +21,8 @@ from yosort.errors import DeviceError
 SIGNATURES: dict[str, tuple[str, str]] = {
     "hadamard_hash": ("hadamard_hash", "s L I I s L I I u I I c c"),
     "sign_codes": ("sign_codes", "f I I I I c"),
-    "lsh_cumulation": ("lsh_cumulation", "c I c I s L i i I I I I I f"),
-    "normalize_heads": ("normalize_heads", "f I I I I F I r"),
+    "lsh_cumulation": ("lsh_cumulation", "c I c I s L i i i I I I I I f"),
+    "normalize_heads": ("normalize_heads", "f I I i? I I I F I r"),
     "inverse_norms": ("expected_attention", "s L I s L I I I f f"),
     "expected_attention": ("expected_attention", "s L f s L f s L i i i i I I f"),
     "bias_activation": ("layer", "r f L I"),
