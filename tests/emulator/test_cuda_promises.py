@@ -245,13 +245,18 @@ def test_no_two_codes_of_a_key_share_a_bank() -> None:
 
 
 def test_tiles_are_filled_without_conflicts() -> None:
-    """A wavefront a store; of weights four, for the compiler stores four at once."""
-    blocks, warps, each, filled = 2 * 2, 8, 4 * 4, 64 * 64 // 256
+    """A wavefront a store; of weights four, for the compiler stores four at once.
+
+    Both products load 16 numbers for 64 multiply-adds, no two lanes' from one bank.
+    """
+    blocks, warps, each, filled = 2 * 2, 2, 8 * 8, 64 * 64 // 64
     with by_warps() as found:
         attend(CudaOps(fake_cupy), Attention("expectation", 1, 64, 1, 4, (128,)))
     counters = found["expected_attention"]
     assert counters["shared_stores"] == blocks * warps * (3 * filled + each)
     assert counters["shared_store_wavefronts"] == blocks * warps * (3 * filled + 4 * each)
+    assert counters["shared_loads"] == blocks * warps * (64 + 64) * (8 + 8)
+    assert counters["shared_load_wavefronts"] == counters["shared_loads"]
 
 
 def test_cosines_past_one_are_clamped(cupy: ModuleType) -> None:

@@ -2,12 +2,13 @@
 //
 // A block answers TILE queries of one text and head, for TILE value dims, meeting TILE keys at a
 // time: scores of the pair of tiles, then their product with the values, both from shared memory.
-// Of each product a thread has an EACH x EACH square, fed by two vector loads a step.
+// Of each product a thread has an EACH x EACH square, four quarters of it SIDE * 4 rows and columns
+// apart: vectors of four feed it, and neighbours read neighbouring ones.
 //
 // CODE_LEN: the exponent. CHUNK: dims of q and k in shared memory at once, at most TILE.
 
 #define TILE 64
-#define EACH 4
+#define EACH 8
 #define SIDE (TILE / EACH)  // SIDE * SIDE threads
 
 __device__ inline float collision(float cosine) {
@@ -15,8 +16,12 @@ __device__ inline float collision(float cosine) {
     // overflow shows.
     const float inside = cosine > 1.0f ? 1.0f : cosine < -1.0f ? -1.0f : cosine;
     const float p = 1.0f - acosf(inside) * 0.318309886f;
-    float power = 1.0f;
-    for (int i = 0; i < CODE_LEN; i++) power *= p;
+    float power = CODE_LEN & 1 ? p : 1.0f, square = p;
+#pragma unroll
+    for (int bit = 2; bit <= CODE_LEN; bit *= 2) {
+        square *= square;
+        if (CODE_LEN & bit) power *= square;
+    }
     return power;
 }
 
@@ -24,14 +29,21 @@ __device__ inline float collision(float cosine) {
 // so that what eight lanes write down a column has a bank each.
 __device__ inline int place(int i, int at) { return at ^ i / 8 * 4; }
 
-// square[r][c] += sum_i left[i][EACH * y + r] * right[i][EACH * x + c]. Rows of four floats more
+// Where row or column i of the square of thread row or column `at` stands, and its vector of four.
+__device__ inline int quarter(int at, int i) { return i / 4 * 4 * SIDE + 4 * at; }
+__device__ inline int spot(int at, int i) { return quarter(at, i) + i % 4; }
+
+// square[r][c] += sum_i left[i][spot(y, r)] * right[i][spot(x, c)]. Rows of four floats more
 // than they need keep vector loads aligned and spread their stores over the banks.
 __device__ inline void multiply(float square[EACH][EACH], float left[TILE][TILE + 4],
                                 float right[TILE][TILE + 4], int depth, int x, int y) {
-    for (int i = 0; i < depth; i++)
+    for (int i = 0; i < depth; i++) {
+        float a[EACH], b[EACH];
+        for (int r = 0; r < EACH; r++) a[r] = left[i][place(i, quarter(y, r)) + r % 4];
+        for (int c = 0; c < EACH; c++) b[c] = right[i][spot(x, c)];
         for (int r = 0; r < EACH; r++)
-            for (int c = 0; c < EACH; c++)
-                square[r][c] += left[i][place(i, EACH * y) + r] * right[i][EACH * x + c];
+            for (int c = 0; c < EACH; c++) square[r][c] += a[r] * b[c];
+    }
 }
 
 // grid.x: row blocks of all texts, block_text and block_row say which; grid.y: heads; grid.z: value
@@ -73,7 +85,7 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
         }
         for (int c = 0; c < EACH; c++)
             for (int r = 0; r < EACH; r++)
-                left[EACH * x + c][place(EACH * x + c, EACH * y) + r] = collision(score[r][c]);
+                left[spot(x, c)][place(spot(x, c), quarter(y, r)) + r % 4] = collision(score[r][c]);
         for (int i = thread; i < TILE * TILE; i += blockDim.x) {
             const int at = i / TILE, row = first_key + at, d = first_column + i % TILE;
             // Zeros past the end: a missing key's weight is that of a cosine of 0.
@@ -86,7 +98,7 @@ extern "C" __global__ void expected_attention(const real *query, int64 query_str
     }
     for (int r = 0; r < EACH; r++)
         for (int c = 0; c < EACH; c++) {
-            const int row = first_row + EACH * y + r, d = first_column + EACH * x + c;
+            const int row = first_row + spot(y, r), d = first_column + spot(x, c);
             if (row < last_row && d < value_dim)
                 out[((int64)row * heads + head) * value_dim + d] = sum[r][c];
         }

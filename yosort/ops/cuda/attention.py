@@ -21,6 +21,8 @@ MAX_GROUPS = 8
 #: Projections of the slow hash are computed this many bytes at a time.
 PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
+#: Of a block of the exact form: each answers 8 queries for 8 dims.
+EXPECT_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ class AttentionKernels:
         self._launch(
             "expected_attention",
             (len(where.block_rows), heads, -(-value_dim // COLUMNS)),
-            256,
+            EXPECT_THREADS,
             query,
             stride_of(query),
             query_scale,
