@@ -186,6 +186,13 @@ def cases(
         4 * out,
         lambda: ops.attention(query, key, value, exact),
     )
+    if dtype == "float16" and int(cupy.cuda.Device().compute_capability) >= 80:
+        tensor = CudaOps(cupy, dtype=dtype, tensor_cores=True)
+        yield (
+            "expected attention on tensor cores, whole",
+            4 * out,
+            lambda: tensor.attention(query, key, value, exact),
+        )
     yield "product, hidden to 4 hidden", product, lambda: ops._product(x, wide[0])
     yield "linear, the same with gelu", product, lambda: ops.linear(x, wide, "gelu")
     yield "layer norm", 2 * out, lambda: ops.layer_norm(x, norm)

@@ -23,6 +23,9 @@ POLE = 3e-4
 #: 2 ** -11, and what float32 adds.
 HALF = 5e-4
 
+#: One rounding to the 11 bits of float16, relative to the number itself.
+HALF_ROUNDING = 2**-11
+
 #: Logits of a small model with float16 weights and activations, relative to the largest magnitude:
 #: some ten roundings of 2 ** -11 in a row, which add up like a random walk.
 HALF_MODEL = 5e-3

@@ -31,13 +31,15 @@ ADDRESSES = 1 << 47
 
 #: Asks for the matrix unit of an Intel processor: off, until it has run on one.
 TILES = "YOSORT_AMX"
+#: And the GPU's: off for the same reason.
+TENSOR_CORES = "YOSORT_TENSOR_CORES"
 
 
-def wants_tiles() -> bool:
-    """Whether the environment asks for the matrix unit. Raises ConfigError where it is unclear."""
-    value = os.environ.get(TILES) or "0"
+def wants(variable: str) -> bool:
+    """Whether the environment asks for a matrix unit. Raises ConfigError where it is unclear."""
+    value = os.environ.get(variable) or "0"
     if value not in ("0", "1"):
-        raise ConfigError.wanted(TILES, '"1" or "0"', value)
+        raise ConfigError.wanted(variable, '"1" or "0"', value)
     return value == "1"
 
 

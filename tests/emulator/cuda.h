@@ -106,6 +106,25 @@ EMU_UNCHECKED inline unsigned short float_to_half(float x) {
     return bits;
 }
 
+/* What mma.sync multiplies, lane by lane: each sum in the order of the inner index. The hardware's
+ * own order is its maker's secret. */
+#define TENSOR_CORES
+EMU_UNCHECKED inline void multiply_add(float c[4], const unsigned a[4], const unsigned b[2], EMU_LINE) {
+    const int lane = (int)(emu_thread_index.x % 32), g = lane / 4, t = lane % 4;
+    for (int half = 0; half < 2; half++)
+        for (int pair = 0; pair < 4; pair++) {
+            unsigned rows[2], columns[2];
+            for (int i = 0; i < 2; i++) {
+                rows[i] = emu_exchange(EMU_SHFL, ~0u, a[i + 2 * half], 4 * g + pair, line);
+                columns[i] = emu_exchange(EMU_SHFL, ~0u, b[half], 4 * (2 * t + i) + pair, line);
+            }
+            for (int shift = 0; shift < 32; shift += 16)
+                for (int i = 0; i < 4; i++)
+                    c[i] += half_to_float((unsigned short)(rows[i / 2] >> shift)) *
+                            half_to_float((unsigned short)(columns[i % 2] >> shift));
+        }
+}
+
 /* Calling a kernel of any signature with an array of pointers to its arguments. */
 template <class... A, std::size_t... I>
 EMU_UNCHECKED void emu_apply(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {

@@ -47,6 +47,11 @@ SPECIALISATIONS: dict[str, list[dict[str, int | str]]] = {
         for length in (1, 8, 9, 16)
         for chunk in (8, 16, 32, 64)
     ],
+    "tensor_attention": [
+        {"CODE_LEN": length, "DIM": dim, "COLUMNS": columns}
+        for length in (1, 8, 9, 16)
+        for dim, columns in ((16, 8), (64, 64), (80, 64), (128, 64))
+    ],
     "layer": [
         *(
             {"ACTIVATION": f"activate_{a}", "PER_THREAD": 1}
@@ -56,6 +61,20 @@ SPECIALISATIONS: dict[str, list[dict[str, int | str]]] = {
     ],
     "convolution": [{}],
 }
+
+
+#: Threads of a block, where they are not 256.
+THREADS = {
+    "expected_attention": cuda_attention.EXPECT_THREADS,
+    "tensor_attention": cuda_attention.TENSOR_THREADS,
+}
+
+
+def types(file: str, architecture: int) -> tuple[bool, ...]:
+    """Return for which types a source is compiled: whether for float16."""
+    if file == "tensor_attention":
+        return (True,) if architecture >= 80 else ()
+    return (False, True)
 
 
 @dataclass(frozen=True)
@@ -154,11 +173,13 @@ def table() -> str:
             architecture: [
                 compile_kernels(source(file), architecture, options(defines, half))[kernel]
                 for defines in SPECIALISATIONS[file]
-                for half in (False, True)
+                for half in types(file, architecture)
             ]
             for architecture in ARCHITECTURES
         }
-        registers = [str(max(c.registers for c in compiled)) for compiled in found.values()]
+        registers = [
+            str(max((c.registers for c in compiled), default="")) for compiled in found.values()
+        ]
         every = [c for compiled in found.values() for c in compiled]
         spilled = max(c.spilled_bytes for c in every)
         shared = max(c.static_shared_bytes for c in every)

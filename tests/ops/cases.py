@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from tolerances import BFLOAT16, BFLOAT16_ROUNDING, INT8, OP, POLE
+from tolerances import BFLOAT16, BFLOAT16_ROUNDING, HALF_ROUNDING, INT8, OP, POLE
 
 from yosort.activations import ACTIVATIONS
 from yosort.model.encoder import Layer
@@ -352,8 +352,9 @@ class Attention(Case):
                     sums = definitions.expected_attention(
                         q, k, both, hash_code_len=self.hash_code_len
                     )
-                    if backend.kind.startswith("bfloat16"):  # of weights and of values
-                        error = error + 2 * BFLOAT16_ROUNDING * sums[0, :, self.width :]
+                    roundings = {"bfloat16": 2 * BFLOAT16_ROUNDING, "float16": HALF_ROUNDING}
+                    rounding = roundings.get(backend.kind.split(",")[0], 0.0)  # of weights, values
+                    error = error + rounding * sums[0, :, self.width :]
                 else:
                     here = [c[head : head + 1, text] for c in codes]
                     sums = definitions.lsh_cumulation(*here, both, hash_code_len=self.hash_code_len)

@@ -17,7 +17,7 @@ from tolerances import HALF
 
 from ops.cases import Attention, Case, Codes, exact_product
 from yosort._dense import available_instruction_sets, request_tiles
-from yosort.machine import wants_tiles
+from yosort.machine import TILES, wants
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.bfloat16 import Bfloat16Ops
@@ -25,7 +25,7 @@ from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
-if wants_tiles():
+if wants(TILES):
     request_tiles()
 #: The order of an instruction set's sums of bfloat16 that is not all others'.
 ORDERS = {"amx": "tiles", "mmla": "odd"}
@@ -106,11 +106,11 @@ def need_emulator() -> ModuleType:
     return fake_cupy
 
 
-def emulated(dtype: str, order: int) -> CudaOps:
+def emulated(dtype: str, order: int, tensor_cores: bool = False) -> CudaOps:
     """Return the GPU backend in the emulator, whose threads run in this order."""
     need_emulator()
     fake_cupy.seed = order
-    return CudaOps(fake_cupy, dtype=dtype)
+    return CudaOps(fake_cupy, dtype=dtype, tensor_cores=tensor_cores)
 
 
 def real_cupy() -> ModuleType:
@@ -121,15 +121,20 @@ def real_cupy() -> ModuleType:
     return module
 
 
-def cuda(dtype: str, _: int) -> CudaOps:
+def cuda(dtype: str, _: int, tensor_cores: bool = False) -> CudaOps:
     """Return the GPU backend on a device."""
-    return CudaOps(real_cupy(), dtype=dtype)
+    return CudaOps(real_cupy(), dtype=dtype, tensor_cores=tensor_cores)
 
 
 def named(backend: Backend, *case: Case) -> Any:
     """Return a parameter of tests: a backend, and a case for it; a device's have its mark."""
     marks = [pytest.mark.gpu] if backend.name.startswith("cuda") else []
     return pytest.param(backend, *case, id="-".join(map(str, (backend.name, *case))), marks=marks)
+
+
+def is_exact(case: Case) -> bool:
+    """Whether a case is of the exact form of attention."""
+    return getattr(case, "form", "") == "expectation"
 
 
 def is_light(case: Case) -> bool:
@@ -154,17 +159,31 @@ BFLOAT16 = [
         f"bfloat16-{variant}",
         partial(Bfloat16Ops, instruction_set=variant),
         kind=f"bfloat16, {ORDERS.get(variant, 'words')}",
-        takes=lambda case: case.weighs or getattr(case, "form", "") == "expectation",
+        takes=lambda case: case.weighs or is_exact(case),
     )
     for variant in VARIANTS
 ]
 EMULATED = [
     Backend("emulated-float32", partial(emulated, "float32")),
     Backend("emulated-float16", partial(emulated, "float16"), np.float16, takes=is_light),
+    Backend(
+        "emulated-tensor",
+        partial(emulated, "float16", tensor_cores=True),
+        np.float16,
+        "float16",
+        takes=is_exact,
+    ),
 ]
 CUDA = [
     Backend("cuda-float32", partial(cuda, "float32")),
     Backend("cuda-float16", partial(cuda, "float16"), np.float16),
+    Backend(
+        "cuda-tensor",
+        partial(cuda, "float16", tensor_cores=True),
+        np.float16,
+        "float16",
+        takes=is_exact,
+    ),
 ]
 PLAIN = Backend("plain", plain, takes=lambda case: not isinstance(case, Codes))
 BACKENDS = [PLAIN, *CPU, *INT8, *BFLOAT16, *EMULATED, *CUDA]

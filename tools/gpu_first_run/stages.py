@@ -119,11 +119,14 @@ class Stages:
         from yosort.ops.cuda.backend import CudaOps
 
         worst: dict[str, float] = {}
+        ways = {dtype: CudaOps(self.cupy, dtype=dtype) for dtype in self.dtypes}
+        if int(self.cupy.cuda.Device().compute_capability) >= 80:
+            ways["tensor cores"] = CudaOps(self.cupy, dtype="float16", tensor_cores=True)
         for shape in SHAPES[: 1 if self.dry else None]:
             heads, dim, _, _, lengths = shape
-            for dtype in self.dtypes:
-                rows = self.gpu.draw(1, sum(lengths), 3 * heads * dim).astype(dtype)
-                ops, cpu = CudaOps(self.cupy, dtype=dtype), CpuOps()
+            for way, ops in ways.items():
+                rows = self.gpu.draw(1, sum(lengths), 3 * heads * dim).astype(ops.dtype)
+                cpu = CpuOps()
                 both = zip(
                     self.answers(ops, shape, rows),
                     self.answers(cpu, shape, rows.astype(np.float32)),
@@ -136,7 +139,7 @@ class Stages:
                     else:
                         error = float(np.abs(here - wanted).max() / np.abs(wanted).max())
                     error = error if np.isfinite(here).all() else float("inf")
-                    label = f"{name}, {dtype}"
+                    label = f"{name}, {way}"
                     worst[label] = max(worst.get(label, 0.0), error)
         for label, error in worst.items():
             say("difference from the CPU", of=label, worst=error)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
     from yosort._dense import Kernels, available_instruction_sets, request_tiles
-    from yosort.machine import TILES, resolve_num_threads, wants_tiles
+    from yosort.machine import TENSOR_CORES, TILES, resolve_num_threads, wants
 
     found = [
         ("yosort", __version__),
@@ -51,7 +51,7 @@ def report() -> list[tuple[str, str]]:
     ]
     for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
-    if wants_tiles():
+    if wants(TILES):
         request_tiles()
     kernels = Kernels(None)
     found.append(
@@ -61,7 +61,7 @@ def report() -> list[tuple[str, str]]:
         found.append(("", "no AVX2 here, or not compiled in: expect a quarter of the speed"))
     found.append(("number types", _number_types(kernels)))
     found.append(("threads", f"{resolve_num_threads(None)} of {os.cpu_count()} cores"))
-    for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS", TILES):
+    for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS", TILES, TENSOR_CORES):
         if variable in os.environ:
             found.append((f"  {variable}", os.environ[variable]))
     found.append(("BLAS", f"numpy has {_blas()}; the CPU backend has its own kernels"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from yosort.arguments import is_integer
 from yosort.errors import ConfigError, DeviceError
+from yosort.machine import TENSOR_CORES, wants
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.bfloat16 import Bfloat16Ops
 from yosort.ops.cpu.int8 import Int8Ops
@@ -58,7 +59,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
             if name not in GPU_TYPES:
                 wanted = " or ".join(f'"{known}"' for known in GPU_TYPES)
                 raise ConfigError.wanted("dtype", f"{wanted} on a GPU", dtype)
-            return CudaOps(*found, dtype=name)
+            return CudaOps(*found, dtype=name, tensor_cores=wants(TENSOR_CORES))
     if device == "reference":
         if name != "float32":
             raise ConfigError.wanted("dtype", '"float32" of the reference', dtype)

@@ -82,3 +82,20 @@ __device__ inline float block_sum(float x, float *scratch) {
     for (int w = 0; w < warps; w++) sum += scratch[w];
     return sum;
 }
+
+#ifdef CODE_LEN
+// How probable it is that two vectors of this cosine share a code of CODE_LEN bits.
+__device__ inline float collision(float cosine) {
+    // Rounding can push a cosine past 1, where acos is undefined. NaN stays NaN, so that an
+    // overflow shows.
+    const float inside = cosine > 1.0f ? 1.0f : cosine < -1.0f ? -1.0f : cosine;
+    const float p = 1.0f - acosf(inside) * 0.318309886f;
+    float power = CODE_LEN & 1 ? p : 1.0f, square = p;
+#pragma unroll
+    for (int bit = 2; bit <= CODE_LEN; bit *= 2) {
+        square *= square;
+        if (CODE_LEN & bit) power *= square;
+    }
+    return power;
+}
+#endif

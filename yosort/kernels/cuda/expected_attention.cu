@@ -11,20 +11,6 @@
 #define EACH 8
 #define SIDE (TILE / EACH)  // SIDE * SIDE threads
 
-__device__ inline float collision(float cosine) {
-    // Rounding can push a cosine past 1, where acos is undefined. NaN stays NaN, so that an
-    // overflow shows.
-    const float inside = cosine > 1.0f ? 1.0f : cosine < -1.0f ? -1.0f : cosine;
-    const float p = 1.0f - acosf(inside) * 0.318309886f;
-    float power = CODE_LEN & 1 ? p : 1.0f, square = p;
-#pragma unroll
-    for (int bit = 2; bit <= CODE_LEN; bit *= 2) {
-        square *= square;
-        if (CODE_LEN & bit) power *= square;
-    }
-    return power;
-}
-
 // Where column `at` of row i of `left` stands: vectors of four change places by eighths of the rows,
 // so that what eight lanes write down a column has a bank each.
 __device__ inline int place(int i, int at) { return at ^ i / 8 * 4; }

@@ -17,7 +17,7 @@ from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
 from yosort.files import release_pages
-from yosort.machine import TILES, resolve_num_threads, wants_tiles
+from yosort.machine import TILES, resolve_num_threads, wants
 from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
@@ -57,7 +57,7 @@ class CpuOps(HostOps):
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
         # The matrix unit multiplies all types but float32.
-        wanted = self.compute_type != "float32" and wants_tiles()
+        wanted = self.compute_type != "float32" and wants(TILES)
         if wanted and not _dense.request_tiles():
             _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
         self.kernels = Kernels(instruction_set)

@@ -21,6 +21,8 @@ MAX_GROUPS = 8
 #: Projections of the slow hash are computed this many bytes at a time.
 PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
+#: And by tensor cores, which take heads of up to so many dims.
+TENSOR_THREADS, TENSOR_DIM = 128, 128
 #: Of a block of the exact form: each answers 8 queries for 8 dims.
 EXPECT_THREADS = 64
 
@@ -135,6 +137,7 @@ class AttentionKernels:
         device: of cupy, what to fit the tables and the blocks to.
         launch: compiles and launches kernels.
         dtype: of activations; codes, norms and sums do not depend on it.
+        tensor_cores: multiply by them in the exact form, where heads are not too wide.
     """
 
     def __init__(
@@ -143,8 +146,10 @@ class AttentionKernels:
         device: Any,
         launch: Launcher,
         dtype: np.dtype[Any],
+        tensor_cores: bool,
     ) -> None:
         self.xp = cupy
+        self._tensor_cores = tensor_cores
         self.dtype = dtype
         turing = int(device.compute_capability) < 80
         self._buckets = TURING_BUCKETS if turing else BUCKETS
@@ -278,10 +283,16 @@ class AttentionKernels:
         heads = where.layout.heads
         dim, value_dim = query.shape[1] // heads, value.shape[1] // heads
         sums = self.xp.empty((1, len(query), value.shape[1]), np.float32)
+        name, threads, columns = "expected_attention", EXPECT_THREADS, COLUMNS
+        sizes = {"CHUNK": min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length())}
+        if self._tensor_cores and dim <= TENSOR_DIM:
+            name, threads = "tensor_attention", TENSOR_THREADS
+            columns = min(COLUMNS, up(value_dim, 8))
+            sizes = {"DIM": up(dim, 16), "COLUMNS": columns}
         self._launch(
-            "expected_attention",
-            (len(where.block_rows), heads, -(-value_dim // COLUMNS)),
-            EXPECT_THREADS,
+            name,
+            (len(where.block_rows), heads, -(-value_dim // columns)),
+            threads,
             query,
             stride_of(query),
             query_scale,
@@ -298,7 +309,7 @@ class AttentionKernels:
             value_dim,
             sums,
             CODE_LEN=where.layout.hash_code_len,
-            CHUNK=min(MAX_CHUNK, 1 << max(dim - 1, 7).bit_length()),
+            **sizes,
         )
         return sums
 
@@ -376,6 +387,11 @@ def in_fours(rows: Array, heads: int) -> bool:
     """Whether each head of each row can be loaded four elements at a time."""
     dim, align = rows.shape[1] // heads, 4 * rows.itemsize
     return bool(dim % 4 == 0 and rows.strides[0] % align == 0 and rows.data.ptr % align == 0)
+
+
+def up(size: int, to: int) -> int:
+    """Return a size rounded up to a multiple."""
+    return -(-size // to) * to
 
 
 def stride_of(x: Array) -> int:

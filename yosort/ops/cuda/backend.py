@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
+from yosort.machine import TENSOR_CORES
 from yosort.ops.cuda.attention import AttentionKernels, CudaHashFunctions, CudaLayout, stride_of
 from yosort.ops.cuda.finding import LESS, check_process, is_full, remedy
 from yosort.ops.cuda.launcher import Launcher
@@ -27,6 +29,8 @@ from yosort.ops.interface import (
 )
 from yosort.quantized import Weight
 
+_log = logging.getLogger(__name__)
+
 
 class CudaOps:
     """Ops on one CUDA device, through the current stream of the caller's thread.
@@ -35,18 +39,31 @@ class CudaOps:
         cupy: the module.
         index: which device.
         dtype: float32 or float16, of weights and activations; codes, norms and sums never are.
+        tensor_cores: have them multiply in the exact form, in float16 on devices of compute
+            capability 8.0 or later; the dense products are cuBLAS's own matter.
     """
 
     name = "cuda"
 
-    def __init__(self, cupy: Any, index: int = 0, dtype: str = "float32") -> None:
+    def __init__(
+        self, cupy: Any, index: int = 0, dtype: str = "float32", *, tensor_cores: bool = False
+    ) -> None:
         self.xp = cupy
         self.compute_type, self.dtype = dtype, np.dtype(dtype)
         self.device = f"cuda:{index}"
         self._device = cupy.cuda.Device(index)
         self._process = os.getpid()
         self._launch = Launcher(cupy, self.dtype)
-        self._kernels = AttentionKernels(cupy, self._device, self._launch, self.dtype)
+        capability = int(self._device.compute_capability)
+        able = dtype == "float16" and capability >= 80
+        if tensor_cores and not able:
+            _log.warning(
+                f"{TENSOR_CORES}=1: wanted float16 on a device of compute capability 8.0 or "
+                f"later, got {dtype} on {capability / 10}"
+            )
+        self._kernels = AttentionKernels(
+            cupy, self._device, self._launch, self.dtype, tensor_cores and able
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ SIGNATURES: dict[str, tuple[str, str]] = {
     "normalize_heads": ("normalize_heads", "f I I i? I I I F I r"),
     "inverse_norms": ("expected_attention", "s L I s L I I I f f"),
     "expected_attention": ("expected_attention", "s L f s L f s L i i i i I I f"),
+    "tensor_attention": ("tensor_attention", "s L f s L f s L i i i i I I f"),
     "bias_activation": ("layer", "r f L I"),
     "residual_norm": ("layer", "r f? r? f f F I r"),
     "embed": ("layer", "r? l? r? r l r l f f F I r"),
