@@ -41,7 +41,7 @@ from pathlib import Path
 import pytest
 from mutants import AREAS, ROOT, Mutant, compiles, mutants
 
-MARKS = "not parity and not gpu"
+MARKS = "not parity and not gpu and not slow"
 #: Tests of other languages, which no fault in Python touches, and of checkouts.
 NO_JUDGES = ("tests/native/", "tests/gpu/", "tests/test_typing.py")
 #: The seconds of a processor that a mutant's run may take: so many times an unharmed run's.
