@@ -71,7 +71,7 @@ def test_every_fifth_text_is_held_out_and_reading_ends_at_enough_tokens(tmp_path
 
     def texts() -> Any:
         nonlocal read
-        for read in range(1, 100):  # noqa: B007
+        for read in range(1, 100):
             yield f"the {'dog ' * (read % 7)}"
 
     kept, held = read_texts(texts(), tokenizer, longest=40, vocabulary=24, limit=25 * 6)
