@@ -54,19 +54,58 @@ def test_no_config_in_its_place(tmp_path: Path, match: str) -> None:
         yosort.load(tmp_path / "m")
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+     "added_tokens.json"],
+)  # fmt: skip
 def test_text_as_editors_of_windows_save_it(tmp_path: Path, name: str) -> None:
     """A byte order mark says nothing; what is no UTF-8 is said as such."""
     path = make(tmp_path / "m", "YosoForMaskedLM")
-    (path / "tokenizer_config.json").write_text('{"model_max_length": 7}', encoding="utf-8")
-    text = (path / name).read_text(encoding="utf-8")
-    (path / name).write_text(text, encoding="utf-8-sig")
-    model = yosort.load(path)
-    assert model.tokenizer is not None
-    assert (model.tokenizer.mask_token, model.tokenizer.model_max_length) == ("<mask>", 7)
+    for file, fields in {
+        "tokenizer_config.json": {"model_max_length": 7},
+        "special_tokens_map.json": {"mask_token": "<mask>", "sep_token": "</s>"},
+        "added_tokens.json": {"<new>": 8192},
+    }.items():
+        (path / file).write_text(json.dumps(fields), encoding="utf-8")
+    text = json.dumps(json.loads((path / name).read_text(encoding="utf-8")), indent=1)
+    (path / name).write_text(text, encoding="utf-8-sig", newline="\r\n")
+    found = yosort.load(path).tokenizer
+    assert found is not None
+    assert (found.mask_token, found.sep_token, found.model_max_length) == ("<mask>", "</s>", 7)
+    assert found("<new>", add_special_tokens=False)["input_ids"] == [8192]
     (path / name).write_text(text, encoding="utf-16")
     with pytest.raises(YosortError, match=rf"{name}: wanted.*got text in UTF-16.*save it as UTF-8"):
         yosort.pipeline("fill-mask", path)
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "##s"]
+LETTERS = {c: i for i, c in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"abdo", "do"])}
+VOCABULARIES = {
+    "vocab.txt": ("BertTokenizer", {"vocab.txt": "\n".join(WORDS) + "\n"}, [2, 5, 6, 7, 3]),
+    "vocab.json": ("RobertaTokenizer", {"merges.txt": "#version: 0.2\nd o\n",
+                                        "vocab.json": json.dumps(LETTERS, indent=1)}, None),
+}  # fmt: skip
+VOCABULARIES["merges.txt"] = VOCABULARIES["vocab.json"]
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_a_vocabulary_as_editors_of_windows_save_it(tmp_path: Path, name: str) -> None:
+    """Lines end either way. A mark that the first line would begin with is named."""
+    made, files, wanted = VOCABULARIES[name]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": made}))
+    for file, text in files.items():
+        (tmp_path / file).write_text(text, encoding="utf-8", newline="\r\n")
+    ids = yosort.Tokenizer.from_pretrained(tmp_path)("the dogs" if wanted else "doba")["input_ids"]
+    assert ids == (wanted or [0, LETTERS["do"], LETTERS["b"], LETTERS["a"], 2])
+    for data, message in (
+        (files[name].encode("utf-8-sig"), "UTF-8, got one with a byte order mark; save it without"),
+        (files[name].encode("utf-16"), "got text in UTF-16"),
+        (next(iter(CONTENTS.values())), "Git LFS pointer"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CheckpointError, match=rf"{name}: wanted.*{message}"):
+            yosort.Tokenizer.from_pretrained(tmp_path)
 
 
 def test_a_pointer_in_the_place_of_a_tokenizer(tmp_path: Path) -> None:

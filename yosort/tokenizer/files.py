@@ -302,7 +302,7 @@ def _from_files(
         )
     made = CLASSES[there[0]]
     for file in made.files:
-        regular_size(folder / file)  # the next line would wait for a pipe without end
+        _check_text(folder / file)
     roles = {**made.special_tokens, **named}
     try:
         backend = made.build([str(folder / file) for file in made.files], config, roles)
@@ -389,6 +389,14 @@ def _length(folder: Path, fields: dict[str, Any]) -> int | None:
             f"{folder / 'tokenizer_config.json'}: model_max_length", "a number of tokens", length
         )
     return int(length) if length < _NO_LENGTH else None
+
+
+def _check_text(path: Path) -> None:
+    """Refuse by its name what the tokenizers library would wait for or take for text."""
+    if len(read_file(path)) != regular_size(path):
+        raise CheckpointError.wanted(
+            path, "text in UTF-8", got="one with a byte order mark", hint="save it without"
+        )
 
 
 def _has(folder: Path, name: str) -> bool:
