@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
-from yosort.files import read_json, replace_folder
+from yosort.files import copy_file, read_json, replace_folder
 from yosort.model.architectures import (
     ANSWER_ENDS,
     ARCHITECTURES,
@@ -158,8 +157,7 @@ def convert(
             model_config.save(new)
             for name in TOKENIZER_FILES:
                 if (folder / name).is_file():
-                    # The bytes alone: a cache's files may be read-only.
-                    shutil.copyfile(folder / name, new / name)
+                    copy_file(folder / name, new / name)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written: {error}") from error
     return Path(out)

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import logging
 import mmap
 import os
 import shutil
@@ -27,6 +28,7 @@ from yosort.widened import Widened
 # An index of ten thousand tensors takes 1 MB; a config a few kB.
 MAX_JSON_BYTES = 64 << 20
 
+_log = logging.getLogger("yosort")
 _MAPPING = mmap.mmap
 # What mmap says of a file system that has none: some of FUSE's, of networks and of containers'.
 _NO_MMAP = (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -209,6 +211,19 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def copy_file(path: Path, new: Path) -> None:
+    """Copy a file's bytes alone: a cache's files may be read-only. Raises OSError.
+
+    Where a link in a stranger's folder leads out of it is said: what it brings may be private.
+    """
+    real, folder = path.resolve(), path.parent.resolve()
+    # The hub's cache links into its own folder of contents.
+    cached = real.parent.name == "blobs" and real.parent.parent in folder.parents
+    if folder not in real.parents and not cached:
+        _log.warning("%s: copied from %s, where it links to", path, real)
+    shutil.copyfile(path, new)
+
+
 def _sync_files(folder: Path, old: Path) -> None:
     """Have a folder of files on the disk, names, contents and the modes of those in `old`."""
     for file in folder.iterdir():
@@ -305,9 +320,14 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
     Whatever stood at `path` is removed only after that. Where the system can exchange two names
     (Linux) no moment is without a whole folder at `path`; elsewhere the old one is for an instant
-    at `.NAME.HEX.old`. Raises OSError.
+    at `.NAME.HEX.old`. An empty folder stays and gets the files, as one: it may be a container's
+    volume, which cannot be renamed and beside which nothing can be written. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() and not os.listdir(path):
+        with replace_files(path) as temporary:
+            yield temporary
+        return
     tag = os.urandom(4).hex()
     temporary = path.with_name(f".{path.name}.{tag}.tmp")
     temporary.mkdir()

@@ -257,3 +257,86 @@ def test_a_folder_that_may_not_be_entered_is_said_to_be(
     monkeypatch.setattr(files.os, "lstat", refusing(os.lstat, path / files.COMMITTED))
     with pytest.raises(CheckpointError, match=r"m: cannot be read: Permission denied$"):
         yosort.load(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
+def test_a_link_that_leads_out_of_a_folder_is_said_where_its_file_is_copied(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger's folder may link to what is private; who passes its copy on has to know."""
+    (tmp_path / "private").write_text("{}", encoding="utf-8")
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "123"
+    shutil.copytree(make(tmp_path / "m", "YosoForMaskedLM"), snapshot)
+    blob = tmp_path / "models--a--b" / "blobs" / "ab"
+    blob.parent.mkdir()
+    (snapshot / "tokenizer.json").rename(blob)  # as the hub's cache has it
+    (snapshot / "tokenizer.json").symlink_to("../../blobs/ab")
+    (snapshot / "tokenizer_config.json").rename(snapshot / "within.json")
+    (snapshot / "tokenizer_config.json").symlink_to("within.json")
+
+    def copies(folder: Path) -> list[str]:
+        convert(folder, tmp_path / "out", overwrite=True)
+        yosort.load(folder).save_pretrained(tmp_path / "saved")
+        for made in (tmp_path / "out", tmp_path / "saved"):
+            assert not any(path.is_symlink() for path in made.iterdir())
+            assert (made / "tokenizer.json").read_bytes() == blob.read_bytes()
+        messages = caplog.messages[:]
+        caplog.clear()
+        return messages
+
+    assert copies(snapshot) == []
+    (snapshot / "added_tokens.json").symlink_to("../../../private")
+    said = (
+        f"{snapshot / 'added_tokens.json'}: copied from {tmp_path / 'private'}, where it links to"
+    )
+    assert copies(snapshot) == [said] * 2
+    (tmp_path / "link").symlink_to(snapshot)  # a folder may be named by a link
+    assert copies(tmp_path / "link")[0].endswith(f"from {tmp_path / 'private'}, where it links to")
+
+
+def test_an_empty_folder_is_filled_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a container's volume has to be: it cannot be renamed, nor anything be put beside it."""
+    source, volume = model_folder(tmp_path / "m"), tmp_path / "mnt" / "volume"
+    volume.mkdir(parents=True)
+    before, made = volume.stat(), os.mkdir
+
+    def mkdir(path: Any, *arguments: Any, **options: Any) -> None:
+        if Path(path).parent == volume.parent:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    convert(source, volume)
+    assert volume.stat().st_ino == before.st_ino
+    assert sorted(os.listdir(volume)) == ["config.json", "model.safetensors"]
+    assert read_state(volume).keys() == read_state(source).keys()
+    with pytest.raises(CheckpointError, match=r"cannot be written: .*Read-only"):
+        convert(source, volume, overwrite=True)
+    # What fails on its way leaves nothing behind.
+    for name in os.listdir(volume):
+        (volume / name).unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_sync_files", full)
+    with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
+        convert(source, volume)
+    assert os.listdir(volume) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no open file can be replaced")
+def test_a_file_that_is_replaced_or_removed_changes_no_loaded_model(tmp_path: Path) -> None:
+    path = model_folder(tmp_path / "m")
+    model = yosort.load(path)
+    wanted = model([[1, 2, 3]]).logits
+    other = {name: np.zeros_like(w) for name, w in weights().items()}
+    os.replace(
+        model_folder(tmp_path / "n", other) / "model.safetensors", path / "model.safetensors"
+    )
+    np.testing.assert_array_equal(model([[1, 2, 3]]).logits, wanted)
+    assert not yosort.load(path)([[1, 2, 3]]).logits.any()
+    shutil.rmtree(path)
+    np.testing.assert_array_equal(model([[1, 2, 3]]).logits, wanted)

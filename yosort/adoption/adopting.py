@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from yosort.arguments import check_count, check_flag, check_path, checks_calls, 
 from yosort.checkpoint import resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, InputError
-from yosort.files import read_json, replace_folder
+from yosort.files import copy_file, read_json, replace_folder
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.architectures import BASE_PREFIX, POSITIONS
 from yosort.model.encoder import Encoder, prepare_encoder
@@ -297,7 +296,7 @@ def _write(
             for name in _SENTENCE_FILES:
                 if (folder / name).is_file():
                     (new / name).parent.mkdir(exist_ok=True)
-                    shutil.copyfile(folder / name, new / name)
+                    copy_file(folder / name, new / name)
             if (folder / "modules.json").is_file():
                 facts = {"max_seq_length": config.max_position_embeddings, "do_lower_case": False}
                 text = json.dumps(facts, indent=2) + "\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from yosort.checkpoint.shards import remove_stale
 from yosort.checkpoint.stored import DTYPES, State
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
-from yosort.files import replace_files
+from yosort.files import copy_file, replace_files
 from yosort.model.parameters import stored
 from yosort.quantized import Weight
 from yosort.saving import make_folder
@@ -96,7 +95,7 @@ def write_model(
             elif source is not None and source.resolve() != target.resolve():
                 for name in TOKENIZER_FILES:
                     if (source / name).is_file():
-                        shutil.copyfile(source / name, new / name)
+                        copy_file(source / name, new / name)
             written = {path.name for path in new.iterdir()}
         remove_stale(target, written)
     except OSError as error:
