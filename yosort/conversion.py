@@ -87,7 +87,7 @@ def convert(
 ) -> Path:
     """Convert a checkpoint into a folder that yosort and transformers load.
 
-    The folder appears under its name only when it is whole and on disk.
+    The folder appears under its name only when it is whole and on disk; an empty one is filled.
 
     Args:
         source: a folder, a hub id, or one file of weights (safetensors, or torch's zip, a training
