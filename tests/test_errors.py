@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,25 @@ def test_a_checkout_without_its_compiled_part(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     assert re.search(r"lacks its compiled part .*from another folder", run.stdout)
+
+
+def test_a_zip_file_of_the_package_says_why_it_does_not_run(tmp_path: Path) -> None:
+    """As zipapp makes it, and Spark's --py-files sends it."""
+    package = Path(yosort.__file__).parent
+    with zipfile.ZipFile(tmp_path / "y.zip", "w") as file:
+        for path in package.rglob("*.py"):
+            file.write(path, path.relative_to(package.parent))
+    program = (
+        "import sys; sys.path.insert(0, 'y.zip')\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in type(f).__module__]\n"
+        "import yosort; assert '.zip' in yosort.__file__\n"
+        "try: yosort.load('here')\n"
+        "except yosort.DeviceError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert re.search(r"y\.zip.yosort lacks its compiled part .*out of a zip.*unpack", run.stdout)
 
 
 @pytest.mark.parametrize("flag", [True, np.True_])

@@ -17,7 +17,8 @@ try:
 except ImportError as error:  # a checkout has but the source of the compiled part
     raise DeviceError(
         f"{Path(__file__).parent.parent} lacks its compiled part ({error}). If this is a checkout "
-        "that hides the installed yosort, run Python from another folder; else install yosort again"
+        "that hides the installed yosort, run Python from another folder; out of a zip file Python "
+        "imports no compiled part: unpack it; else install yosort again"
     ) from error
 
 __all__ = [
