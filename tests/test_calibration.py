@@ -15,7 +15,15 @@ from tasks.models import TEXTS, make
 import yosort
 from yosort.cli import main
 from yosort.tasks.batch import Row
-from yosort.tuning.calibration import Calibration, Setting, _compare, _masked, calibrate
+from yosort.tuning.calibration import (
+    Calibration,
+    Setting,
+    _compare,
+    _masked,
+    _prepare,
+    _Runner,
+    calibrate,
+)
 from yosort.tuning.costs import DEFAULT_COSTS, Costs, _fit
 
 SHAPES: dict[str, Any] = {
@@ -66,6 +74,54 @@ def test_figures_are_those_of_the_calls(tmp_path: Path) -> None:
     assert found.tokens == np.mean([len(row) for row in ids])
     threshold = found.costs.sampled_from(exact_model.config, found.num_hash or 64)
     assert found.num_hash is None or found.attention == f"auto:{threshold}"
+
+
+def alone(model: Any, row: Row) -> list[np.ndarray]:
+    """Return what a row's decisions are made of, [decisions, classes] each: a call of its own."""
+    output = model([row.ids], token_type_ids=[row.type_ids])
+    if isinstance(model, yosort.YosoForMaskedLM):
+        return [output.logits[0][np.array(row.ids) == model.tokenizer.id_of("mask_token")]]
+    if isinstance(model, yosort.YosoForTokenClassification):
+        return [output.logits[0]]
+    if isinstance(model, yosort.YosoForQuestionAnswering):
+        return [output.start_logits, output.end_logits]
+    if isinstance(model, yosort.YosoModel):
+        return [output.last_hidden_state[0].mean(axis=0, keepdims=True)]
+    return [output.logits]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_the_decisions_of_a_batch_are_those_of_its_rows_alone(
+    name: str, batch_tokens: int, tmp_path: Path
+) -> None:
+    """Filling decides nothing, whatever the class."""
+    model = yosort.load(make(tmp_path / "m", name, num_labels=4), attention="expectation")
+    texts = _prepare(model, dict(enumerate(SHAPES[name])), "error")
+    answers, _ = _Runner(model, texts, batch_tokens)(model, {})
+    if name == "YosoForMultipleChoice":
+        for rows, found in zip(texts, answers, strict=True):
+            width = max(len(row.ids) for row in rows)
+            fill = [width - len(row.ids) for row in rows]
+            ids = [row.ids + [1] * n for row, n in zip(rows, fill, strict=True)]
+            types = [row.type_ids + [0] * n for row, n in zip(rows, fill, strict=True)]
+            mask = [[1] * len(row.ids) + [0] * n for row, n in zip(rows, fill, strict=True)]
+            wanted = model([ids], attention_mask=[mask], token_type_ids=[types]).logits
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        return
+    rows = sorted((row for text in texts for row in text), key=lambda row: -len(row.ids))
+    sides = list(zip(*(alone(model, row) for row in rows), strict=True))
+    if name == "YosoForQuestionAnswering":  # each row has a width of its own
+        if batch_tokens == 1:  # a row's start and end follow each other
+            wanted = [side for row in zip(*sides, strict=True) for side in row]
+        else:
+            wanted = [side for kind in sides for side in kind]
+        assert [found.shape for found in answers] == [side.shape for side in wanted]
+        pairs = list(zip(answers, wanted, strict=True))
+    else:
+        pairs = [(np.concatenate(answers), np.concatenate(sides[0]))]
+    for got, side in pairs:
+        np.testing.assert_allclose(got, side, rtol=1e-4, atol=1e-5)
 
 
 def test_the_least_setting_within_the_wanted_error_is_named(tmp_path: Path) -> None:
