@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import yosort
-from yosort.checkpoint import resolve
+from yosort.checkpoint import hub, resolve
 from yosort.cli import main
 from yosort.cli.inspecting import collect
 from yosort.conversion import convert
@@ -352,6 +352,34 @@ def test_a_cache_without_a_shard_says_which(run: Run, tmp_path: Path) -> None:
         (folder / shards["b"]).unlink()
         error = run("owner/sharded", tmp_path, endpoint, local_files_only=True).get("error", "")
     assert ("the local cache lacks " in error and shards["b"] in error) or not LISTS
+
+
+@needs_hub
+@pytest.mark.parametrize("told", [True, False], ids=["since 1.23", "in 1.22"])
+def test_an_incomplete_snapshot_is_where_the_error_says_or_the_cache_has_it(
+    told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    class IncompleteSnapshotError(Exception):
+        snapshot_path = str(tmp_path / "there") if told else None
+
+    def download(*_: Any, **__: Any) -> str:
+        raise IncompleteSnapshotError("a file is missing")
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "model.safetensors").touch()
+    found = None if told else str(tmp_path / "there" / "config.json")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: found)
+    monkeypatch.setattr(hub, "_missing", lambda *_: [])
+    assert resolve("owner/name") == tmp_path / "there"
+    monkeypatch.setattr(hub, "_missing", lambda *_: ["a.json", "b.json"])
+    with pytest.raises(CheckpointError, match=r"owner/name: the local cache lacks a.json, b.json "):
+        resolve("owner/name")
+    IncompleteSnapshotError.snapshot_path = found = None
+    with pytest.raises(CheckpointError, match="cannot be fetched from the hub: Incomplete"):
+        resolve("owner/name")
 
 
 @needs_hub
