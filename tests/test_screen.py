@@ -170,6 +170,19 @@ def test_lines_part_at_blanks_and_lose_nothing() -> None:
     assert terminal.wrap("xe\u0301e\u0301", 2) == ["xe\u0301", "e\u0301"]
 
 
+#: Runs commands one after another, and prints the status of each: an interpreter starts slowly.
+IN_TURN = """
+import json, sys
+from yosort.cli import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        status = main(arguments)
+    except SystemExit as error:
+        status = error.code
+    print(f"\\n== {arguments[0]} {status}", flush=True)
+"""
+
+
 @pytest.mark.parametrize(
     "environment",
     [
@@ -183,7 +196,7 @@ def test_no_command_dies_of_a_code_page(environment: dict[str, str], tmp_path: P
     folder = str(make(tmp_path / "m", "YosoForSequenceClassification", id2label=labels))
     (tmp_path / "texts.txt").write_text("日本語\nb\n", encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], **environment}
-    for arguments in [
+    commands = [
         ("info", folder),
         ("info", folder, "--json"),
         ("doctor",),
@@ -191,11 +204,14 @@ def test_no_command_dies_of_a_code_page(environment: dict[str, str], tmp_path: P
         ("calibrate", folder, str(tmp_path / "texts.txt"), "--num-hashes", "2", "--seeds", "1"),
         ("classify", "--help"),
         ("--help",),
-    ]:
-        command = [sys.executable, "-m", "yosort", *arguments]
-        done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
-        assert done.returncode == 0, (arguments, done.stderr)
-        assert b"Traceback" not in done.stderr
+    ]
+    command = [sys.executable, "-c", IN_TURN, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.split(b"\n") if line.startswith(b"== ")] == [
+        b"== " + arguments[0].encode() + b" 0" for arguments in commands
+    ]
+    assert b"Traceback" not in done.stderr
     out = os.path.join(os.fsencode(tmp_path), b"\xff\xfe")
     command = [sys.executable, "-m", "yosort", "convert", folder, out]
     done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
