@@ -36,6 +36,39 @@ CONTENTS = {
 }
 
 
+BEGINNINGS = {
+    b"version https://git-lfs.github.com/spec/v1": "a Git LFS pointer",
+    b"oid sha256:4d7a": "a Git LFS pointer", b"\xef\xbb\xbf \r\n\tOID SHA256:": "a Git LFS pointer",
+    b"<!doctype html>": "a web page", b"<HTML>": "a web page", b"<head>": "a web page",
+    b"<?xml version": "a web page", b"<Error><Code>": "a web page",
+    b'{"error": "gated"}': "a server's error", b'{ "message" : "no"}': "a server's error",
+    b'{"detail": [1]}': "a server's error", b'{"errors": {"a": 1}}': "a server's error",
+    b'{"statusCode": {': "a server's error", b"\x1f\x8b\x08": "a gzip archive",
+    b"BZh91AY": "a compressed archive", b"\xfd7zXZ\x00": "a compressed archive",
+    b"7z\xbc\xaf\x27": "a compressed archive", b"Rar!\x1a": "a compressed archive",
+    b"\x28\xb5\x2f\xfd": "a compressed archive", bytes(257) + b"ustar": "a tar archive",
+    b"GGUF\x03": "a GGUF file", b"\x89HDF\r\n": "an HDF5 file", bytes(64): "nothing but zero bytes",
+}  # fmt: skip
+#: Files of models' own that look nearly so.
+MODELS = (
+    b"", b"version", b"<s>", b'{"error": 1, "a": 2}', b'{"model_type": "yoso"}', b"BZ", b"BZi",
+    b"\x1f\x8c", b"GGU", bytes(63), bytes(64) + b"\1", bytes(256) + b"ustar\1", b"#version: 0.2",
+    b'{"errorless": "a"}', b"PK\x03\x04",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("start", BEGINNINGS)
+def test_what_a_file_begins_with_names_it(start: bytes) -> None:
+    found = name_content(start)
+    assert found is not None
+    assert found.startswith(BEGINNINGS[start])
+
+
+@pytest.mark.parametrize("start", MODELS)
+def test_a_file_of_a_model_s_is_not_named_for_another(start: bytes) -> None:
+    assert name_content(start) is None
+
+
 @pytest.mark.parametrize("match", CONTENTS)
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_no_weights_in_their_place(tmp_path: Path, match: str, name: str) -> None:
@@ -135,7 +168,9 @@ def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
         (["adapter_config.json", "adapter_model.safetensors"], "PEFT.*merge_and_unload"),
         (["adapter_model.safetensors"], "PEFT.*merge_and_unload"),
         (["adapter_config.json", "adapter_model.bin", "checkpoint-5/"], "PEFT.*merge_and_unload"),
-        (["optimizer.pt", "trainer_state.json"], "Trainer's state without the model"),
+        (["optimizer.pt"], "Trainer's state without the model"),
+        (["trainer_state.json"], "Trainer's state without the model"),
+        ([".metadata", "__0_0.distcp"], r"FSDP.*merge-weights"),
         (["zero_to_fp32.py", "latest", "global_step5/"], r"DeepSpeed.*zero_to_fp32\.py"),
         (["pytorch_model_fsdp_0/", "optimizer.bin"], "FSDP.*merge-weights"),
         (["modules.json", "0_Transformer/", "1_Pooling/"], "its model is in .*0_Transformer"),
@@ -143,7 +178,10 @@ def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
         (["config.json", "flax_model.msgpack"], "Flax"),
         (["config.json", "yoso.Q4_K_M.gguf"], "llama.cpp"),
         (["config.json", "model.onnx"], "ONNX"),
-        (["config.json", "weights.pth"], "`yosort convert .*weights.pth OUT`"),
+        *(
+            (["config.json", f"weights{end}"], rf"`yosort convert .*weights\{end} OUT`")
+            for end in (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
+        ),
     ],
 )
 def test_folders_of_another_kind(tmp_path: Path, names: list[str], match: str) -> None:
