@@ -85,7 +85,8 @@ def test_twelve_names_are_enough() -> None:
     ("header", "found"),
     [
         (["a", "b"], None), (["a"], None), (["a;b"], ";"), (["a;b", "c"], ";"), (["a\tb"], "\t"),
-        (["a|b"], "|"), (["a,b"], ","), (["a,b", "c"], None), (["a|b;c"], ";"), ([], None),
+        (["a_b"], None), (["a|b"], "|"), (["a,b"], ","), (["a,b", "c"], None), (["a|b;c"], ";"),
+        ([], None),
     ],
 )  # fmt: skip
 def test_another_delimiter_is_named_where_one_is_seen(header: list[str], found: Any) -> None:
