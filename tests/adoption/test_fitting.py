@@ -10,7 +10,7 @@ import pytest
 from yosort.adoption import fitting
 from yosort.adoption.anchors import anchor
 from yosort.adoption.fitting import Moments, ridge
-from yosort.adoption.original import softmax_attention
+from yosort.adoption.original import softmax_attention, softmax_weights
 from yosort.adoption.texts import Tokens
 
 RNG = np.random.default_rng(3)
@@ -35,6 +35,14 @@ def test_softmax_attention_is_its_formula_within_each_text() -> None:
                 wanted[i, part] = weights @ value[begin:end, part] / weights.sum()
     found = softmax_attention(query, key, value, tokens, HEADS)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_scores_beyond_what_exp_takes_still_weigh() -> None:
+    query = np.eye(5)[[0, 1, 2]].repeat(HEADS, 0).reshape(3, HIDDEN).astype(np.float32)
+    found = softmax_weights(3000 * query, query, 3, HEADS)
+    np.testing.assert_array_equal(found, np.broadcast_to(np.eye(3), (1, HEADS, 3, 3)))
+    even = softmax_weights(np.full_like(query, 1e4), np.ones_like(query), 3, HEADS)
+    np.testing.assert_allclose(even, np.full((1, HEADS, 3, 3), 1 / 3), rtol=1e-6)
 
 
 def test_positions_count_from_two_in_each_text() -> None:
