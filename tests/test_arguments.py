@@ -24,6 +24,7 @@ from argument_cases import Case, make_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odd_values import Stubborn, odd
+from properties import examples
 
 import yosort
 from yosort import ConfigError, YosortError
@@ -34,7 +35,7 @@ from yosort.tasks import pipeline_class
 from yosort.tokenizer import Tokenizer
 from yosort.tokenizer.encodings import BatchEncoding
 
-EXAMPLES = int(os.environ.get("YOSORT_ARGUMENT_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("YOSORT_ARGUMENT_EXAMPLES", "8"))
 CPU_SECONDS = 20
 MEMORY = 1 << 30
 #: What is only handed out: nobody calls it with arguments of their own.
@@ -144,10 +145,17 @@ def test_a_case_has_every_parameter_and_its_arguments_are_taken(
 
 
 @pytest.mark.parametrize("name", public_calls())
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_odd_arguments(name: str, cases: dict[str, Case], data: st.DataObject) -> None:
-    case = cases[name]
+@examples(EXAMPLES, 20)
+def test_odd_arguments(name: str, cases: dict[str, Case], examples: int) -> None:
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def holds(data: st.DataObject) -> None:
+        check_odd_arguments(cases[name], data)
+
+    holds()
+
+
+def check_odd_arguments(case: Case, data: st.DataObject) -> None:
     good = data.draw(st.sampled_from(case.good), "good")
     changed = data.draw(
         st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3, unique=True)

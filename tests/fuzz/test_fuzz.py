@@ -23,8 +23,10 @@ TARGETS = (
 
 @pytest.mark.skipif(os.name != "posix", reason="bounds memory and time as POSIX does")
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_damaged_file_is_refused_or_read(target: str) -> None:
-    seconds = os.environ.get("YOSORT_FUZZ_SECONDS", "1")
+@pytest.mark.parametrize("seconds", ["0.4", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_damaged_file_is_refused_or_read(target: str, seconds: str) -> None:
+    """For so many seconds of a processor."""
+    seconds = os.environ.get("YOSORT_FUZZ_SECONDS", seconds)
     done = subprocess.run(
         [sys.executable, str(RUN), target, "--seconds", seconds],
         capture_output=True,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
@@ -114,18 +115,27 @@ def cut_or_error(tokenizer: Tokenizer, text: Any, pair: Any, most: int, strategy
         return str(error)
 
 
-@settings(max_examples=100)
-@given(
-    text=texts(),
-    pair=st.one_of(st.none(), texts()),
-    most=st.integers(2, 30),
-    words=st.booleans(),
-    strategy=st.sampled_from(["longest_first", "only_first", "only_second"]),
-)
-def test_what_is_kept_is_that_of_the_whole(
+@examples(25, 100)
+def test_what_is_kept_is_that_of_the_whole(tokenizer: Tokenizer, examples: int) -> None:
+    """Ids, offsets and words, with the text cut as early as it may be."""
+
+    @settings(max_examples=examples)
+    @given(
+        text=texts(),
+        pair=st.one_of(st.none(), texts()),
+        most=st.integers(2, 30),
+        words=st.booleans(),
+        strategy=st.sampled_from(["longest_first", "only_first", "only_second"]),
+    )
+    def holds(text: str, pair: str | None, most: int, words: bool, strategy: str) -> None:
+        check_kept(tokenizer, text, pair, most, words, strategy)
+
+    holds()
+
+
+def check_kept(
     tokenizer: Tokenizer, text: str, pair: str | None, most: int, words: bool, strategy: str
 ) -> None:
-    """Ids, offsets and words, with the text cut as early as it may be."""
     given_, second = (text.split(" "), pair and pair.split(" ")) if words else (text, pair)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_LETTERS", 1)
@@ -191,6 +201,8 @@ WORDS = {
     "no spaces": "".join(TEXTS).replace(" ", "") * 900,
     "a bare list": "fox,dog,the\n" * 17_000,
 }
+FEW = ("a letter", "base64", "no spaces")
+MORE, SLOW = [word for word in WORDS if word not in FEW], pytest.mark.slow
 #: Taken whole: see docs/tokenizer.md.
 WHOLE = {
     *(("word-piece", word) for word in ("a letter", "hexadecimal", "no spaces")),  # one [UNK]
@@ -200,7 +212,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", [*FEW, *(pytest.param(word, marks=SLOW) for word in MORE)])
 def test_a_word_without_end_is_read_as_far_as_the_limit_asks(
     tokenizer: Tokenizer, kind: str, word: str
 ) -> None:
