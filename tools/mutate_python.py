@@ -3,7 +3,8 @@
     python tools/mutate_python.py --seed 1 --count 100 [--area cli] [--only yosort/machine.py]
 
 Each mutant changes one thing of one line: see mutants.py. The judge is the `pytest` of this Python,
-without the tests marked parity: where torch is not installed, what any contributor's run sees.
+without the tests marked parity or slow: what any contributor's run sees where torch is not
+installed.
 
 All of it happens in copies of the tracked files in a temporary folder, with the compiled modules
 of the installed yosort beside them: the working tree is only read. First every test runs
