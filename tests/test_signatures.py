@@ -136,6 +136,7 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
     overloads = {
         "text-classification": {"top_k"}, "question-answering": {"top_k"},
         "feature-extraction": {"pooling", "return_tensors"},
+        "token-classification": {"is_split_into_words"},
     }  # fmt: skip
     assert seen | overloads.get(task, set()) == set(own) | set(shared) - {"on_error"}
 

@@ -1,7 +1,7 @@
-"""An extension of griffe's: the reference shows of a pipeline's call what `with_options` takes.
+"""An extension of griffe's: the reference shows of a call what it takes.
 
-The options of a call stand in the task's `Options`; its signature is made of them when Python
-imports it, which the reference never does.
+The options of a pipeline's call stand in the task's `Options`; its signature is made of them when
+Python imports it, which the reference never does. A model's has the types of its plainest answer.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from typing import Any
 
 import griffe
 
+#: Of a model's call: what `yosort.model.typed` spreads over several signatures.
+_MODELS = {"return_dict": "bool | None", "seed": "int | Sequence[int] | None"}
+
 
 class CallSignatures(griffe.Extension):
-    """Gives each pipeline's `__call__` its options as parameters, types as a checker sees them."""
+    """Gives each `__call__` its parameters, of the types that a checker takes for them."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """See griffe."""
+        for model in pkg["model.heads"].classes.values():
+            if not model.is_alias and "__call__" in model.members:
+                for name, annotation in _MODELS.items():
+                    model["__call__"].parameters[name].annotation = annotation
         tasks = pkg["tasks"]
         on_error = tasks["options.CallOptions.on_error"]
         for module in tasks.modules.values():

@@ -95,9 +95,10 @@ class YosoConfig(Hinted):
     bos_token_id: int | None = 0
     eos_token_id: int | None = 2
     tie_word_embeddings: bool = True
-    num_labels: int | None = None
-    id2label: Mapping[int, str] | None = None
-    label2id: Mapping[str, int] | None = None
+    # None where they are not given: what is given settles them, and no config has None.
+    num_labels: int = None  # type: ignore[assignment]
+    id2label: Mapping[int, str] = None  # type: ignore[assignment]
+    label2id: Mapping[str, int] = None  # type: ignore[assignment]
     problem_type: str | None = None
     architectures: tuple[str, ...] | None = None
     output_attentions: bool = False
@@ -131,8 +132,7 @@ class YosoConfig(Hinted):
     @property
     def label_names(self) -> list[str]:
         """The label names in the order of the classifier's outputs."""
-        names = self.id2label or {}
-        return [names[i] for i in range(len(names))]
+        return [self.id2label[i] for i in range(self.num_labels)]
 
     @property
     def model_type(self) -> str:
@@ -272,8 +272,8 @@ class YosoConfig(Hinted):
         }
         if self.architectures is not None:
             values["architectures"] = list(self.architectures)
-        values["id2label"] = dict(self.id2label or {})
-        values["label2id"] = dict(self.label2id or {})
+        values["id2label"] = dict(self.id2label)
+        values["label2id"] = dict(self.label2id)
         return {**values, **self.extra, "model_type": "yoso"}
 
     def to_diff_dict(self) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, cast
 
 import numpy as np
 
@@ -24,15 +23,14 @@ from yosort.model.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from yosort.model.typed import Output, typed
 from yosort.ops.interface import Array, LayerNorm
-
-#: What a class answers with, where it is asked for one draw and no tuple.
-Output = TypeVar("Output", bound=ModelOutput)
 
 
 class YosoModel(PretrainedModel):
     """The encoder: hidden states, no head."""
 
+    @typed
     def __call__(
         self,
         input_ids: ArrayLike = None,
@@ -43,8 +41,8 @@ class YosoModel(PretrainedModel):
         inputs_embeds: ArrayLike = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        seed: int | Sequence[int] | None = None,
+        return_dict: Literal[True] | None = None,
+        seed: int | None = None,
         num_hash: int | None = None,
     ) -> BaseModelOutput:
         """Encode texts.
@@ -59,10 +57,9 @@ class YosoModel(PretrainedModel):
             inputs_embeds: floats [batch, n, hidden], in place of the word embeddings.
             output_attentions: return each layer's attention context too.
             output_hidden_states: return each layer's output too.
-            return_dict: False for a tuple (which type checkers do not see).
-            seed: of the hash functions, for this call; of several, a list of outputs (nor do they
-                see that), which share what no hash function changes: reading, embeddings, the
-                first q, k and v.
+            return_dict: False for a tuple.
+            seed: of the hash functions, for this call; of several, a list of outputs, which share
+                what no hash function changes: reading, embeddings, the first q, k and v.
             num_hash: how many of them, for this call.
 
         Raises:
@@ -93,6 +90,7 @@ class YosoModel(PretrainedModel):
 class _LabelledModel(PretrainedModel, Generic[Output]):
     """A model whose loss comes from one array of labels."""
 
+    @typed
     def __call__(
         self,
         input_ids: ArrayLike = None,
@@ -104,8 +102,8 @@ class _LabelledModel(PretrainedModel, Generic[Output]):
         labels: ArrayLike = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        seed: int | Sequence[int] | None = None,
+        return_dict: Literal[True] | None = None,
+        seed: int | None = None,
         num_hash: int | None = None,
     ) -> Output:
         """Score texts; `labels` add the loss.
@@ -151,6 +149,7 @@ class YosoForMaskedLM(PretrainedModel):
 
     head: ClassVar[str | None] = "masked_lm"
 
+    @typed
     def __call__(
         self,
         input_ids: ArrayLike = None,
@@ -162,8 +161,8 @@ class YosoForMaskedLM(PretrainedModel):
         labels: ArrayLike = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        seed: int | Sequence[int] | None = None,
+        return_dict: Literal[True] | None = None,
+        seed: int | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
     ) -> MaskedLMOutput:
@@ -351,6 +350,7 @@ class YosoForQuestionAnswering(PretrainedModel):
 
     head: ClassVar[str | None] = "question_answering"
 
+    @typed
     def __call__(
         self,
         input_ids: ArrayLike = None,
@@ -363,8 +363,8 @@ class YosoForQuestionAnswering(PretrainedModel):
         end_positions: ArrayLike = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        seed: int | Sequence[int] | None = None,
+        return_dict: Literal[True] | None = None,
+        seed: int | None = None,
         num_hash: int | None = None,
         positions: ArrayLike = None,
     ) -> QuestionAnsweringModelOutput:

@@ -78,6 +78,18 @@ def pipeline(
     model: Model | None = ...,
     tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
     *,
+    is_split_into_words: bool,
+    samples: int = ...,
+    **options: Any,
+) -> TokenClassificationPipeline[Any]: ...
+
+
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
     samples: int = ...,
     **options: Any,
 ) -> TokenClassificationPipeline: ...

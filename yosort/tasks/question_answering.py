@@ -108,6 +108,16 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
 
     @overload
     def __call__(
+        self, question: str, context: str, /, *, top_k: int | None, **options: Unpack[Keywords]
+    ) -> Answer | list[Answer]: ...
+
+    @overload
+    def __call__(
+        self, inputs: list[Question], *, top_k: int | None, **options: Unpack[Keywords]
+    ) -> Answer | list[Answer] | list[Answer | list[Answer]]: ...
+
+    @overload
+    def __call__(
         self,
         inputs: Any = ...,
         *,

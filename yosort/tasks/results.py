@@ -158,7 +158,9 @@ if TYPE_CHECKING:
     Labels = TypeVar("Labels", default=LabelScore)
     Answers = TypeVar("Answers", default=Answer)
     Features = TypeVar("Features", default=Vectors)
+    #: What a list of texts gets, which may be the words of one.
+    Listed = TypeVar("Listed", default=list[list[Entity]])
 else:
     from typing import TypeVar
 
-    Labels, Answers, Features = map(TypeVar, ("Labels", "Answers", "Features"))
+    Labels, Answers, Features, Listed = map(TypeVar, ("Labels", "Answers", "Features", "Listed"))

@@ -155,7 +155,7 @@ class TextClassificationPipeline(Pipeline[Options], Generic[Labels]):
             "sigmoid": lambda: 1 / (1 + np.exp(-logits)),
             "none": lambda: logits,
         }[options.function_to_apply]()
-        labels = self.model.config.id2label or {}
+        labels = self.model.config.id2label
         ranked = [
             {"label": labels[i], **describe(scores[:, i])}
             for i in np.argsort(-scores.mean(axis=0), kind="stable").tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from yosort.model.heads import YosoForTokenClassification
 from yosort.tasks.base import Pipeline, no_text
 from yosort.tasks.batch import Batch, Prepared
 from yosort.tasks.options import CallOptions, StreamOptions, check_upto, option, with_options
-from yosort.tasks.results import Entity
+from yosort.tasks.results import Entity, Listed
 from yosort.tasks.spans import trimmed
 from yosort.tasks.uncertainty import describe_each, softmax
 
@@ -27,6 +27,8 @@ _log = logging.getLogger("yosort")
 STRATEGIES = ("none", "simple", "first", "average", "max")
 #: One token on the way: its label scores, and where it stands.
 Token = dict[str, Any]
+#: Several texts, or the words of one.
+Words: TypeAlias = "list[str] | tuple[str, ...]"
 
 
 class Keywords(StreamOptions, total=False):
@@ -35,7 +37,6 @@ class Keywords(StreamOptions, total=False):
     aggregation_strategy: str | None
     ignore_labels: list[str] | None
     stride: int | None
-    is_split_into_words: bool
     delimiter: str | None
 
 
@@ -65,7 +66,7 @@ class Options(CallOptions):
     delimiter: str = option(" ", check_text)
 
 
-class TokenClassificationPipeline(Pipeline[Options]):
+class TokenClassificationPipeline(Pipeline[Options], Generic[Listed]):
     """Labels tokens; results have transformers' keys, order and grouping.
 
     One difference: with "first", "average" and "max" a word is what the tokenizer took for one,
@@ -83,17 +84,40 @@ class TokenClassificationPipeline(Pipeline[Options]):
     def __call__(self, inputs: str, **options: Unpack[Keywords]) -> list[Entity]: ...
 
     @overload
-    def __call__(
-        self, inputs: Sequence[str] | Sequence[Sequence[str]], **options: Unpack[Keywords]
-    ) -> Any: ...
+    def __call__(self, inputs: Words, **options: Unpack[Keywords]) -> Listed: ...
 
     @overload
     def __call__(
-        self, inputs: Iterable[Any], **options: Unpack[Keywords]
+        self, inputs: Words, *, is_split_into_words: Literal[True], **options: Unpack[Keywords]
+    ) -> list[Entity]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: list[list[str]] | list[tuple[str, ...]],
+        *,
+        is_split_into_words: Literal[True] = ...,
+        **options: Unpack[Keywords],
+    ) -> list[list[Entity]]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Iterator[Any],
+        *,
+        is_split_into_words: bool = ...,
+        **options: Unpack[Keywords],
     ) -> Iterator[list[Entity]]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
+    def __call__(
+        self,
+        inputs: Iterable[Any],
+        *,
+        is_split_into_words: bool = ...,
+        on_error: str = ...,
+        **options: Unpack[Keywords],
+    ) -> Any: ...
 
     @with_options(Options)
     def __call__(self, inputs: Any, options: Options) -> Any:
@@ -148,7 +172,7 @@ class TokenClassificationPipeline(Pipeline[Options]):
 
     def _check_labels(self, ignored: Sequence[str], strategy: str) -> None:
         """Raise InputError of a label that no answer has; warn of one of another strategy."""
-        names = [*(self.model.config.id2label or {}).values()]
+        names = [*self.model.config.id2label.values()]
         tags = [name.split("-", 1)[-1] for name in names]  # as groups are called
         for label in ignored:
             if label not in ("O", *names, *tags):
@@ -237,7 +261,7 @@ class TokenClassificationPipeline(Pipeline[Options]):
         scores = np.stack([token["scores"] for token in tokens])  # [n, draws, labels]
         best = scores.mean(axis=1).argmax(axis=1)
         draws = np.take_along_axis(scores, best[:, None, None], axis=2)[:, :, 0]
-        names = self.model.config.id2label or {}
+        names = self.model.config.id2label
         rows = zip(tokens, best.tolist(), describe_each(draws.T), draws, strict=True)
         return [
             {
