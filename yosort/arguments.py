@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from yosort.elsewhere import USUAL
 from yosort.errors import CheckpointError, InputError, YosortError, show
 
+_log = logging.getLogger("yosort")
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -85,13 +88,37 @@ def drop_unset(
         error: what to raise.
 
     Raises:
-        error: one of them that is set: to more than None, False or "".
+        error: one of them that is set: to more than None, "" or what is usual.
     """
     for name in given.keys() & instead.keys():
-        value = given[name]
-        if not (value is None or value is False or (isinstance(value, str) and not value)):
+        if _is_set(name, given[name]):
             raise no_such_option(name, (), error, instead[name])
     return {name: value for name, value in given.items() if name not in instead}
+
+
+def drop_idle(given: Mapping[str, Any], idle: Mapping[str, str]) -> dict[str, Any]:
+    """Return options without those that change nothing here.
+
+    Args:
+        given: by name.
+        idle: what is said, once, of each that is set; "" for nothing.
+    """
+    for name in given.keys() & idle.keys():
+        if idle[name] and _is_set(name, given[name]):
+            _say_idle(name, show(given[name]), idle[name])
+    return {name: value for name, value in given.items() if name not in idle}
+
+
+@functools.cache
+def _say_idle(name: str, value: str, why: str) -> None:
+    _log.warning("%s=%s changes nothing: %s", name, value, why)
+
+
+def _is_set(name: str, value: Any) -> bool:
+    """Whether an option of transformers' asks for anything."""
+    usual = USUAL.get(name, False)
+    is_usual = value is None or value is usual
+    return not (is_usual or (isinstance(value, str) and value in ("", usual)))
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])

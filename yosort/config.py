@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from yosort.arguments import check_path, checks_calls, drop_unset, no_such_option, with_names
+from yosort.arguments import (
+    check_path,
+    checks_calls,
+    drop_idle,
+    drop_unset,
+    no_such_option,
+    with_names,
+)
 from yosort.checkpoint.hub import resolve
 from yosort.elsewhere import CONFIGS, FETCHING, WITHOUT_EFFECT, Hinted
 from yosort.errors import CheckpointError, ConfigError
@@ -230,8 +237,7 @@ class YosoConfig(Hinted):
                 that no YOSO model can have.
         """
         path = check_path("folder", folder, ConfigError)
-        options = {name: v for name, v in options.items() if name not in WITHOUT_EFFECT}
-        options = drop_unset(options, FETCHING, ConfigError)
+        options = drop_idle(drop_unset(options, FETCHING, ConfigError), WITHOUT_EFFECT)
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
             try:

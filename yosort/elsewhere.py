@@ -16,7 +16,7 @@ TRAINING = "yosort computes answers only; train with transformers, whose folders
 _UPLOAD = "save_pretrained writes a folder, huggingface_hub.upload_folder uploads it"
 _INT8 = 'dtype="int8" quantises at load'
 _OWN = "yosort is its own; leave it out"
-_TEXTS = "texts are all that it reads: `tokenizer`"
+_TEXTS = "texts are all that is read, by the tokenizer"
 _NO_OTHERS = "classes of one's own are not looked up here; call them themselves"
 _ENCODER = "YOSO is an encoder: load picks the class that a folder's config.json names"
 _ONE_DEVICE = "a model is on one device; device= names it"
@@ -171,8 +171,33 @@ PIPELINES = {
 }
 
 _SAVED = "it is part of the folder: save the tokenizer so with transformers, and load that"
-#: Options that change nothing here: a checkpoint's code is never run, and fetching goes on anyway.
-WITHOUT_EFFECT = frozenset({"trust_remote_code", "code_revision", "resume_download"})
+#: Options that change no answer here, and what is said, once, of one that is set; "" for nothing: a
+#: checkpoint's code is never run, and fetching goes on anyway.
+WITHOUT_EFFECT = dict.fromkeys(("trust_remote_code", "code_revision", "resume_download"), "")
+#: Of loading a model: weights are mapped into memory, and no file is unpickled that could run code.
+LOADING_WITHOUT_EFFECT = {
+    **WITHOUT_EFFECT,
+    **dict.fromkeys(("low_cpu_mem_usage", "weights_only"), ""),
+    "use_fast": _NOT_SLOW,
+    "framework": "yosort is its own",
+}
+#: Of loading a tokenizer, which needs no model's config; `legacy` is SentencePiece's.
+TOKENIZER_WITHOUT_EFFECT = {
+    **WITHOUT_EFFECT,
+    **dict.fromkeys(("config", "legacy"), ""),
+    "use_fast": _NOT_SLOW,
+}
+#: Of pipelines: there are no worker processes, and no answer depends on how a batch is filled up.
+PIPELINE_WITHOUT_EFFECT = {
+    **dict.fromkeys(("num_workers", "pad_to_multiple_of", "padding_side", "verbose"), ""),
+    "framework": "yosort is its own",
+    "binary_output": "results are as ever; pickle.dump(result, file) writes one",
+}
+#: What an option of these tables is where it asks for nothing: also None, and "". Of others: False.
+USUAL: dict[str, bool | str] = {
+    **dict.fromkeys(("use_fast", "add_special_tokens", "return_attention_mask"), True),
+    "framework": "np",
+}
 #: Options of fetching anything.
 FETCHING = {
     "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
@@ -186,7 +211,6 @@ FETCHING = {
 LOADING = {
     **FETCHING,
     **dict.fromkeys(("attn_implementation", "experts_implementation"), _ATTENTION),
-    "framework": _OWN,
     **dict.fromkeys(("load_in_8bit", "load_in_4bit", "quantization_config"), _INT8),
     "key_mapping": "rename the weights in the file",
     **dict.fromkeys(("tp_plan", "tp_size", "device_mesh", "distributed_config"), _ONE_DEVICE),
@@ -207,6 +231,19 @@ TOKENIZER_LOADING = {
     "tokenizer_type": "the folder's own files say which tokenizer it is",
     "from_slow": "there is no slow tokenizer here",
     "chat_template": _CHAT,
+}
+_CALLED = "tokenizer(text, return_tensors='np') takes it; model(**inputs) is the rest"
+#: Options of pipelines.
+PIPELINE_CALLS = {
+    "return_all_scores": "top_k=None gives the score of every label",
+    "grouped_entities": 'aggregation_strategy="simple" joins neighbours of one label',
+    "ignore_subwords": 'aggregation_strategy="first" labels words by their first token',
+    "add_special_tokens": f"a model reads texts with them, as it was trained; {_CALLED}",
+    "return_attention_mask": _CALLED,
+    "return_token_type_ids": _CALLED,
+    "truncation_side": "Tokenizer.from_pretrained takes it; tokenizer= what it returns",
+    "pipeline_class": "the task's name chooses it",
+    **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
 }
 #: Options of a model's call.
 MODEL_CALLS = {"use_cache": _CACHE, "past_key_values": _CACHE, "decoder_input_ids": _NO_DECODER}

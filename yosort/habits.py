@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from yosort.arguments import check_flag, checks_calls
 from yosort.elsewhere import MODELS, TRAINING, Hinted
 from yosort.errors import ConfigError, InputError, YosortError
-from yosort.ops.choice import check_device, check_dtype
+from yosort.ops.choice import CPU_TYPES, GPU_TYPES, check_device, check_dtype
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,15 +59,23 @@ class TorchHabits(Hinted):
             ConfigError: another device or type than the model was loaded with; or neither.
         """
         named = [target for target in (device, dtype) if target is not None]
-        for target in (*targets, *named):
-            name, wanted = _read_target(target)
-            have = str(getattr(self, name))
-            if have != wanted and (name, wanted) != ("device", have.partition(":")[0]):
-                raise ConfigError(
-                    f"{name}: this model was loaded with {name}={have!r}; load it with "
-                    f"{name}={wanted!r}"
-                )
-        return self
+        have = {"device": str(self.device), "dtype": str(self.dtype)}
+        wanted = dict(map(_read_target, (*targets, *named)))
+        if wanted.get("device") == have["device"].partition(":")[0]:
+            del wanted["device"]
+        others = {name: value for name, value in wanted.items() if value != have[name]}
+        if not others:
+            return self
+        where = wanted.get("device", have["device"])
+        kind, types = ("GPU", GPU_TYPES) if where.startswith("cuda") else ("CPU", CPU_TYPES)
+        lacks = ""
+        if others.get("dtype", types[0]) not in types:
+            lacks = f", and a {kind} computes in {' or '.join(types)}"
+            others["dtype"] = types[1]  # the one of 16 bits
+        had, load = (", ".join(f"{n}={d[n]!r}" for n in others) for d in (have, others))
+        raise ConfigError(
+            f"{next(iter(others))}: this model was loaded with {had}{lacks}; load it with {load}"
+        )
 
     def cpu(self) -> Self:
         """Return the model, if it is on the CPU; see `to`.

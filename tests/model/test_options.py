@@ -111,6 +111,30 @@ def test_other_words_for_the_same(given: dict[str, Any], wanted: dict[str, Any])
     assert read_loading(given).options == LoadOptions(**wanted)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dtype": "float32", "torch_dtype": "bfloat16"},
+        {"device": "auto", "device_map": "cpu"},
+        {"allow_random_head": False, "ignore_mismatched_sizes": True},
+        {"token": "a", "use_auth_token": "b"},
+    ],
+)
+def test_two_words_for_one_option(given: dict[str, Any], classifier: Path) -> None:
+    """What is written counts, the default's value too."""
+    loaders: list[Any] = [
+        yosort.load, yosort.YosoForSequenceClassification.from_pretrained,
+        lambda folder, **given: yosort.pipeline("text-classification", folder, **given),
+    ]  # fmt: skip
+    for load in loaders:
+        with pytest.raises(ConfigError, match=f"{list(given)[1]}: wanted .*, got both"):
+            load(classifier, **given)
+    same = yosort.AutoModelForSequenceClassification.from_pretrained(
+        classifier, torch_dtype="bfloat16", dtype=None
+    )
+    assert same.dtype == "bfloat16"
+
+
 def test_fields_replace_those_of_the_file(classifier: Path) -> None:
     load = yosort.YosoForSequenceClassification.from_pretrained
     model = load(
@@ -191,12 +215,20 @@ def test_what_torch_asks_of_a_module(classifier: Path, tmp_path: Path) -> None:
     ):  # fmt: skip
         assert same is model
     assert not model.training
-    with pytest.raises(ConfigError, match="loaded with dtype='float32'; load it with dtype='floa"):
-        model.half()
     with pytest.raises(ConfigError, match="load it with dtype='bfloat16'"):
         model.bfloat16()
     rounded = yosort.load(classifier, device="cpu", dtype="bfloat16")
     assert rounded.bfloat16() is rounded
+    cpu = "and a CPU computes in float32 or bfloat16 or int8; load it with dtype='bfloat16'"
+    for refused, action in (
+        (model.half, cpu), (lambda: model.to(Device("torch.float16")), cpu),
+        (lambda: model.to("cpu", "half"), cpu),
+        (lambda: model.to("cuda", "half"), "load it with device='cuda', dtype='float16'"),
+        (lambda: model.to("cuda", "bf16"), "float16; load it with device='cuda', dtype='float16'"),
+        (rounded.float, "load it with dtype='float32'"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"{action}$"):
+            refused()
     for move in (model.cuda, lambda: model.to("cuda:1"), lambda: model.cuda(0)):
         with pytest.raises(ConfigError, match="loaded with device='cpu'; load it with device='cud"):
             move()

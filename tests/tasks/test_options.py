@@ -10,7 +10,7 @@ import pytest
 
 import yosort
 from tasks.models import ENTITIES, TEXTS, make
-from yosort import ConfigError, InputError
+from yosort import ConfigError, InputError, arguments
 from yosort.model.architectures import TASKS
 from yosort.tasks.batch import Batch, Row
 
@@ -54,7 +54,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("multiple-choice", {"padding": "left"}, "padding: wanted"),
         ("fill-mask", {"tokenizer_kwargs": 3}, "tokenizer_kwargs: wanted a dictionary"),
         ("fill-mask", {"tokenizer_kwargs": {"maxlength": 3}}, "did you mean max_length"),
-        ("fill-mask", {"framework": "pt"}, "framework: no such option; yosort is its own"),
+        ("fill-mask", {"feature_extractor": "a-folder"}, "texts are all that is read"),
+        ("fill-mask", {"tokenizer_kwargs": {"return_attention_mask": False}}, "model.*is the rest"),
+        ("text-classification", {"truncation_side": "left"}, "Tokenizer.from_pretrained takes it"),
         ("fill-mask", {"overflow": "error", "truncation": True}, "truncation: wanted none beside"),
         ("fill-mask", {"progress": 1}, "progress: wanted True or False"),
     ],
@@ -219,6 +221,56 @@ def test_words_without_effect(folders: dict[str, Path]) -> None:
     assert attended.model.padding == "attended"
 
 
+def test_words_that_ask_for_nothing(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What transformers' users paste: nothing is said of what is so anyway."""
+    folder = folders["text-classification"]
+    usual: dict[str, Any] = {
+        "return_all_scores": False, "feature_extractor": None, "add_special_tokens": True,
+        "binary_output": False, "framework": "np", "use_fast": True, "trust_remote_code": True,
+        "num_workers": 4, "grouped_entities": False, "processor": None, "pad_to_multiple_of": 8,
+        "device_map": "cpu", "model_kwargs": {"low_cpu_mem_usage": True},
+    }  # fmt: skip
+    wanted = yosort.pipeline("text-classification", folder)(TEXTS)
+    for model in (folder, yosort.load(folder)):
+        made: Any = yosort.pipeline("text-classification", model, **usual)
+        assert made(TEXTS) == wanted
+    calls = ("return_all_scores", "add_special_tokens", "binary_output", "framework")
+    assert made(TEXTS, **{name: usual[name] for name in calls}) == wanted
+    assert not caplog.records
+
+
+def test_words_that_change_nothing_are_said_once(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments._say_idle.cache_clear()
+    folder = folders["fill-mask"]
+    words: dict[str, Any] = {"framework": "pt", "use_fast": False, "binary_output": True}
+    for _ in range(2):
+        fill: Any = yosort.pipeline("fill-mask", folder, **words)
+        fill("A <mask>", framework="pt")
+        yosort.AutoTokenizer.from_pretrained(folder, use_fast=False)
+        yosort.load(folder, framework="pt")
+    assert sorted(record.getMessage().partition(":")[0] for record in caplog.records) == [
+        "binary_output=True changes nothing", "framework='pt' changes nothing",
+        "use_fast=False changes nothing",
+    ]  # fmt: skip
+
+
+def test_labels_that_leave_nothing_out_are_said_once_a_pipeline(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        tag: Any = yosort.pipeline(
+            "ner", folders["token-classification"], aggregation_strategy="simple"
+        )
+        for label in ("B-PER", "B-PER", "I-PER"):
+            tag("A dog", ignore_labels=[label])
+    said = ["'B-PER' leaves nothing out", "'I-PER' leaves nothing out"] * 2
+    assert [" ".join(r.getMessage().split()[1:5]).rstrip(",") for r in caplog.records] == said
+
+
 def test_other_names_and_ways_to_name_a_task(folders: dict[str, Path]) -> None:
     for alias, task in (
         ("ner", "token-classification"), ("sentiment-analysis", "text-classification"),
@@ -227,6 +279,7 @@ def test_other_names_and_ways_to_name_a_task(folders: dict[str, Path]) -> None:
         assert yosort.pipeline(alias, folders[task]).task == task
     for task, folder in folders.items():
         assert yosort.pipeline(model=yosort.load(folder)).task == task
+        assert yosort.pipeline(model=str(folder)).task == task
     with pytest.raises(ConfigError, match=r"task: wanted one of fill-mask.*, got None"):
         yosort.pipeline()
     with pytest.raises(ConfigError, match="task: wanted one of"):
@@ -253,6 +306,13 @@ def test_config_fields_pass_through(folders: dict[str, Path]) -> None:
     )  # fmt: skip
     assert {answer["label"] for answer in classify(["Paris"])[0]} == {"x", "y", "z"}
     assert classify.model.seed == 3
+    with pytest.raises(ConfigError, match="seed: wanted once, got twice, the second time in model"):
+        yosort.pipeline("fill-mask", folders["fill-mask"], seed=3, model_kwargs={"seed": 4})
+    with pytest.raises(ConfigError, match="torch_dtype: wanted dtype or torch_dtype, got both"):
+        yosort.pipeline(
+            "fill-mask", folders["fill-mask"], dtype="float32",
+            model_kwargs={"torch_dtype": "bfloat16"},
+        )  # fmt: skip
 
 
 def test_rows_of_a_data_set_bring_other_columns(folders: dict[str, Path]) -> None:
@@ -334,6 +394,10 @@ def test_a_loaded_model_is_loaded_already(folders: dict[str, Path], options: Any
         yosort.ConfigError, match="loaded with device='cpu'; load it with device='cuda:7'"
     ):
         yosort.pipeline("text-classification", model, device="cuda:7")
+    with pytest.raises(yosort.ConfigError, match="load it with dtype='bfloat16'"):
+        yosort.pipeline("text-classification", model, torch_dtype="bfloat16", device_map="cpu")
+    folder, hub = str(folders["text-classification"]), {"revision": "v2", "token": "x"}
+    assert yosort.pipeline("text-classification", model, folder, **hub)("a dog") == wanted
 
 
 @pytest.mark.parametrize(

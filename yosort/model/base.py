@@ -33,7 +33,7 @@ from yosort.model.attention import (
 from yosort.model.encoder import Parameters, prepare_encoder
 from yosort.model.facts import Facts
 from yosort.model.folder import read_weights, write_model
-from yosort.model.options import LoadOptions, read_config, read_loading
+from yosort.model.options import LoadOptions, read_config, read_loading, translated
 from yosort.model.parameters import base_shapes, head_shapes, random_parameters, select
 from yosort.model.pickling import Origin
 from yosort.ops import get_ops
@@ -161,6 +161,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
 
     @classmethod
     @with_names(ConfigError, pretrained_model_name_or_path="source")
+    @translated
     def from_pretrained(
         cls,
         source: str | os.PathLike[str],

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from yosort.arguments import check_choice, check_flag, drop_unset, no_such_option
+from yosort.arguments import (
+    Call,
+    check_choice,
+    check_flag,
+    drop_idle,
+    drop_unset,
+    no_such_option,
+)
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig, adopt
-from yosort.elsewhere import LOADING, WITHOUT_EFFECT
+from yosort.elsewhere import LOADING, LOADING_WITHOUT_EFFECT
 from yosort.errors import CheckpointError, ConfigError, show
 from yosort.machine import resolve_num_threads
 from yosort.model.attention import check_mode, check_num_hash, check_seed, mode_of
@@ -24,15 +32,6 @@ _RENAMED = {
     "torch_dtype": "dtype",
     "use_auth_token": "token",
     "ignore_mismatched_sizes": "allow_random_head",
-}
-#: Options of transformers' that change no answer here: weights are always mapped into memory, and
-#: no file is unpickled that could run code.
-_WITHOUT_EFFECT = {*WITHOUT_EFFECT, "low_cpu_mem_usage", "use_fast", "weights_only"}
-#: Values of ours that do not contradict transformers' word.
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "device": ("auto",),
-    "dtype": ("float32",),
-    "allow_random_head": (False,),
 }
 
 
@@ -118,7 +117,7 @@ class Loading:
 
 def is_load_option(name: str) -> bool:
     """Whether a keyword is an option of loading, a config field or transformers' word for one."""
-    words = (*LOAD_OPTIONS, *_RENAMED, *_WITHOUT_EFFECT, *LOADING)
+    words = (*LOAD_OPTIONS, *_RENAMED, *LOADING_WITHOUT_EFFECT, *LOADING)
     return name in words or name in FIELDS
 
 
@@ -129,7 +128,7 @@ def read_loading(given: Mapping[str, Any]) -> Loading:
         ConfigError: a keyword that is neither an option nor a config field, with the nearest name;
             one that has no counterpart here; one given under two names; a value that means nothing.
     """
-    named = _translate(given)
+    named = translate(given)
     options = {f.name: named.pop(f.name) for f in fields(LoadOptions) if f.name in named}
     # num_hash is a field of the config as well: the two say the same.
     checked = LoadOptions(**options)
@@ -164,12 +163,24 @@ def read_config(config: YosoConfig | str | os.PathLike[str] | None, folder: Path
     return config
 
 
-def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options under our names, without those that have no effect here."""
-    found = drop_unset(given, LOADING, ConfigError)
+def translated(call: Call) -> Call:
+    """Wrap a loader, which gets keywords under our names: before it adds defaults of its own."""
+
+    @functools.wraps(call)
+    def renaming(*arguments: Any, **given: Any) -> Any:
+        return call(*arguments, **translate(given))
+
+    return cast(Call, renaming)
+
+
+def translate(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of loading under our names, without those that have no effect here.
+
+    Raises:
+        ConfigError: one that has no counterpart here; one given under two names.
+    """
+    found = drop_idle(drop_unset(given, LOADING, ConfigError), LOADING_WITHOUT_EFFECT)
     found = {name: value for name, value in found.items() if name not in _RENAMED}
-    for name in found.keys() & _WITHOUT_EFFECT:
-        del found[name]
     for word, name in _RENAMED.items():
         value = given.get(word)
         if value is None:  # transformers' "not given"
@@ -178,7 +189,7 @@ def _translate(given: Mapping[str, Any]) -> dict[str, Any]:
             if list(value) != [""]:  # the whole model, by its name among modules
                 raise ConfigError.wanted("device_map", "one device for the whole model", value)
             value = value[""]
-        if found.get(name) not in (None, value, *_DEFAULTS.get(name, ())):
+        if found.get(name) not in (None, value):
             raise ConfigError.wanted(word, f"{name} or {word}", got="both")
         found[name] = value
     return found

@@ -14,7 +14,7 @@ from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
 from yosort.model.architectures import ALIASES, ARCHITECTURES, TASKS
 from yosort.model.base import PretrainedModel
-from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading
+from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading, translate
 from yosort.tasks.base import Pipeline
 from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tokenizer import Tokenizer
@@ -212,8 +212,8 @@ def pipeline(
 
     Args:
         task: "fill-mask", "text-classification" ("sentiment-analysis"), "token-classification"
-            ("ner"), "question-answering", "multiple-choice" or "feature-extraction"; None: what a
-            loaded model's class answers.
+            ("ner"), "question-answering", "multiple-choice" or "feature-extraction"; None: what the
+            class answers that a loaded model has, or a folder's config.json names.
         model: a folder, a hub id, or a loaded model; None for the bundled one, which knows
             fill-mask and feature-extraction, and other tasks with `allow_random_head=True` only.
         tokenizer: one, or the folder or hub id of one; None for the model's own.
@@ -230,7 +230,7 @@ def pipeline(
         DeviceError: the device cannot be used.
         InputError: a seed or a number of hash functions that is none.
     """
-    cls = _class_of(task, model)
+    cls = _class_of(task, model, options)
     loading, defaults = _sort_options(cls, options)
     if not isinstance(model, (PretrainedModel, str, os.PathLike, NoneType)):
         library = type(model).__module__.partition(".")[0]
@@ -252,7 +252,7 @@ def pipeline(
                 f'{source}: wanted a model of {cls.task}; this is a {name}: pipeline("{task}")'
             ) from error
     else:
-        _check_loaded(model, loading)
+        _check_loaded(model, loading, fetches=isinstance(tokenizer, (str, os.PathLike)))
     if isinstance(tokenizer, (str, os.PathLike)):
         tokenizer = Tokenizer.from_pretrained(tokenizer, **_hub_options(loading))
     return cls(model, tokenizer, samples, **defaults)
@@ -277,12 +277,14 @@ def _other_task(
     return None if not found or cls.model_class.__name__ in names else found[0]
 
 
-def _class_of(task: str | None, model: Model | None) -> type[Pipeline]:
+def _class_of(task: str | None, model: Model | None, options: dict[str, Any]) -> type[Pipeline]:
     if task is None:
-        for name in TASKS:
-            cls = pipeline_class(name)
-            if type(model) is cls.model_class:
-                return cls
+        names: tuple[str, ...] = (type(model).__name__,)
+        if isinstance(model, (str, os.PathLike)):
+            names = YosoConfig.from_pretrained(model, **_hub_options(options)).architectures or ()
+        for row in TASKS.values():
+            if row.model in names:
+                return pipeline_class(row.name)
         raise ConfigError(f"task: wanted one of {', '.join(TASKS)}, got None")
     known = (*TASKS, *ALIASES)
     lower = str.lower(task) if isinstance(task, str) else None
@@ -310,6 +312,9 @@ def _sort_options(
     nested = options.pop("model_kwargs", None)
     if nested is not None and not isinstance(nested, dict):
         raise ConfigError(f"model_kwargs: wanted a dictionary of options, got {show(nested)}")
+    twice = ", ".join(name for name in options if name in (nested or {}))
+    if twice:
+        raise ConfigError(f"{twice}: wanted once, got twice, the second time in model_kwargs")
     for name, value in {**(nested or {}), **options}.items():
         # transformers' padding of batches has the name of an option of loading.
         of_batches = name == "padding" and is_batch_padding(value)
@@ -320,7 +325,7 @@ def _sort_options(
         else:
             raise no_such_option(name, (*cls.option_names(), *LOAD_OPTIONS, *FIELDS), ConfigError)
     read_loading(loading)  # before any file is read
-    return loading, defaults
+    return translate(loading), defaults
 
 
 def _source(task: str, model: Any, loading: dict[str, Any]) -> Any:
@@ -338,13 +343,14 @@ def _source(task: str, model: Any, loading: dict[str, Any]) -> Any:
     return bundled_model()
 
 
-def _check_loaded(model: PretrainedModel, loading: dict[str, Any]) -> None:
-    """Let options of loading pass that say where and as what a loaded model runs already."""
-    same = {
-        name: loading.pop(name) for name in ("device", "dtype", "torch_dtype") if name in loading
-    }
-    if loading:
-        raise ConfigError(f"options {sorted(loading)} only apply to a model that is yet to load")
-    for value in same.values():
+def _check_loaded(model: PretrainedModel, loading: dict[str, Any], *, fetches: bool) -> None:
+    """Let options of loading pass that say where and as what a loaded model runs already.
+
+    Those of the hub pass, too, where a tokenizer is fetched.
+    """
+    others = loading.keys() - {"device", "dtype", *(HUB_OPTIONS if fetches else ())}
+    if others:
+        raise ConfigError(f"options {sorted(others)} only apply to a model that is yet to load")
+    for value in (loading.get("device"), loading.get("dtype")):
         if value is not None and value != "auto":
             model.to(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sized
@@ -33,6 +34,7 @@ else:  # a default is for checkers alone: of a pipeline of any task they need no
 
     OptionsT = TypeVar("OptionsT", bound=CallOptions)
 
+_log = logging.getLogger("yosort")
 #: The tokens of a text that is too long are counted for the message up to so many characters.
 COUNTED = 1 << 20
 #: Options that say one thing in several ways: a call's replaces the pipeline's.
@@ -99,6 +101,7 @@ class Pipeline(ABC, Generic[OptionsT]):
         self.model = model
         self.tokenizer = found
         self.max_tokens = model.config.max_position_embeddings
+        self._said: set[str] = set()
         self._seeds = draw_seeds(model, samples, has_scores=self.has_scores)
         self._defaults = self._read_defaults(defaults)
 
@@ -169,6 +172,16 @@ class Pipeline(ABC, Generic[OptionsT]):
     def option_names(cls) -> list[str]:
         """Return the keywords of a call, its inputs left out."""
         return [each.name for each in fields(cls.options) if each.name not in cls.instead]
+
+    def say_once(self, message: str) -> None:
+        """Log a warning that holds for every call: of this pipeline, the first time alone.
+
+        Args:
+            message: what to say.
+        """
+        if message not in self._said:
+            self._said.add(message)
+            _log.warning(message)
 
     def _read_defaults(self, given: dict[str, Any]) -> OptionsT:
         """Return the options of a call that says nothing."""

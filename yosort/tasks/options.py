@@ -9,7 +9,16 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from yosort.arguments import check_choice, check_count, check_flag, is_integer, no_such_option
+from yosort.arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    drop_idle,
+    drop_unset,
+    is_integer,
+    no_such_option,
+)
+from yosort.elsewhere import PIPELINE_CALLS, PIPELINE_WITHOUT_EFFECT
 from yosort.errors import InputError, YosortError, show
 from yosort.tokenizer.arguments import STRATEGIES
 
@@ -147,24 +156,12 @@ class CallOptions:
         return overflow, limit
 
 
-#: A word of transformers' that changes no answer here: there are no worker processes.
-_WITHOUT_EFFECT = {"num_workers"}
 #: How transformers pads batches, besides True and False: no result here depends on it.
 _PADDING = ("longest", "max_length", "do_not_pad")
 #: Dictionaries of keywords that transformers hands on to the tokenizer.
 _NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
-_TEXTS = "texts are all that is read: tokenizer="
-_INSTEAD = {
-    "return_all_scores": "top_k=None gives the score of every label",
-    "grouped_entities": 'aggregation_strategy="simple" joins neighbours of one label',
-    "ignore_subwords": 'aggregation_strategy="first" labels words by their first token',
-    "framework": "yosort is its own; leave it out",
-    "add_special_tokens": "a model reads texts with them, as it was trained",
-    "pipeline_class": "the task's name chooses it",
-    **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
-}
 #: Every word of transformers' that `translate` knows, beside our own.
-WORDS = frozenset({*_WITHOUT_EFFECT, *_NESTED, *_INSTEAD})
+WORDS = frozenset({*PIPELINE_WITHOUT_EFFECT, *_NESTED, *PIPELINE_CALLS})
 
 
 def is_batch_padding(value: Any) -> bool:
@@ -192,6 +189,8 @@ def translate(
         error: a keyword that is none of these, with the nearest name.
     """
     found: dict[str, Any] = {}
+    given = drop_idle(given, PIPELINE_WITHOUT_EFFECT)
+    given = drop_unset(given, {**PIPELINE_CALLS, **instead}, error)
     for name, value in given.items():
         if name in known:
             found[name] = value
@@ -203,10 +202,8 @@ def translate(
             if not is_batch_padding(value):
                 wanted = f"True, False or one of {', '.join(_PADDING)}"
                 raise error(f"padding: wanted {wanted}, got {show(value)}")
-        elif name not in _WITHOUT_EFFECT:
-            hint = {**_INSTEAD, **instead}.get(name)
-            if hint is None or value is not None:  # None is transformers' "not given"
-                raise no_such_option(name, known, error, hint)
+        else:
+            raise no_such_option(name, known, error)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, overload
@@ -23,7 +22,6 @@ from yosort.tasks.uncertainty import describe_each, softmax
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_log = logging.getLogger("yosort")
 STRATEGIES = ("none", "simple", "first", "average", "max")
 #: One token on the way: its label scores, and where it stands.
 Token = dict[str, Any]
@@ -180,10 +178,10 @@ class TokenClassificationPipeline(Pipeline[Options], Generic[Listed]):
                 raise InputError.wanted("ignore_labels", f"labels of this model, {known}", label)
             answers = names if strategy == "none" else tags
             if label not in ("O", *answers):
-                _log.warning(
-                    "ignore_labels: %s leaves nothing out, for aggregation_strategy=%r answers %s",
-                    show(label), strategy, show(list(dict.fromkeys(answers))),
-                )  # fmt: skip
+                self.say_once(
+                    f"ignore_labels: {show(label)} leaves nothing out, for aggregation_strategy="
+                    f"{strategy!r} answers {show(list(dict.fromkeys(answers)))}"
+                )
 
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""

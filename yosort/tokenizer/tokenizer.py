@@ -14,11 +14,12 @@ from yosort.arguments import (
     check_flag,
     check_path,
     checks_calls,
+    drop_idle,
     drop_unset,
     with_names,
 )
 from yosort.checkpoint.hub import resolve
-from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING, WITHOUT_EFFECT
+from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING, TOKENIZER_WITHOUT_EFFECT
 from yosort.errors import CheckpointError, ConfigError, InputError
 from yosort.files import replace_files
 from yosort.saving import check_saving, make_folder
@@ -37,10 +38,6 @@ from yosort.tokenizer.settings import FIELDS
 from yosort.tokenizer.vocabulary import ROLES
 
 _log = logging.getLogger("yosort")
-#: What transformers' from_pretrained takes and nothing here depends on: a folder's tokenizer needs
-#: no model's config, and `legacy` is SentencePiece's.
-_WITHOUT_EFFECT = {*WITHOUT_EFFECT, "config", "legacy"}
-
 _LIMIT = "model_max_length"
 
 
@@ -93,7 +90,7 @@ class Tokenizer(OneText):
             local_files_only: use only what the hub's cache holds.
             cache_dir: a cache other than huggingface_hub's own.
             token: an access token of the hub.
-            use_fast: as in transformers; there is no slow tokenizer.
+            use_fast: as in transformers; False changes nothing, for there is no slow tokenizer.
             fields: in the place of what the files say: `padding_side`, `truncation_side`,
                 `model_max_length`, `model_input_names`, `split_special_tokens`,
                 `clean_up_tokenization_spaces`, or a special token such as `pad_token`; None: as
@@ -104,10 +101,8 @@ class Tokenizer(OneText):
             ConfigError: a field that is none.
             InputError: a field's value that it cannot have.
         """
-        if not check_flag("use_fast", use_fast, ConfigError):
-            raise ConfigError("use_fast: wanted True, for there is no slow tokenizer here")
-        for name in _WITHOUT_EFFECT:
-            fields.pop(name, None)
+        fields["use_fast"] = check_flag("use_fast", use_fast, ConfigError, unset=True)
+        fields = drop_idle(fields, TOKENIZER_WITHOUT_EFFECT)
         fields = drop_unset(fields, TOKENIZER_LOADING, ConfigError)
         # None is "not given", but of model_max_length, of which it is "no limit".
         for name in [n for n, value in fields.items() if value is None]:
