@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,50 @@ def test_an_attribute_that_is_not_here(
     with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{message}"):
         getattr(ours[owner], name)
     assert getattr(ours[owner], name, 3) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from yosort.pipelines import pipeline, TextClassificationPipeline as found",
+        "from yosort.pipelines.token_classification import TokenClassificationPipeline as found",
+        "from yosort import FillMaskPipeline, MaskedLMOutput, BatchEncoding as found",
+        "from yosort.models.yoso import YosoConfig, YosoModel as found",
+        "from yosort.models.yoso.modeling_yoso import YosoForMaskedLM as found",
+        "from yosort.models.auto.tokenization_auto import AutoTokenizer as found",
+        "import yosort.models.yoso; found = yosort.models.yoso.modeling_yoso.YosoModel",
+        "import yosort.pipelines as parts; found = parts.Pipeline",
+    ],
+)
+def test_imports_that_are_written_already(line: str) -> None:
+    names: dict[str, Any] = {}
+    exec(line, names)
+    found = names["found"]
+    assert getattr(importlib.import_module(found.__module__), found.__name__) is found
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("from yosort.pipelines import SummarizationPipeline", "names the tasks"),
+        ("from yosort.pipelines.pt_utils import KeyDataset", "any iterable is"),
+        ("from yosort.trainer import Trainer", "train with transformers"),
+        ("from yosort.modeling_utils import PreTrainedModel", "load picks the class"),
+        ("from yosort.models.yoso.modeling_yoso import YosoLayer", "yosort.ops has the attention"),
+        ("from yosort.utils.logging import set_verbosity_error", "of the standard library"),
+        ("from yosort.models.bert import BertModel", "No module named 'yosort.models.bert'"),
+        ("from yosort.pipelines import nothing", "cannot import name 'nothing'"),
+    ],
+)
+def test_imports_of_what_is_not_here(line: str, message: str) -> None:
+    with pytest.raises(ImportError, match=message):
+        exec(line, {})
+
+
+def test_a_module_of_another_name_is_asked_for_attributes() -> None:
+    assert not hasattr(yosort.pipelines, "nothing")  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"yosort.utils has no get_logger: .*standard"):
+        yosort.utils.get_logger()  # type: ignore[attr-defined]
 
 
 def test_a_name_of_nothing_has_no_hint(ours: dict[str, Any]) -> None:

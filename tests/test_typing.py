@@ -16,6 +16,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 #: Lines and what is wrong with each; "" for nothing, a type for what `reveal_type` shows.
 LINES = [
     ("from yosort import AutoConfig, AutoModel, AutoTokenizer", ""),
+    *(
+        (f"from yosort import {name}", "")
+        for names in yosort._RETURNED.values() for name in names
+    ),
     ('classify = yosort.pipeline("text-classification")', ""),
     ('classify("a", topk=3)', "No overload variant"),
     ('classify(["a"], top_k=None, batch_size=8, truncation=True)', ""),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from yosort._version import __version__
-from yosort.elsewhere import instead_of
-from yosort.model.architectures import ARCHITECTURES
+from yosort.elsewhere import MODULES, instead_of
+from yosort.model.architectures import ARCHITECTURES, TASKS
 
 if TYPE_CHECKING:
     from yosort import ops as ops
@@ -31,8 +32,33 @@ if TYPE_CHECKING:
         YosoModel,
     )
     from yosort.model.loading import load
+    from yosort.model.outputs import BaseModelOutput as BaseModelOutput
+    from yosort.model.outputs import MaskedLMOutput as MaskedLMOutput
+    from yosort.model.outputs import ModelOutput as ModelOutput
+    from yosort.model.outputs import MultipleChoiceModelOutput as MultipleChoiceModelOutput
+    from yosort.model.outputs import QuestionAnsweringModelOutput as QuestionAnsweringModelOutput
+    from yosort.model.outputs import SequenceClassifierOutput as SequenceClassifierOutput
+    from yosort.model.outputs import TokenClassifierOutput as TokenClassifierOutput
     from yosort.tasks import pipeline
+    from yosort.tasks.base import Pipeline as Pipeline
+    from yosort.tasks.feature_extraction import (
+        FeatureExtractionPipeline as FeatureExtractionPipeline,
+    )
+    from yosort.tasks.fill_mask import FillMaskPipeline as FillMaskPipeline
+    from yosort.tasks.multiple_choice import MultipleChoicePipeline as MultipleChoicePipeline
+    from yosort.tasks.question_answering import (
+        QuestionAnsweringPipeline as QuestionAnsweringPipeline,
+    )
+    from yosort.tasks.text_classification import (
+        TextClassificationPipeline as TextClassificationPipeline,
+    )
+    from yosort.tasks.token_classification import (
+        TokenClassificationPipeline as TokenClassificationPipeline,
+    )
     from yosort.tokenizer import Tokenizer
+    from yosort.tokenizer.encodings import BatchEncoding as BatchEncoding
+    from yosort.tokenizer.encodings import CharSpan as CharSpan
+    from yosort.tokenizer.encodings import TokenSpan as TokenSpan
     from yosort.tuning.calibration import Calibration, calibrate
 
     # The names of _ALIASES, for checkers, which would take them for Any.
@@ -88,27 +114,58 @@ _ALIASES = {
         for name in ARCHITECTURES
     },
 }
+#: Where classes live that calls return, and that transformers' users ask for by name.
+_RETURNED = {
+    "model.outputs": (
+        "BaseModelOutput", "MaskedLMOutput", "ModelOutput", "MultipleChoiceModelOutput",
+        "QuestionAnsweringModelOutput", "SequenceClassifierOutput", "TokenClassifierOutput",
+    ),
+    "tasks.base": ("Pipeline",),
+    **{task.module.removeprefix("yosort."): (task.pipeline,) for task in TASKS.values()},
+    "tokenizer.encodings": ("BatchEncoding", "CharSpan", "TokenSpan"),
+}  # fmt: skip
 _MODULES = ("ops", "tasks")
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: home for home, names in {**_HOMES, **_RETURNED}.items() for name in names}
 
+
+def _find(name: str, where: str) -> Any:
+    """Return what has a name of ours, or of transformers'; raise what says what to do instead."""
+    own = _ALIASES.get(name, name)
+    if own not in _HOME_OF:
+        hint = instead_of(name)
+        if hint is None:
+            raise AttributeError(f"module {where!r} has no attribute {name!r}")
+        # `from yosort import x` looks first whether there is an x, and would not show why not.
+        importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+        error = ImportError if importing else AttributeError
+        raise error(f"{where} has no {name}: {hint}")
+    value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
+    globals()[name] = value
+    return value
+
+
+class _Module(ModuleType):
+    """A module that transformers has: of that name for imports, with the names of this one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, self.__doc__)
+        self.__path__ = []  # a package, of which imports ask for names one by one
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            whole = f"{self.__name__}.{name}"
+            return sys.modules[whole] if whole in sys.modules else _find(name, self.__name__)
+
+
+sys.modules.update({f"yosort.{name}": _Module(f"yosort.{name}") for name in MODULES})
 
 if not TYPE_CHECKING:  # a checker would take every name for one
 
     def __getattr__(name: str) -> Any:
-        if name in _MODULES:
+        if name in (*_MODULES, *MODULES):
             return import_module(f"yosort.{name}")
-        own = _ALIASES.get(name, name)
-        if own not in _HOME_OF:
-            hint = instead_of(name)
-            if hint is None:
-                raise AttributeError(f"module 'yosort' has no attribute {name!r}")
-            # `from yosort import x` looks first whether there is an x, and would not show why not.
-            importing = sys._getframe(1).f_code.co_name == "_handle_fromlist"
-            error = ImportError if importing else AttributeError
-            raise error(f"yosort has no {name}: {hint}")
-        value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)
-        globals()[name] = value
-        return value
+        return _find(name, __name__)
 
 
 def __dir__() -> list[str]:

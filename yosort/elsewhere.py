@@ -21,6 +21,18 @@ _NO_OTHERS = "classes of one's own are not looked up here; call them themselves"
 _ENCODER = "YOSO is an encoder: load picks the class that a folder's config.json names"
 _ONE_DEVICE = "a model is on one device; device= names it"
 
+#: Modules that imports are written from: they hold the names of the first one.
+MODULES = (
+    "configuration_utils", "data", "data.data_collator", "file_utils", "generation",
+    "modeling_outputs", "modeling_utils", "models", "models.auto",
+    "models.auto.configuration_auto", "models.auto.modeling_auto", "models.auto.tokenization_auto",
+    "models.yoso", "models.yoso.configuration_yoso", "models.yoso.modeling_yoso", "pipelines",
+    "pipelines.base", "pipelines.feature_extraction", "pipelines.fill_mask",
+    "pipelines.pt_utils", "pipelines.question_answering", "pipelines.text_classification",
+    "pipelines.token_classification", "tokenization_utils", "tokenization_utils_base",
+    "tokenization_utils_fast", "tokenization_utils_tokenizers", "trainer", "trainer_callback",
+    "trainer_utils", "training_args", "utils", "utils.generic", "utils.logging",
+)  # fmt: skip
 #: Names of the module.
 NAMES = {
     r"(Seq2Seq)?Trainer|(Seq2Seq)?TrainingArguments|\w+Callback|get_\w*scheduler?\w*|EvalPrediction"
@@ -31,16 +43,17 @@ NAMES = {
     "a folder has",
     r"PreTrainedConfig|PretrainedConfig|\w*CONFIG_MAPPING\w*": "YosoConfig is the only one",
     r"DataCollator\w+|default_data_collator": "Tokenizer.pad makes a batch of rows",
-    r"\w*Pipeline|pipelines": "pipeline(task) makes one",
+    r"\w+Pipeline|PIPELINE_REGISTRY|PipelineRegistry": "help(yosort.pipeline) names the tasks",
+    r"KeyDataset|KeyPairDataset": "a column, rows[name], is several inputs; any iterable is",
+    r"Yoso\w+|lsh_cumulation|hashing|normalize": "yosort.ops has the attention as functions; the "
+    "layers are no modules, nor made one by one",
     r"Auto(Processor|FeatureExtractor|ImageProcessor|VideoProcessor)": "yosort reads texts alone: "
     "AutoTokenizer",
-    r"BatchEncoding": "a call of Tokenizer returns one; yosort.tokenizer.encodings has its class",
     r"AddedToken": "tokenizers.AddedToken is the class",
     r"PaddingStrategy|TensorType|TruncationStrategy": 'texts do: padding="longest"',
-    r"modeling_outputs|models": "yosort.model.outputs has the classes of what models return",
     r"BitsAndBytesConfig|\w+QuantizationConfig|QuantoConfig|GPTQConfig": 'dtype="int8" at load',
     r"set_seed": "seed= of load, or of a call, is that of the hash functions",
-    r"logging|utils": 'logging.getLogger("yosort") of the standard library',
+    r"logging|get_logger|set_verbosity\w*": 'logging.getLogger("yosort") of the standard library',
     r"is_\w+_available": "importlib.util.find_spec asks for a package",
 }
 
@@ -189,7 +202,7 @@ TOKENIZER_WITHOUT_EFFECT = {
 }
 #: Of pipelines: there are no worker processes, and no answer depends on how a batch is filled up.
 PIPELINE_WITHOUT_EFFECT = {
-    **dict.fromkeys(("num_workers", "pad_to_multiple_of", "padding_side", "verbose"), ""),
+    **dict.fromkeys(("num_workers", "pad_to_multiple_of", "padding_side", "verbose", "task"), ""),
     "framework": "yosort is its own",
     "binary_output": "results are as ever; pickle.dump(result, file) writes one",
 }
@@ -243,6 +256,7 @@ PIPELINE_CALLS = {
     "return_token_type_ids": _CALLED,
     "truncation_side": "Tokenizer.from_pretrained takes it; tokenizer= what it returns",
     "pipeline_class": "the task's name chooses it",
+    **dict.fromkeys(("device", "device_map", "dtype", "torch_dtype"), _LOADED),
     **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
 }
 #: Options of a model's call.

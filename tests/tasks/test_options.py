@@ -238,7 +238,16 @@ def test_words_that_ask_for_nothing(
         assert made(TEXTS) == wanted
     calls = ("return_all_scores", "add_special_tokens", "binary_output", "framework")
     assert made(TEXTS, **{name: usual[name] for name in calls}) == wanted
+    made = yosort.TextClassificationPipeline(
+        model=yosort.load(folder), tokenizer=yosort.AutoTokenizer.from_pretrained(folder),
+        device=-1, torch_dtype="float32", task="sentiment-analysis", framework="np",
+    )  # fmt: skip
+    assert made(TEXTS) == wanted
     assert not caplog.records
+    with pytest.raises(InputError, match="device: no such option; it was done at load"):
+        made(TEXTS, device="cpu")
+    with pytest.raises(ConfigError, match="load it with dtype='bfloat16'"):
+        yosort.TextClassificationPipeline(yosort.load(folder), dtype="bfloat16")
 
 
 def test_words_that_change_nothing_are_said_once(

@@ -252,7 +252,13 @@ def pipeline(
                 f'{source}: wanted a model of {cls.task}; this is a {name}: pipeline("{task}")'
             ) from error
     else:
-        _check_loaded(model, loading, fetches=isinstance(tokenizer, (str, os.PathLike)))
+        # Where and as what a loaded model runs already may be said again, to the pipeline itself.
+        words = [name for name in ("device", "dtype") if name in loading]
+        said = {name: loading.pop(name) for name in words}
+        fetched = HUB_OPTIONS if isinstance(tokenizer, (str, os.PathLike)) else ()
+        if others := sorted(loading.keys() - {*fetched}):
+            raise ConfigError(f"options {others} only apply to a model that is yet to load")
+        defaults |= said
     if isinstance(tokenizer, (str, os.PathLike)):
         tokenizer = Tokenizer.from_pretrained(tokenizer, **_hub_options(loading))
     return cls(model, tokenizer, samples, **defaults)
@@ -318,10 +324,10 @@ def _sort_options(
     for name, value in {**(nested or {}), **options}.items():
         # transformers' padding of batches has the name of an option of loading.
         of_batches = name == "padding" and is_batch_padding(value)
-        if of_batches or name in (*cls.option_names(), *cls.instead) or name in WORDS:
-            defaults[name] = value
-        elif is_load_option(name):
+        if is_load_option(name) and not of_batches:
             loading[name] = value
+        elif of_batches or name in (*cls.option_names(), *cls.instead) or name in WORDS:
+            defaults[name] = value
         else:
             raise no_such_option(name, (*cls.option_names(), *LOAD_OPTIONS, *FIELDS), ConfigError)
     read_loading(loading)  # before any file is read
@@ -341,16 +347,3 @@ def _source(task: str, model: Any, loading: dict[str, Any]) -> Any:
             "an untrained head on it, to try things out)"
         )
     return bundled_model()
-
-
-def _check_loaded(model: PretrainedModel, loading: dict[str, Any], *, fetches: bool) -> None:
-    """Let options of loading pass that say where and as what a loaded model runs already.
-
-    Those of the hub pass, too, where a tokenizer is fetched.
-    """
-    others = loading.keys() - {"device", "dtype", *(HUB_OPTIONS if fetches else ())}
-    if others:
-        raise ConfigError(f"options {sorted(others)} only apply to a model that is yet to load")
-    for value in (loading.get("device"), loading.get("dtype")):
-        if value is not None and value != "auto":
-            model.to(value)

@@ -53,11 +53,13 @@ class Pipeline(ABC, Generic[OptionsT]):
         model: one of the class that the task runs on.
         tokenizer: None for the model's own.
         samples: draws of hash functions; see `pipeline`.
+        device: where the model runs; like dtype, as what it was loaded: see its `to`.
+        dtype: see above.
         defaults: options of every call that does not name them.
 
     Raises:
-        ConfigError: a model of another task, no tokenizer, several samples where there is nothing
-            to draw, or an option that a call does not take.
+        ConfigError: a model of another task, device or type, no tokenizer, several samples where
+            there is nothing to draw, or an option that a call does not take.
     """
 
     #: The task's name.
@@ -78,18 +80,24 @@ class Pipeline(ABC, Generic[OptionsT]):
     #: Whether results hold scores, of which several draws give standard errors.
     has_scores: ClassVar[bool] = True
 
-    @with_names(ConfigError)
+    @with_names(ConfigError, torch_dtype="dtype")
     def __init__(
         self,
         model: PretrainedModel,
         tokenizer: Tokenizer | None = None,
         samples: int = 1,
+        *,
+        device: Any = None,
+        dtype: Any = None,
         **defaults: Any,
     ) -> None:
         if not isinstance(model, self.model_class):
             raise ConfigError(
                 f"model: wanted a {self.model_class.__name__}, got {type(model).__name__}"
             )
+        for value in (device, dtype):
+            if value is not None and value != "auto":
+                model.to(value)
         found = model.tokenizer if tokenizer is None else tokenizer
         if found is None:
             raise ConfigError("tokenizer: wanted one, for the model was not loaded from a folder")
