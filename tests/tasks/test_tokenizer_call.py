@@ -293,3 +293,26 @@ def test_what_is_cut_and_padded_is_a_multiple(tokenizers: dict[str, Tokenizer]) 
     assert len(padded) == 12
     unlimited = Tokenizer(tokenizer.backend, dict(tokenizer.special_tokens))
     assert len(unlimited("the fox", **both).input_ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("pair", "options", "least"),
+    [
+        (None, {"max_length": 1, "stride": 1, "add_special_tokens": False}, 1),
+        ("d e", {"max_length": 7, "stride": 1}, 1),
+        ("d e f g h", {"max_length": 8, "stride": 3}, 2),
+        ("d", {"max_length": 7, "stride": 2}, 2),
+        ("d e f g h", {"max_length": 8, "stride": 1, "truncation": "only_second"}, 1),
+        ("d", {"max_length": 7, "stride": 2, "truncation": "only_first"}, 2),
+    ],
+)
+def test_windows_that_would_not_advance(
+    pair: str | None, options: dict[str, Any], least: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The library panics of these, and prints so."""
+    tokenizer = yosort.Tokenizer.from_pretrained(bundled_model())
+    options = {"truncation": True, "return_overflowing_tokens": True, **options}
+    with pytest.raises(InputError, match=f"stride: wanted less than the {least} tokens"):
+        tokenizer("a b c", pair, **options)
+    assert tokenizer("a b c", pair, **{**options, "stride": least - 1})["input_ids"]
+    assert capfd.readouterr().err == ""

@@ -253,8 +253,7 @@ def pipeline(
             ) from error
     else:
         # Where and as what a loaded model runs already may be said again, to the pipeline itself.
-        words = [name for name in ("device", "dtype") if name in loading]
-        said = {name: loading.pop(name) for name in words}
+        said: dict[str, Any] = {n: loading.pop(n) for n in ("device", "dtype") if n in loading}
         fetched = HUB_OPTIONS if isinstance(tokenizer, (str, os.PathLike)) else ()
         if others := sorted(loading.keys() - {*fetched}):
             raise ConfigError(f"options {others} only apply to a model that is yet to load")

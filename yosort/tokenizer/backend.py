@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import tokenizers
 
 from yosort.errors import InputError
-from yosort.tokenizer.arguments import Cut, Pad, Sample
+from yosort.tokenizer.arguments import Cut, Pad, Sample, Text
 from yosort.tokenizer.leading import leading
 
 NO_UNICODE = "wanted Unicode text, got one with lone surrogates: was it read as UTF-8?"
@@ -49,6 +49,10 @@ def encode(
             whole = configured(backend, None, split=split)
             samples = [enough(whole, sample, cut, special=special) for sample in samples]
         used = configured(backend, cut, split=split)
+        if cut is not None and cut.stride:
+            whole = configured(backend, None, split=split)
+            for sample in samples:
+                _check_stride(whole, sample, cut, special=special)
         if len(samples) == 1:  # without the library's threads, which do not survive a fork
             text, pair = samples[0]
             return [used.encode(text, pair, is_pretokenized=words, add_special_tokens=special)]
@@ -111,6 +115,47 @@ def enough(backend: tokenizers.Tokenizer, sample: Sample, cut: Cut, *, special: 
         if min(counts) > room // 2:
             return sample
     return short
+
+
+def _check_stride(
+    backend: tokenizers.Tokenizer, sample: Sample, cut: Cut, *, special: bool
+) -> None:
+    """Raise InputError of windows that would not advance: of some the library panics, and says so.
+
+    Texts are counted where the stride alone does not tell.
+    """
+
+    def count(part: Text) -> int:
+        words = not isinstance(part, str)
+        return len(backend.encode(part, is_pretokenized=words, add_special_tokens=False))
+
+    lengths: tuple[int, ...]
+    kept: tuple[int, ...]
+    text, pair = sample
+    room = cut.max_length
+    if special:
+        room -= backend.num_special_tokens_to_add(pair is not None)
+    if pair is not None and cut.strategy == "longest_first":
+        if cut.stride < room // 2:
+            return
+        lengths = count(text), count(pair)
+        shorter = min(lengths)
+        # As the library shares: the longer text gives way, until both are of one length.
+        longer = max(shorter, room - shorter)
+        if shorter + longer > room:
+            shorter, longer = room // 2, room - room // 2
+        kept = (shorter, longer) if lengths[0] <= lengths[1] else (longer, shorter)
+    else:
+        if pair is not None:
+            text, other = (text, pair) if cut.strategy == "only_first" else (pair, text)
+            room -= count(other)
+        if cut.stride < room:
+            return
+        lengths, kept = (count(text),), (room,)
+    for length, least in zip(lengths, kept, strict=True):
+        if 0 < least < length and cut.stride >= least:
+            wanted = f"less than the {least} tokens that a window holds of a text"
+            raise InputError.wanted("stride", wanted, cut.stride)
 
 
 def pad(encodings: Sequence[tokenizers.Encoding], how: Pad, pad_id: int, pad_token: str) -> None:
