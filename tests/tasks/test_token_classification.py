@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import yosort
-from tasks.models import ENTITIES, make
+from tasks.models import ENTITIES, make, save_unigram
 
 LABELS = {"num_labels": 5, "id2label": ENTITIES, "label2id": {v: k for k, v in ENTITIES.items()}}
 #: Punctuation is a word of its own to the tokenizer, though no space stands before it.
@@ -133,3 +133,44 @@ def test_a_words_label_and_score_by_hand(tag: Any, strategy: str) -> None:
     assert [(e["entity_group"], e["end"]) for e in got] == [(kind, end) for kind, _, end in wanted]
     means = [np.mean(scores) for _, scores, _ in wanted]
     assert [e["score"] for e in got] == pytest.approx(means, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def unigram(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose words are never joined, and whose tokenizer puts "▁" before unknown letters."""
+    labels = {i: f"B-{i}" for i in range(5)}
+    folder = make(tmp_path_factory.mktemp("u"), "YosoForTokenClassification", id2label=labels)
+    (folder / "special_tokens_map.json").unlink()
+    save_unigram(folder)
+    return folder
+
+
+#: Words of one letter that the tokenizer does not know.
+UNKNOWN = "A 中 dog ж barks й"
+
+
+@pytest.mark.parametrize("strategy", ["first", "average", "max"])
+def test_a_space_alone_is_no_part_of_a_word(unigram: Path, strategy: str) -> None:
+    tag: Any = yosort.pipeline("ner", unigram)
+    assert "▁" in [t["word"] for t in tag(UNKNOWN)]
+    letters = {t["start"]: t for t in tag(UNKNOWN) if UNKNOWN[t["start"] : t["end"]] in "中жй"}
+    letters = {at: token for at, token in letters.items() if token["start"] < token["end"]}
+    words = {w["start"]: w for w in tag(UNKNOWN, aggregation_strategy=strategy)}
+    assert len(letters) == 3
+    for start, token in letters.items():
+        assert words[start]["entity_group"] == token["entity"].removeprefix("B-")
+        assert words[start]["score"] == pytest.approx(token["score"])
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("strategy", ["first", "average", "max"])
+def test_a_letter_behind_a_space_alone_has_transformers_label(unigram: Path, strategy: str) -> None:
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.pipeline("ner", str(unigram), aggregation_strategy=strategy)(UNKNOWN)
+    ours: Any = yosort.pipeline("ner", unigram, aggregation_strategy=strategy)(UNKNOWN)
+    for end in (UNKNOWN.index(letter) + 1 for letter in "中жй"):
+        (own,), (other,) = ([w for w in found if w["end"] == end] for found in (ours, theirs))
+        assert own["entity_group"] == other["entity_group"]
+        assert own["score"] == pytest.approx(float(other["score"]), abs=1e-5)

@@ -276,12 +276,13 @@ class TokenClassificationPipeline(Pipeline[Options], Generic[Listed]):
 
     def _word(self, tokens: list[Token], strategy: str) -> Token:
         """Return a word as one token, with the scores that the strategy takes from its tokens."""
+        solid = _solid(tokens)
         if strategy == "first":
-            scores = tokens[0]["scores"]
+            scores = solid[0]["scores"]
         elif strategy == "max":
-            scores = max((token["scores"] for token in tokens), key=_surest)
+            scores = max((token["scores"] for token in solid), key=_surest)
         else:
-            scores = np.mean([token["scores"] for token in tokens], axis=0)
+            scores = np.mean([token["scores"] for token in solid], axis=0)
         word = self.tokenizer.join([token["word"] for token in tokens])
         return {**tokens[0], "scores": scores, "word": word, **_span(tokens)}
 
@@ -311,13 +312,18 @@ class TokenClassificationPipeline(Pipeline[Options], Generic[Listed]):
         ]
 
 
-def _span(parts: list[dict[str, Any]]) -> dict[str, int]:
-    """Return where tokens or words stand together.
+def _solid(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tokens or words of which something remains; all, where none is.
 
-    Of a token that is a space alone nothing remains, as of Unigram's "▁" before what it does not
-    know: such ones begin and end nothing.
+    Of a space alone nothing does, as of Unigram's "▁" before what it does not know: such ones
+    begin and end nothing, and no word's label is theirs.
     """
-    solid = [part for part in parts if part["start"] < part["end"]] or parts
+    return [part for part in parts if part["start"] < part["end"]] or parts
+
+
+def _span(parts: list[dict[str, Any]]) -> dict[str, int]:
+    """Return where tokens or words stand together."""
+    solid = _solid(parts)
     return {"start": solid[0]["start"], "end": solid[-1]["end"]}
 
 
