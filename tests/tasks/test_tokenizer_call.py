@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -316,3 +317,16 @@ def test_windows_that_would_not_advance(
         tokenizer("a b c", pair, **options)
     assert tokenizer("a b c", pair, **{**options, "stride": least - 1})["input_ids"]
     assert capfd.readouterr().err == ""
+
+
+def test_an_encoding_travels_as_a_dictionary_does() -> None:
+    encoding = yosort.Tokenizer.from_pretrained(bundled_model())("a b")
+    wanted = {"input_ids": encoding.input_ids, "attention_mask": [1, 1, 1, 1]}
+    for same in (
+        encoding, copy.copy(encoding), copy.deepcopy(encoding), encoding.copy(),
+        pickle.loads(pickle.dumps(encoding)), encoding.to("cpu"),
+    ):  # fmt: skip
+        assert same.data == dict(same.items()) == json.loads(json.dumps(dict(same))) == wanted
+        assert same.tokens() == ["<s>", "a", "Ġb", "</s>"]
+    with pytest.raises(TypeError, match="BatchEncoding is not JSON serializable"):
+        json.dumps(encoding)  # as transformers' are not
