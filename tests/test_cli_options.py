@@ -30,7 +30,7 @@ OWN = {
 #: Values that are nobody's default, where the kind of the option does not give one.
 VALUES = {
     "device": "cuda:7", "dtype": "int8", "attention": "auto:9", "revision": "v2",
-    "targets": ["one", "two"], "ignore_labels": ["X"],
+    "top_k": 3, "targets": ["one", "two"], "ignore_labels": ["X"],
 }  # fmt: skip
 
 

@@ -259,7 +259,13 @@ def test_pairs_under_other_names_and_columns_renamed(
     assert pair == {"gold": "1", **run({"text": "A dog", "text_pair": "barks"})}
     assert single == {"gold": "0", **run("x")[0]}
     assert classify(folder, *options, "--field", "label") == 1
-    assert "--field: wanted one for each of text and text_pair, got 3" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--field: wanted one for each of text and text_pair, got one, two, label" in error
+    assert classify(folder, "--input", "mrpc.csv", "--field", "one", "two") == 0
+    wanted = [{name: pair[name] for name in ("label", "score")}]
+    assert json.loads(capsys.readouterr().out.splitlines()[0]) == wanted
+    assert main(["fill-mask", *options]) == 1
+    assert "--field: wanted one, for text, got one, two" in capsys.readouterr().err
     assert classify(folder, *options, "--keep", "label", "--output", "p.csv") == 1
     assert "'label'; NAME=OTHER renames" in capsys.readouterr().err
 
@@ -433,3 +439,16 @@ def test_a_dash_is_standard_input(
         found.append(capsys.readouterr().out)
     assert len(found[0].splitlines()) == 2
     assert found == found[:1] * 3
+
+
+def test_words_of_the_pipelines_on_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run: Any = yosort.pipeline("text-classification", folder, top_k=None, max_length=5)
+    options = ("--top-k", "all", "--max-length", "5", "--batch-size", "1")
+    assert classify(folder, "A dog barks at a cat", *options) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == run(["A dog barks at a cat"])[0]
+    assert "cut to 5 tokens" in captured.err
+    assert main(["fill-mask", "A <mask>", "--samples", "3"]) == 1
+    assert capsys.readouterr().err.endswith("--attention sampled or --attention auto\n")

@@ -69,9 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser, keys: tuple[str, ...]) -> Non
     )
     group.add_argument(
         "--field",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="NAME",
-        help=f"the JSON key or CSV column that holds the text, once for each of "
+        help=f"the JSON key or CSV column that holds the text, one for each of "
         f"{' and '.join(keys)}; else these names",
     )
     group.add_argument(
@@ -106,7 +107,8 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
         raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
     field = getattr(arguments, "field", None)
     if isinstance(field, list) and keys and len(field) > len(keys):
-        raise InputError.wanted("--field", f"one for each of {' and '.join(keys)}", got=len(field))
+        each = f"one for each of {' and '.join(keys)}" if len(keys) > 1 else f"one, for {keys[0]}"
+        raise InputError.wanted("--field", each, got=", ".join(field))
     if getattr(arguments, "delimiter", None):
         tables.check_delimiter(arguments.delimiter)
     for name in names:

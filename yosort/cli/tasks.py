@@ -41,7 +41,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "label texts",
         'yosort classify --model FOLDER "a text" --top-k 3',
     )
-    classify.add_argument("--top-k", type=int, default=1, metavar="K", help="labels a text (1)")
+    classify.add_argument(
+        "--top-k", type=_count, default=1, metavar="K", help="labels a text, or all (1)"
+    )
     classify.add_argument(
         "--function-to-apply",
         type=str.lower,
@@ -128,6 +130,14 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     _finish(embed, TASKS["feature-extraction"], ("pooling", "normalize"), None)
 
 
+def _count(text: str) -> int | None:
+    """Return a number; None of "all", as transformers' top_k has it."""
+    try:
+        return None if text.lower() == "all" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wanted a number or all, got {text!r}") from None
+
+
 def _command(
     commands: Any, common: argparse.ArgumentParser, task: Task, what: str, example: str
 ) -> argparse.ArgumentParser:
@@ -175,6 +185,9 @@ def _finish(
         default="raise",
         help="a failing text ends the run, or leaves {index, error} in its place (raise)",
     )
+    if task.name != "question-answering":  # which reads in windows, of --max-seq-len
+        group.add_argument("--max-length", type=int, metavar="N", help="cut texts to N tokens")
+    group.add_argument("--batch-size", type=int, metavar="N", help="texts at once, at most")
     group.add_argument(
         "--batch-tokens", type=int, default=16384, metavar="N", help="computed at once (16384)"
     )
@@ -271,7 +284,8 @@ def _run(
     from yosort.cli.running import run
 
     given = {name: getattr(arguments, name) for name in options}
-    if arguments.overflow:
-        given["overflow"] = arguments.overflow
+    for name in ("overflow", "max_length", "batch_size"):
+        if getattr(arguments, name, None) is not None:
+            given[name] = getattr(arguments, name)
     loading = {**model_options(arguments), "allow_random_head": arguments.allow_random_head}
     return run(arguments, task, keys, given, loading, show)

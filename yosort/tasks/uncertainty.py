@@ -72,6 +72,6 @@ def draw_seeds(model: PretrainedModel, samples: Any, *, has_scores: bool) -> ran
     if model.attention == "expectation":
         raise ConfigError(
             f'samples: wanted 1 for attention="expectation", which draws nothing, got {samples}; '
-            'load the model with attention="sampled" or "auto"'
+            'load the model with attention="sampled" or attention="auto"'
         )
     return range(model.seed, model.seed + samples)
