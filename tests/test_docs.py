@@ -191,6 +191,19 @@ def test_the_reference_has_every_public_name() -> None:
     assert {f"yosort.{name}" for name in others} < set(DIRECTIVES)
 
 
+def test_the_reference_lists_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import api_list
+
+    assert api_list.with_list(API) == API
+    found = re.findall(r"^\| \[`([\w.]+)`\]\(\.\./(\S+)\) \| \S.* \|$", API, re.M)
+    assert [name for name, _ in found] == DIRECTIVES
+    for name, path in found:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^(class|def) {name.rpartition('.')[2]}\b", source, re.M), name
+    assert api_list.on_page_markdown(API).count("|---|") == 0
+
+
 def test_the_reference_names_what_there_is() -> None:
     assert len(DIRECTIVES) == len(set(DIRECTIVES)) > 40
     for directive in DIRECTIVES:
