@@ -96,7 +96,7 @@ class Pipeline(ABC, Generic[OptionsT]):
                 f"model: wanted a {self.model_class.__name__}, got {type(model).__name__}"
             )
         for value in (device, dtype):
-            if value is not None and value != "auto":
+            if value is not None and not (isinstance(value, str) and value == "auto"):
                 model.to(value)
         found = model.tokenizer if tokenizer is None else tokenizer
         if found is None:
