@@ -35,10 +35,12 @@ VALUES = {
 
 
 #: Where a command answers otherwise than a call that says nothing: one row or one vector a text.
+#: None of embed's is a default: what the files beside a model say is, else one vector.
 OTHERWISE = {
     ("classify", "top_k"): 1,
     ("ner", "aggregation_strategy"): "simple",
-    ("embed", "pooling"): "mean",
+    ("embed", "pooling"): None,
+    ("embed", "normalize"): None,
 }
 
 
@@ -52,9 +54,9 @@ def options_of(command: str) -> list[argparse.Action]:
 
 def typed(action: argparse.Action) -> tuple[list[str], Any]:
     """Return an option as a user types it, and the value that must arrive."""
-    flag = action.option_strings[-1]
+    flag = action.option_strings[0 if action.nargs == 0 else -1]
     if action.nargs == 0:
-        return [flag], action.const
+        return [flag], not action.default
     if action.choices:
         value: Any = [c for c in action.choices if c != action.default][-1]
     elif action.type is int:
@@ -73,6 +75,7 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
     class Fake:
         class model:
             attention = "sampled"
+            sentence = None
 
             class config:
                 hidden_size = 4

@@ -23,6 +23,7 @@ from yosort.checkpoint import original
 from yosort.checkpoint.hub import TOKENIZER_FILES, resolve
 from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_canonical
+from yosort.checkpoint.sentence import SENTENCE_FILES, read_sentence
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor
 from yosort.config import YosoConfig
@@ -59,8 +60,9 @@ _SIZES = {
 _OURS = re.compile(
     "|".join(
         [
-            *map(re.escape, (*TOKENIZER_FILES, *WEIGHT_FILES)),
+            *map(re.escape, (*TOKENIZER_FILES, *SENTENCE_FILES, *WEIGHT_FILES)),
             r"config\.json|generation_config\.json|README\.md|\.gitattributes",
+            r"\d+_(?:Pooling|Normalize)",
             r"model-[0-9a-f-]*of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin",
             r"(?:\..*)?\.(?:[0-9a-f]{8}|committed)\.tmp",  # what a killed save left
         ]
@@ -146,6 +148,7 @@ def convert(
         "hash_code_len": hash_code_len,
         "num_hash": num_hash,
     }
+    sentence = read_sentence(folder)
     state, fields = _load(path, folder, config, options)
     fields["architectures"] = [_architecture(state, fields)]
     state, model_config = _finish(state, fields, DTYPES.get(dtype or ""), what=f"{path}")
@@ -158,6 +161,8 @@ def convert(
             for name in TOKENIZER_FILES:
                 if (folder / name).is_file():
                     copy_file(folder / name, new / name)
+            if sentence is not None:
+                sentence.write(new)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written: {error}") from error
     return Path(out)

@@ -146,17 +146,33 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is anything else; the message starts with `what`.
     """
+    value = _parse(data, what)
+    if not isinstance(value, dict):
+        raise CheckpointError.wanted(what, "a JSON object", got=type(value).__name__)
+    return value
+
+
+def parse_list(data: bytes, what: str) -> list[Any]:
+    """Parse a JSON array, as `parse_json` an object.
+
+    Raises:
+        CheckpointError: it is anything else.
+    """
+    value = _parse(data, what)
+    if not isinstance(value, list):
+        raise CheckpointError.wanted(what, "a JSON array", got=type(value).__name__)
+    return value
+
+
+def _parse(data: bytes, what: str) -> Any:
     if not data.strip():
         raise CheckpointError(f"{what}: wanted JSON, got an empty file; copy or download it again")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except _TwiceError as error:
         raise CheckpointError(f"{what}: wanted each key once, {error}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what}: wanted valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError.wanted(what, "a JSON object", got=type(value).__name__)
-    return value
 
 
 class _TwiceError(Exception):
@@ -285,20 +301,28 @@ def finish_files(folder: Path) -> None:
 
 def _move_committed(folder: Path) -> None:
     """Move the files of a committed set to their places. Raises OSError."""
-    committed = folder / COMMITTED
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        _move_files(folder / COMMITTED, folder)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    """Move all files of a folder, and of those in it, and remove it. Raises OSError."""
+    for entry in list(os.scandir(source)):
+        place = target / entry.name
+        with contextlib.suppress(FileNotFoundError):
+            if not entry.is_dir(follow_symlinks=False):
+                os.replace(entry, place)
+                continue
+            if os.path.islink(place):  # its files are another folder's
+                os.unlink(place)
+            place.mkdir(exist_ok=True)
+            _move_files(source / entry.name, place)
     try:
-        names = os.listdir(committed)
-    except FileNotFoundError:
-        return
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            os.replace(committed / name, folder / name)
-    try:
-        committed.rmdir()
+        source.rmdir()
     except OSError as error:  # gone, filled again by another process, or never to be written
         if error.errno not in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EROFS):
             raise
-    sync_folder(folder)
+    sync_folder(target)
 
 
 def _is_strange(committed: Path, folder: Path) -> bool:

@@ -296,18 +296,40 @@ def test_options_are_checked(tmp_path: Path) -> None:
     refuse(source, tmp_path / "out", "max_tokens", max_tokens=0)
 
 
+def write_modules(folder: Path, *kinds: str, **pooling: Any) -> None:
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"x.models.{kind}"}
+        for i, kind in enumerate(("Transformer", *kinds))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    text = json.dumps({"pooling_mode": "mean", **pooling})
+    (folder / "1_Pooling" / "config.json").write_text(text, encoding="utf-8")
+
+
 def test_a_folder_of_sentence_transformers_keeps_its_pooling(tmp_path: Path) -> None:
     source = folders.write(tmp_path / "bert")
-    (source / "1_Pooling").mkdir()
-    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
-    (source / "modules.json").write_text("[]")
+    write_modules(source, "Pooling", "Normalize", pooling_mode="cls")
+    limits = {"max_seq_length": 20, "do_lower_case": True}
+    (source / "sentence_bert_config.json").write_text(json.dumps(limits), encoding="utf-8")
     found = yosort.adopt(source, tmp_path / "yoso", TEXTS, hash_code_len=9)
     assert found.pooling == "cls"
-    assert (tmp_path / "yoso" / "modules.json").read_text() == "[]"
-    kept = json.loads((tmp_path / "yoso" / "1_Pooling" / "config.json").read_text())
-    assert kept == {"pooling_mode_cls_token": True}
-    limits = json.loads((tmp_path / "yoso" / "sentence_bert_config.json").read_text())
-    assert limits["max_seq_length"] == 4096
+    for name in ("modules.json", "1_Pooling/config.json"):
+        assert (tmp_path / "yoso" / name).read_bytes() == (source / name).read_bytes()
+    said = yosort.load(tmp_path / "yoso").sentence
+    assert said is not None
+    assert (said.pooling, said.normalize, said.max_length) == ("cls", True, 4096)
+    assert said.do_lower_case
+
+
+def test_modules_that_are_not_computed_are_refused(tmp_path: Path) -> None:
+    source = folders.write(tmp_path / "bert")
+    write_modules(source, "Pooling", "Dense")
+    refuse(source, tmp_path / "out", "Dense in 2_Dense; encoder_only=True")
+    yosort.adopt(source, tmp_path / "out", TEXTS, hash_code_len=9, encoder_only=True)
+    assert not (tmp_path / "out" / "modules.json").exists()
+    write_modules(source, "Pooling", pooling_mode="max")
+    refuse(source, tmp_path / "out2", "got 'max'; encoder_only=True")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +17,10 @@ from yosort.adoption.heads import classify, fit_classifier
 from yosort.adoption.sources import Source, read_source
 from yosort.adoption.texts import Floats, Tokens, read_texts
 from yosort.arguments import check_count, check_flag, check_path, checks_calls, with_names
-from yosort.checkpoint import resolve
+from yosort.checkpoint import Sentence, read_sentence, resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, InputError
-from yosort.files import copy_file, read_json, replace_folder
+from yosort.files import replace_folder
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.architectures import BASE_PREFIX, POSITIONS
 from yosort.model.encoder import Encoder, prepare_encoder
@@ -34,9 +33,6 @@ HASH_CODE_LENS = (7, 9, 11)
 TRIED_ON = 4096
 #: Tokens to read of the texts, where nothing else is said: minutes for a model of 12 layers.
 MAX_TOKENS = 65_536
-#: What sentence-transformers has beside a model: how a text's vector is made of its tokens'.
-_POOLING = "1_Pooling/config.json"
-_SENTENCE_FILES = ("modules.json", _POOLING, "config_sentence_transformers.json")
 
 
 @checks_calls(InputError)
@@ -170,14 +166,24 @@ def adopt(
             what="the position table needs",
             hint="fewer positions need less",
         )
+    sentence = read_sentence(folder)
+    if sentence is not None and sentence.refusal is not None:
+        if not encoder_only:
+            raise CheckpointError(f"{sentence.refusal}; encoder_only=True leaves them all aside")
+        sentence = None
     tokenizer = Tokenizer.from_pretrained(folder)
     fitted, held = read_texts(
-        texts, tokenizer, longest=limit, vocabulary=found.config.vocab_size, limit=max_tokens
+        texts,
+        tokenizer,
+        sentence or Sentence(),
+        longest=limit,
+        vocabulary=found.config.vocab_size,
+        limit=max_tokens,
     )
     ops = get_ops("cpu", num_threads=num_threads)
     with ops.running():
         theirs = prepare_encoder(found.config, found.weights, ops)
-    pooling = _pooling(folder)
+    pooling = "mean" if sentence is None else sentence.pooling
     lengths = HASH_CODE_LENS if hash_code_len is None else (hash_code_len,)
     with _bar(progress, found.config, fitted, held, len(lengths)) as step:
         if len(lengths) > 1:
@@ -196,7 +202,7 @@ def adopt(
         mask_id=tokenizer.mask_token_id,
         special=tokenizer.all_special_ids,
     )
-    _write(target, folder, tokenizer, config, found.architecture, weights)
+    _write(target, tokenizer, config, found.architecture, weights, sentence)
     return Adoption(
         folder=Path(out),
         architecture=found.architecture,
@@ -271,36 +277,22 @@ def _extended(
     return replace(config, max_position_embeddings=positions), {**weights, name: extended}
 
 
-def _pooling(folder: Path) -> str:
-    """Return how a folder says that vectors of texts are made: "cls", else "mean"."""
-    path = folder / _POOLING
-    is_cls = path.is_file() and read_json(path).get("pooling_mode_cls_token") is True
-    return "cls" if is_cls else "mean"
-
-
 def _write(
     target: Path,
-    folder: Path,
     tokenizer: Tokenizer,
     config: YosoConfig,
     architecture: str,
     weights: Mapping[str, Floats],
+    sentence: Sentence | None,
 ) -> None:
     """Write the model, its tokenizer, and what says how vectors of texts are made of it."""
     tokenizer.model_max_length = config.max_position_embeddings
+    sentence = sentence and sentence.with_limit(config.max_position_embeddings)
     config = replace(config, extra={**config.extra, "dtype": "float32", "torch_dtype": "float32"})
     try:
         with replace_folder(target) as new:
-            write_model(new, config, architecture, weights, None, None)
+            write_model(new, config, architecture, weights, None, None, sentence=sentence)
             tokenizer.save_pretrained(new)
-            for name in _SENTENCE_FILES:
-                if (folder / name).is_file():
-                    (new / name).parent.mkdir(exist_ok=True)
-                    copy_file(folder / name, new / name)
-            if (folder / "modules.json").is_file():
-                facts = {"max_seq_length": config.max_position_embeddings, "do_lower_case": False}
-                text = json.dumps(facts, indent=2) + "\n"
-                (new / "sentence_bert_config.json").write_text(text, encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{target}: cannot be written: {error}") from error
 

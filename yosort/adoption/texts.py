@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from yosort.checkpoint import Sentence
 from yosort.errors import InputError
 from yosort.model.batch import PackedBatch, pack_mask
 from yosort.tokenizer import Tokenizer
@@ -102,13 +103,20 @@ class Tokens:
 
 
 def read_texts(
-    texts: Iterable[Any], tokenizer: Tokenizer, *, longest: int, vocabulary: int, limit: int
+    texts: Iterable[Any],
+    tokenizer: Tokenizer,
+    sentence: Sentence,
+    *,
+    longest: int,
+    vocabulary: int,
+    limit: int,
 ) -> tuple[Tokens, Tokens]:
     """Tokenize texts, until there are enough tokens.
 
     Args:
         texts: the texts.
         tokenizer: the original's.
+        sentence: how it reads a text.
         longest: where texts are cut, in tokens.
         vocabulary: how many ids the model has.
         limit: tokens to read, at most.
@@ -127,7 +135,7 @@ def read_texts(
         if not isinstance(text, str) or not text.strip():
             got = "an empty one" if isinstance(text, str) else None
             raise InputError.wanted(f"texts[{number}]", "a text", text, got=got)
-        ids = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
+        ids = tokenizer(sentence.read(text), truncation=True, max_length=longest)["input_ids"]
         rows.append(np.asarray(ids, np.int64))
         total += len(ids)
         if total >= limit:

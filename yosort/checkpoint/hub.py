@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_flag, check_path, with_names
+from yosort.checkpoint.sentence import SENTENCE_FILES
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.errors import CheckpointError, install_hint, quote
 from yosort.files import COMMITTED, finish_files, read_json
@@ -26,7 +27,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-_SMALL_FILES = ("config.json", *TOKENIZER_FILES)
+_SMALL_FILES = ("config.json", *TOKENIZER_FILES, *SENTENCE_FILES)
 # What nobody reads where there is a tokenizer.json.
 _VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 _SAFETENSORS_FILES = (*_SMALL_FILES, "model*.safetensors", "model.safetensors.index.json")

@@ -69,7 +69,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         source: a folder or a hub id.
         hub: options of the hub, as `from_pretrained` takes them.
     """
-    from yosort.checkpoint import resolve
+    from yosort.checkpoint import read_sentence, resolve
     from yosort.config import YosoConfig
     from yosort.model.folder import read_weights
     from yosort.quantized import Quantized
@@ -120,6 +120,11 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         }
     except CheckpointError as error:
         facts["tokenizer"] = {"error": one_line(error)}
+    sentence = read_sentence(folder)
+    if sentence is not None:
+        facts["sentence"] = {
+            name: value for name, value in vars(sentence).items() if name != "files"
+        }
     return facts
 
 
@@ -166,8 +171,26 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "tokenizer", f"none ({found['error']})"
     else:
         yield "tokenizer", f"{found['tokens']:,} tokens; special: {', '.join(found['special'])}"
+    if "sentence" in facts:
+        yield "text's vector", _sentence_line(facts["sentence"])
     if "int8" in facts:
         yield "int8", _int8_line(facts["int8"])
+
+
+def _sentence_line(said: dict[str, Any]) -> str:
+    """Say how sentence-transformers' files want the vector of a text made."""
+    if said["refusal"] is not None:
+        return f"not as its files say: {said['refusal']}"
+    parts = [f"{said['pooling']} of its tokens"]
+    if said["normalize"]:
+        parts.append("divided by its length")
+    if said["max_length"] is not None:
+        parts.append(f"texts cut at {said['max_length']:,} tokens")
+    if said["do_lower_case"]:
+        parts.append("lower case")
+    if said["prompt"]:
+        parts.append(f"{said['prompt']!r} before each")
+    return ", ".join(parts)
 
 
 def _large_floats(state: Mapping[str, Weight]) -> list[str]:

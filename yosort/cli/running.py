@@ -44,7 +44,11 @@ def run(
     reading.check(arguments, keys)
     _check_output(arguments)
     context = _context(arguments) if task == "question-answering" else None
+    if task == "feature-extraction":  # which also says whether a model's files have to be obeyed
+        loading = {**loading, "pooling": given.get("pooling")}
     answer = pipeline(task, arguments.model, samples=arguments.samples, **loading)
+    if task == "feature-extraction" and answer.model.sentence is None:
+        given.setdefault("pooling", "mean")
     messages.note_unused(arguments, answer.model.attention)
     entries: Iterator[Entry] = reading.read(arguments, keys)
     if task == "question-answering":
@@ -193,7 +197,7 @@ def _forms(
         return "a text has any number of entities: no rows", "results are no vectors"
     option, values = row.one_row
     wanted = ""
-    if getattr(arguments, option) not in values:
+    if getattr(arguments, option) not in (None, *values):
         flag = f"--{option.replace('_', '-')}"
         wanted = f"wanted {flag} {' or '.join(map(str, values))}, a row a text"
     if not row.columns:

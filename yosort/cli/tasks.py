@@ -123,10 +123,13 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "--pooling",
         type=str.lower,
         choices=("mean", "cls", "none"),
-        default="mean",
-        help="tokens to one (mean)",
+        help="tokens to one (as the model's files say, else mean)",
     )
-    embed.add_argument("--normalize", action="store_true", help="divide by the vector's length")
+    embed.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="divide by the vector's length, or not (as the model's files say, else not)",
+    )
     _finish(embed, TASKS["feature-extraction"], ("pooling", "normalize"), None)
 
 
@@ -283,9 +286,11 @@ def _run(
 ) -> int:
     from yosort.cli.running import run
 
-    given = {name: getattr(arguments, name) for name in options}
-    for name in ("overflow", "max_length", "batch_size"):
-        if getattr(arguments, name, None) is not None:
-            given[name] = getattr(arguments, name)
+    # What is not given is the model's to say; of labels, None asks for all.
+    given = {
+        name: value
+        for name in (*options, "overflow", "max_length", "batch_size")
+        if (value := getattr(arguments, name, None)) is not None or name == "top_k"
+    }
     loading = {**model_options(arguments), "allow_random_head": arguments.allow_random_head}
     return run(arguments, task, keys, given, loading, show)

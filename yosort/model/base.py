@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from yosort.arguments import check_path, checks_calls, drop_unset, with_names
-from yosort.checkpoint import resolve
+from yosort.checkpoint import Sentence, read_sentence, resolve
 from yosort.config import YosoConfig, adopt
 from yosort.elsewhere import LOADING, MODEL_CALLS
 from yosort.errors import CheckpointError, ConfigError, InputError
@@ -233,6 +233,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         folder = resolve(source, **given.hub)
         given.check_files(folder)
         config = read_config(config, folder).override(**given.fields)
+        sentence = read_sentence(folder)
         origin = Origin.of(folder)  # noted first: what changes while it is read shows
         weights = read_weights(folder)
         parameters, random = select(
@@ -251,6 +252,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         model = cls.__new__(cls)
         model._set_up(config, parameters, folder, given.options, ops)
         model._origin = None if random else origin
+        model._sentence = sentence
         return model
 
     @classmethod
@@ -294,6 +296,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
             self._parameters,
             self._folder,
             self._tokenizer,
+            sentence=self._sentence,
             max_shard_size=read_size("max_shard_size", max_shard_size),
         )
 
@@ -337,13 +340,15 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         """Pickle by the folder while it is as it was, else by the weights; see pickling.py."""
         options = replace(self._options, device=self.device, attention=self._mode)
         if self._origin is not None and self._origin.is_unchanged():
-            return self._restore, (self.config, options, self._origin.folder, self._origin)
+            return self._restore, (
+                self.config, options, self._origin.folder, self._origin, self._sentence,
+            )  # fmt: skip
         tokenizer, folder = None, self._folder
         if folder is not None:
             with suppress(CheckpointError):
                 tokenizer = self.tokenizer  # now, if it is still there
         whole = (dict(self._parameters), tokenizer)
-        return self._restore, (self.config, options, folder, None, *whole)
+        return self._restore, (self.config, options, folder, None, self._sentence, *whole)
 
     @classmethod
     def _restore(
@@ -352,6 +357,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
         options: LoadOptions,
         folder: Path | None,
         origin: Origin | None,
+        sentence: Sentence | None,
         parameters: Mapping[str, Weight] = MappingProxyType({}),
         tokenizer: Tokenizer | None = None,
     ) -> Self:
@@ -368,7 +374,7 @@ class PretrainedModel(Facts, Answering, TorchHabits):
             parameters, _ = select(state, config, cls.head, where=where, allow_random_head=False)
         model = cls.__new__(cls)
         model._set_up(config, dict(parameters), folder, options, ops)
-        model._origin, model._tokenizer = origin, tokenizer
+        model._origin, model._tokenizer, model._sentence = origin, tokenizer, sentence
         return model
 
 

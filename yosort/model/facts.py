@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.arguments import check_flag, checks_calls
+from yosort.checkpoint import Sentence
 from yosort.config import YosoConfig
 from yosort.errors import InputError, show
 from yosort.model.architectures import TABLES
@@ -32,6 +33,7 @@ class Facts:
     _named: Path | None
     _folder: Path | None
     _tokenizer: Tokenizer | None
+    _sentence: Sentence | None = None
     _attention: Attention
 
     @property
@@ -75,6 +77,11 @@ class Facts:
         if self._tokenizer is None and self._folder is not None:
             self._tokenizer = Tokenizer.from_pretrained(self._folder)
         return self._tokenizer
+
+    @property
+    def sentence(self) -> Sentence | None:
+        """What sentence-transformers' files of the folder say of texts' vectors; None: nothing."""
+        return self._sentence
 
     @property
     def ops(self) -> Ops:

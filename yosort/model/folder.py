@@ -9,6 +9,7 @@ from pathlib import Path
 
 from yosort.checkpoint import (
     TOKENIZER_FILES,
+    Sentence,
     join_scales,
     read_state,
     split_scales,
@@ -62,6 +63,7 @@ def write_model(
     source: Path | None,
     tokenizer: Tokenizer | None,
     *,
+    sentence: Sentence | None = None,
     max_shard_size: int | None = None,
 ) -> None:
     """Write config.json, the weights and the tokenizer, as one.
@@ -73,6 +75,7 @@ def write_model(
         parameters: its weights, ties filled in.
         source: the folder whose tokenizer goes along; None for none.
         tokenizer: what has been read of it, which goes along where the folder is gone.
+        sentence: what is said of the vectors of texts, if anything.
         max_shard_size: bytes of weights a file; None: one file.
 
     Raises:
@@ -96,6 +99,8 @@ def write_model(
                 for name in TOKENIZER_FILES:
                     if (source / name).is_file():
                         copy_file(source / name, new / name)
+            if sentence is not None:
+                sentence.write(new)
             written = {path.name for path in new.iterdir()}
         remove_stale(target, written)
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 import numpy as np
 
 from yosort.arguments import check_choice, check_flag
-from yosort.errors import InputError, show
+from yosort.errors import ConfigError, InputError, show
 from yosort.model.heads import YosoModel
 from yosort.tasks.base import Pipeline, no_text
 from yosort.tasks.batch import Batch, Prepared
@@ -54,7 +54,11 @@ class Options(CallOptions):
 
 
 class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
-    """Embeds texts; without pooling, results are transformers'."""
+    """Embeds texts; without pooling, results are transformers'.
+
+    Where sentence-transformers' files are beside the model, they say how texts are read, pooled,
+    normalised and cut, unless options say otherwise.
+    """
 
     model: YosoModel
     task = "feature-extraction"
@@ -142,10 +146,29 @@ class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
         """
         return self.answer(inputs, options)
 
+    def _read_defaults(self, given: dict[str, Any]) -> Options:
+        """See `Pipeline`."""
+        said = self.model.sentence
+        if said is None:
+            return super()._read_defaults(given)
+        given = {name: value for name, value in given.items() if value is not None}
+        if said.refusal is not None and "pooling" not in given:
+            raise ConfigError(
+                f"{said.refusal}; pooling='mean' or 'cls' makes vectors without them all"
+            )
+        limit = said.max_length or self.tokenizer.model_max_length
+        if limit < self.max_tokens:
+            given = {"max_length": limit, **given}
+        if said.refusal is None:
+            given = {"pooling": said.pooling, "normalize": said.normalize, **given}
+        return super()._read_defaults(given)
+
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
         if not isinstance(value, str):
             raise no_text(value)
+        if self.model.sentence is not None:
+            value = self.model.sentence.read(value)
         return self.encode(value, None, options).prepared()
 
     def run(self, batch: Batch, options: Options) -> list[Any]:
