@@ -19,8 +19,9 @@ NAMES = {
 MODULES = set(NAMES.values())
 #: What functions import: packages that need not be installed; tqdm, which progress=True asks for.
 OPTIONAL = {"huggingface_hub", "matplotlib", "tqdm"}
-#: It brings OpenSSL along: a tenth of the memory of a process without a model.
-LARGE = {"hashlib"}
+#: hashlib brings OpenSSL along: a tenth of the memory of a process without a model;
+#: importlib.metadata the mail parser.
+LARGE = {"hashlib", "importlib"}
 
 
 def imports(node: ast.AST, inside: bool = False) -> Iterator[tuple[str, bool]]:

@@ -19,6 +19,7 @@ from yosort.arguments import (
     with_names,
 )
 from yosort.checkpoint.hub import resolve
+from yosort.checkpoint.installed import find_installed
 from yosort.elsewhere import CONFIGS, FETCHING, WITHOUT_EFFECT, Hinted
 from yosort.errors import CheckpointError, ConfigError
 from yosort.fields import agree_labels, check_fields, int_keys
@@ -228,7 +229,8 @@ class YosoConfig(Hinted):
         """Read config.json from a local folder (or the file itself, if that is what is named).
 
         Args:
-            folder: where it lies; or a hub id, where there is no such folder.
+            folder: where it lies; or an installed model's name or a hub id, where there is no such
+                folder.
             options: fields in place of the file's, as `override` takes them; and of the hub,
                 `revision`, `local_files_only`, `cache_dir` and `token`.
 
@@ -239,9 +241,10 @@ class YosoConfig(Hinted):
         path = check_path("folder", folder, ConfigError)
         options = drop_idle(drop_unset(options, FETCHING, ConfigError), WITHOUT_EFFECT)
         hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
-        if isinstance(folder, str) and not os.path.exists(path) and folder.count("/") == 1:
+        if isinstance(folder, str) and not os.path.exists(path):
             try:
-                path = resolve(folder, weights=False, **hub)
+                if folder.count("/") == 1 or find_installed(folder):
+                    path = resolve(folder, weights=False, **hub)
             except CheckpointError as error:
                 raise ConfigError(str(error)) from error
         if os.path.isdir(path):

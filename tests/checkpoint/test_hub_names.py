@@ -108,7 +108,9 @@ def test_neither_folder_nor_id(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(CheckpointError, match="no such folder, and not a hub id"):
+    with pytest.raises(
+        CheckpointError, match="no such folder or installed model, and not a hub id"
+    ):
         resolve(source)
 
 

@@ -1,6 +1,6 @@
 """Checkpoints: found, read without torch, renamed and written.
 
-    resolve       a folder or a hub id -> a local folder              hub.py
+    resolve       a folder, a name or a hub id -> a local folder      hub.py, installed.py
     read_state    a folder or file of weights -> arrays by name       shards.py
                   safetensors, mapped into memory                     safetensors.py
                   torch's zip of a pickle, mapped too                 torch_zip.py, unpickle.py

@@ -1,4 +1,4 @@
-"""From what a user names to a local folder: a folder as it is, or a download from the hub."""
+"""From what a user names to a local folder: one that is here, a package's, or a download."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_flag, check_path, with_names
+from yosort.checkpoint.installed import find_installed, installed_models
 from yosort.checkpoint.sentence import SENTENCE_FILES
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.errors import CheckpointError, install_hint, quote
@@ -50,15 +51,16 @@ def resolve(
     """Return the local folder of a model.
 
     A folder that exists is returned as it is, before any network code is imported; if a process
-    died while it saved a model there, the save is finished. Otherwise a
-    string of the form "owner/name" is a hub id: its config, tokenizer and weights come through
-    huggingface_hub (pytorch_model.bin only if there is no safetensors file), which keeps a cache
-    and honours HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT. Where a folder "owner" is here
-    but no "name" in it, a folder was meant: the hub is asked only if `revision` is given, or if
-    its cache has the id.
+    died while it saved a model there, the save is finished. Otherwise a string is the name of a
+    model that an installed package offers (see installed.py), if any does and no `revision` is
+    given; and one of the form "owner/name" is a hub id: its config, tokenizer and weights come
+    through huggingface_hub (pytorch_model.bin only if there is no safetensors file), which keeps a
+    cache and honours HF_HOME, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT. Where a folder "owner" is
+    here but no "name" in it, a folder was meant: the hub is asked only if `revision` is given, or
+    if its cache has the id.
 
     Args:
-        source: a folder, or a hub id.
+        source: a folder, an installed model's name, or a hub id.
         revision: a branch, tag or commit of the hub repository.
         local_files_only: use only what the cache holds.
         cache_dir: a cache other than huggingface_hub's own.
@@ -66,11 +68,10 @@ def resolve(
         weights: False: config and tokenizer are enough.
 
     Raises:
-        CheckpointError: neither a folder nor a hub id; a folder of another kind (a Trainer's
-            output, an adapter of PEFT ...); a link of it to a file that is gone; a save that
-            cannot be finished;
-            huggingface_hub is not installed; an option of another type; the repository, the
-            revision or the network is not there.
+        CheckpointError: neither a folder nor a hub id, nor the name of one installed model; a
+            folder of another kind (a Trainer's output, an adapter of PEFT ...); a link of it to a
+            file that is gone; a save that cannot be finished; huggingface_hub is not installed; an
+            option of another type; the repository, the revision or the network is not there.
     """
     check_flag("local_files_only", local_files_only, CheckpointError)
     check_flag("weights", weights, CheckpointError)
@@ -105,10 +106,15 @@ def resolve(
     if found:
         raise CheckpointError.wanted(path, "a model folder", got=_name_file(path))
     # A Path object is a place on this machine; only text may also be an id.
+    if isinstance(source, str) and revision is None and (package := find_installed(source)):
+        return package
     if not isinstance(source, str) or not _HUB_ID.fullmatch(source) or ".." in source:
+        offers = installed_models() if isinstance(source, str) else []
+        names = ", ".join(dict.fromkeys(quote(offer.name) for offer in offers))
         raise CheckpointError(
-            f"{str(source)!r}: no such folder, and not a hub id of the form 'owner/name' such as "
-            f"'uw-madison/yoso-4096'{_neighbours(path)}"
+            f"{str(source)!r}: no such folder or installed model, and not a hub id of the form "
+            f"'owner/name' such as 'uw-madison/yoso-4096'{_neighbours(path)}"
+            + (f"; installed models: {names}" if names else "")
         )
     if revision is None and path.parent.is_dir() and not _cached_folder(source, None, cache_dir):
         raise CheckpointError(

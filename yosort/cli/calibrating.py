@@ -34,7 +34,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         help="texts: lines, .jsonl or .csv; - is standard input; without --model and --input the "
         "first is the model (`bundled`: our own)",
     )
-    parser.add_argument("--model", metavar="FOLDER|HUB_ID", help="the bundled one by default")
+    parser.add_argument("--model", metavar="FOLDER|NAME|HUB_ID", help="the bundled one by default")
     parser.add_argument(
         "--input", action="extend", nargs="+", metavar="FILE", help="the same as FILE"
     )

@@ -66,6 +66,7 @@ def report() -> list[tuple[str, str]]:
             found.append((f"  {variable}", os.environ[variable]))
     found.append(("BLAS", f"numpy has {_blas()}; the CPU backend has its own kernels"))
     found += _gpu()
+    found.append(("models", _models()))
     found.append(("self-test", _self_test()))
     return found
 
@@ -94,6 +95,20 @@ def _blas() -> str:
         return " ".join(str(blas["Build Dependencies"]["blas"][key]) for key in ("name", "version"))
     except (TypeError, KeyError):  # before numpy 1.25
         return "one that it does not name"
+
+
+def _models() -> str:
+    """Say which models can be had by name."""
+    from yosort.checkpoint.installed import find_installed, installed_models
+
+    found = ["bundled"]
+    for offer in installed_models():
+        try:
+            find_installed(offer.name)
+            found.append(f"{offer.name} ({offer.package})")
+        except YosortError as error:
+            found.append(one_line(error))
+    return ", ".join(found)
 
 
 def _self_test() -> str:

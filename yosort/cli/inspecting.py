@@ -33,7 +33,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=named,
-        metavar="FOLDER|HUB_ID",
+        metavar="FOLDER|NAME|HUB_ID",
         help="what to show; the bundled one by default",
     )
     parser.add_argument("--int8", action="store_true", help="quantise it, and show the errors")
@@ -66,10 +66,11 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     """Return the facts of a checkpoint as JSON holds them: numbers, lists, sizes in bytes.
 
     Args:
-        source: a folder or a hub id.
+        source: a folder, an installed model's name, or a hub id.
         hub: options of the hub, as `from_pretrained` takes them.
     """
     from yosort.checkpoint import read_sentence, resolve
+    from yosort.checkpoint.installed import installed_models
     from yosort.config import YosoConfig
     from yosort.model.folder import read_weights
     from yosort.quantized import Quantized
@@ -125,6 +126,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
         facts["sentence"] = {
             name: value for name, value in vars(sentence).items() if name != "files"
         }
+    facts["installed"] = ["bundled", *dict.fromkeys(offer.name for offer in installed_models())]
     return facts
 
 
@@ -172,19 +174,20 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield "tokenizer", f"{found['tokens']:,} tokens; special: {', '.join(found['special'])}"
     if "sentence" in facts:
-        yield "text's vector", _sentence_line(facts["sentence"])
+        yield "text's vector", _sentence_line(facts["sentence"], facts["positions"])
     if "int8" in facts:
         yield "int8", _int8_line(facts["int8"])
+    yield "models by name", ", ".join(facts["installed"])
 
 
-def _sentence_line(said: dict[str, Any]) -> str:
+def _sentence_line(said: dict[str, Any], positions: int) -> str:
     """Say how sentence-transformers' files want the vector of a text made."""
     if said["refusal"] is not None:
         return f"not as its files say: {said['refusal']}"
     parts = [f"{said['pooling']} of its tokens"]
     if said["normalize"]:
         parts.append("divided by its length")
-    if said["max_length"] is not None:
+    if said["max_length"] is not None and said["max_length"] < positions:
         parts.append(f"texts cut at {said['max_length']:,} tokens")
     if said["do_lower_case"]:
         parts.append("lower case")

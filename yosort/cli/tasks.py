@@ -238,7 +238,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     """Add the options of loading a model, and return their group."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", type=named, metavar="FOLDER|HUB_ID", help="the bundled one by default"
+        "--model", type=named, metavar="FOLDER|NAME|HUB_ID", help="the bundled one by default"
     )
     group.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N (auto)"

@@ -27,7 +27,7 @@ def load(
     """Load a checkpoint into the class that its config.json's `architectures` names.
 
     Args:
-        source: a local folder or a hub id.
+        source: a local folder, an installed model's name, or a hub id.
         config: a config, or the folder of one, in place of the checkpoint's config.json.
         options: those of `from_pretrained`.
 

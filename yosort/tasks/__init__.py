@@ -214,8 +214,9 @@ def pipeline(
         task: "fill-mask", "text-classification" ("sentiment-analysis"), "token-classification"
             ("ner"), "question-answering", "multiple-choice" or "feature-extraction"; None: what the
             class answers that a loaded model has, or a folder's config.json names.
-        model: a folder, a hub id, or a loaded model; None for the bundled one, which knows
-            fill-mask and feature-extraction, and other tasks with `allow_random_head=True` only.
+        model: a folder, an installed model's name, a hub id, or a loaded model; None for the
+            bundled one, which knows fill-mask and feature-extraction, and other tasks with
+            `allow_random_head=True` only.
         tokenizer: one, or the folder or hub id of one; None for the model's own.
         samples: draws of hash functions, for sampled attention. With several, a result's `score` is
             the mean over them, and `standard_error` beside it says how far the choice of hash

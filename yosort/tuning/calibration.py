@@ -166,7 +166,7 @@ def calibrate(
     """Run a sample of inputs with the expectation and with each num_hash.
 
     Args:
-        model: a folder, a hub id, or a loaded model of any class.
+        model: a folder, an installed model's name, a hub id, or a loaded model of any class.
         inputs: as the class's pipeline takes them: texts, or dictionaries. Of texts without a mask,
             a masked language model gets 15% of the tokens masked.
         num_hashes: the settings to try; 8, 16, 32, 64, 128 and 256 unless told.
