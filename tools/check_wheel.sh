@@ -20,6 +20,9 @@ print(*build.ProjectBuilder(".").build_system_requires, sep="\n")' >"$work/requi
 "$work/build/bin/pip" install -q -r "$work/requires"
 export PATH="$work/build/bin:$PATH"
 python -m build -q --sdist --no-isolation -o "$work/sdist" . >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+if tar -tzf "$work"/sdist/*.tar.gz | grep -m 3 /packages/; then
+  echo "the source archive carries packages of models"; exit 1
+fi
 offline=()
 if unshare -rn true 2>/dev/null; then
   offline=(unshare -rn)
