@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yosort.arguments import check_count, no_such_option
-from yosort.errors import ConfigError, YosortError
+from yosort.errors import CheckpointError, ConfigError, YosortError
 
 _UPLOAD = "huggingface_hub.upload_folder uploads the folder that is written"
 _NAMES = "files have the names that from_pretrained looks for; rename them afterwards"
@@ -66,6 +68,45 @@ def make_folder(folder: Path, error: type[YosortError]) -> None:
                     folder, "a folder to save into", got=got, hint="name another, or move the file"
                 ) from None
         raise error(f"{folder}: cannot be made: {failure}") from failure
+
+
+def check_place(folder: Path) -> None:
+    """Find out whether a new folder can be made: before the work that it is for.
+
+    Raises:
+        CheckpointError: it exists, or cannot be made.
+    """
+    if os.path.lexists(folder):
+        raise CheckpointError.wanted(folder, "a new folder", got="one that exists")
+    folder = folder.absolute()
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        for path in missing:
+            probe = missing[-1].with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+            probe.mkdir()
+            probe.rmdir()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}") from error
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Find out whether a disk has room for a new folder: before the work that it is for.
+
+    Args:
+        folder: to be made.
+        size: its bytes.
+
+    Raises:
+        CheckpointError: there is less.
+    """
+    above = next(path for path in folder.absolute().parents if os.path.lexists(path))
+    with contextlib.suppress(OSError):  # a file system that does not say
+        free = shutil.disk_usage(above).free
+        if free < size:
+            raise CheckpointError(
+                f"{folder}: cannot be written: it takes {size / 1e6:,.0f} MB, and the disk has "
+                f"{free / 1e6:,.0f} MB left"
+            )
 
 
 def read_size(name: str, value: Any) -> int | None:

@@ -15,7 +15,7 @@ import yosort
 from adoption import folders
 from yosort.adoption import original
 from yosort.adoption.sources import read_source
-from yosort.adoption.texts import Tokens
+from yosort.adoption.texts import Tokens, own_texts
 from yosort.cli import main
 from yosort.model.encoder import prepare_encoder
 from yosort.ops import get_ops
@@ -288,6 +288,74 @@ def test_an_output_that_exists_is_refused_and_stays(tmp_path: Path) -> None:
     refuse(source, source, "wanted a new folder")
 
 
+def test_sentences_are_here_where_there_are_no_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = own_texts()
+    assert len(texts) == len(set(texts)) == 1200
+    assert all(text.strip() == text and text.isascii() for text in texts)
+    # Most are sentences, and some as long as what a sentence encoder is given.
+    lengths = sorted(len(text.split()) for text in texts)
+    assert lengths[600] < 15
+    assert lengths[-60] > 60
+    # Of words that the tokenizer does not know a text is little; of all words, next to nothing.
+    source = folders.write(tmp_path / "bert")
+    arguments = ["adopt", str(source), str(tmp_path / "out"), "--hash-code-len", "9"]
+    assert main([*arguments, "--max-tokens", "1000", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    tokenizer = yosort.Tokenizer.from_pretrained(source)
+    count, tokens = 0, 0
+    while tokens < 1000:
+        tokens += min(40, len(tokenizer(texts[count])["input_ids"]))
+        count += 1
+    assert (report["texts"] + report["held_out"], report["tokens"]) == (count, tokens)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr("yosort.adoption.adopting.fit", never)
+    source = folders.write(tmp_path / "bert")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, message in (
+        ("file/out", "file/out: cannot be written: .*Not a directory"),
+        ("n" * 250, "nnn: cannot be written: .*too long"),
+        ("new/" + "n" * 300, "cannot be written: .*too long"),
+        ("loop", "wanted a new folder"),
+    ):
+        with pytest.raises(yosort.CheckpointError, match=message):
+            yosort.adopt(source, tmp_path / name, TEXTS)
+
+    def refuse_all(self: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse_all)
+        refuse(source, tmp_path / "out", r"out: cannot be written: .*Permission denied")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "file", "loop"]
+
+
+def test_a_disk_that_is_full_is_told_before_the_fit_or_when_it_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folders.write(tmp_path / "bert")
+    usage = type("Usage", (), {"free": 60_000})
+    with monkeypatch.context() as patch:
+        patch.setattr("yosort.saving.shutil.disk_usage", lambda path: usage)
+        patch.setattr("yosort.adoption.adopting.fit", None)
+        refuse(source, tmp_path / "out", "it takes 1 MB, and the disk has 0 MB left")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("yosort.model.folder.write_state", full)
+    refuse(source, tmp_path / "out", r"out: cannot be written: .*No space left", hash_code_len=9)
+
+
 def test_options_are_checked(tmp_path: Path) -> None:
     source = folders.write(tmp_path / "bert")
     refuse(source, tmp_path / "out", "positions: wanted at least the original's 40", positions=39)
@@ -336,8 +404,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     source = folders.write(tmp_path / "bert")
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     arguments = ["adopt", str(source), str(tmp_path / "out"), "--hash-code-len", "9"]
-    assert main(arguments) == 1
-    assert "--texts: wanted a file of texts" in capsys.readouterr().err
     arguments += ["--texts", str(tmp_path / "texts.txt")]
     assert main([*arguments, "--positions", "64"]) == 0
     shown = capsys.readouterr().out

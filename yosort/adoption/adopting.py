@@ -15,7 +15,7 @@ from yosort.adoption.comparing import LENGTHS, Setting, compare, cosine, encode
 from yosort.adoption.fitting import Step, fit
 from yosort.adoption.heads import classify, fit_classifier
 from yosort.adoption.sources import Source, read_source
-from yosort.adoption.texts import Floats, Tokens, read_texts
+from yosort.adoption.texts import Floats, Tokens, own_texts, read_texts
 from yosort.arguments import check_count, check_flag, check_path, checks_calls, with_names
 from yosort.checkpoint import Sentence, read_sentence, resolve
 from yosort.config import YosoConfig
@@ -26,6 +26,7 @@ from yosort.model.architectures import BASE_PREFIX, POSITIONS
 from yosort.model.encoder import Encoder, prepare_encoder
 from yosort.model.folder import write_model
 from yosort.ops import get_ops
+from yosort.saving import check_place, check_room
 from yosort.tokenizer import Tokenizer
 
 #: Lengths of a hash code that are tried where none is given, and on how many tokens.
@@ -89,7 +90,7 @@ class Adoption:
 def adopt(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    texts: Iterable[str],
+    texts: Iterable[str] | None = None,
     *,
     positions: int = 4096,
     hash_code_len: int | None = None,
@@ -112,7 +113,8 @@ def adopt(
             DistilBERT, with a tokenizer and with safetensors or pytorch_model.bin.
         out: the folder to make, which must not exist.
         texts: what the model will read, at least 20, better 1,500; a fifth is held out to choose
-            and to measure. What is longer than the original takes is cut.
+            and to measure. What is longer than the original takes is cut. None: 1,200 English
+            sentences and paragraphs that yosort brings along.
         positions: the longest text of the new model, in tokens; the original's position table is
             repeated as often as need be.
         hash_code_len: bits of a hash code, 1 to 16; None: 7, 9 or 11, whichever is nearest to the
@@ -144,8 +146,7 @@ def adopt(
     if hash_code_len is not None and check_count("hash_code_len", hash_code_len) > 16:
         raise InputError.wanted("hash_code_len", "None or an integer from 1 to 16", hash_code_len)
     target = check_path("out", out)
-    if os.path.lexists(target):
-        raise CheckpointError.wanted(target, "a new folder", got="one that exists")
+    check_place(target)
     folder = resolve(
         source,
         revision=revision,
@@ -166,6 +167,8 @@ def adopt(
             what="the position table needs",
             hint="fewer positions need less",
         )
+    room = sum(weight.size for weight in found.weights.values())
+    check_room(target, 4 * (room + positions * found.config.hidden_size))
     sentence = read_sentence(folder)
     if sentence is not None and sentence.refusal is not None:
         if not encoder_only:
@@ -173,7 +176,7 @@ def adopt(
         sentence = None
     tokenizer = Tokenizer.from_pretrained(folder)
     fitted, held = read_texts(
-        texts,
+        own_texts() if texts is None else texts,
         tokenizer,
         sentence or Sentence(),
         longest=limit,
@@ -293,8 +296,9 @@ def _write(
         with replace_folder(target) as new:
             write_model(new, config, architecture, weights, None, None, sentence=sentence)
             tokenizer.save_pretrained(new)
-    except OSError as error:
-        raise CheckpointError(f"{target}: cannot be written: {error}") from error
+    except (OSError, CheckpointError) as error:
+        why = error.__cause__ or error  # in place of the temporary folder's name
+        raise CheckpointError(f"{target}: cannot be written: {why}") from error
 
 
 @contextmanager

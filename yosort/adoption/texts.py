@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,15 @@ class Tokens:
         drawn = np.random.default_rng(0).random(len(self.ids)) < share
         drawn &= ~np.isin(self.ids, list(special))
         return replace(self, ids=np.where(drawn, mask_id, self.ids))
+
+
+def own_texts() -> list[str]:
+    """Return the English sentences and paragraphs that are here where a user has none: WordNet's.
+
+    Its licence lies beside the bundled model.
+    """
+    path = Path(__file__).with_name("sentences.txt")
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def read_texts(

@@ -10,7 +10,6 @@ from typing import Any
 
 from yosort.cli import reading, terminal
 from yosort.cli.messages import Places
-from yosort.errors import InputError
 
 _OPTIONS = (
     "positions", "hash_code_len", "encoder_only", "num_threads", "revision", "local_files_only",
@@ -36,7 +35,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="what the model will read, some 1,500 texts: lines, .jsonl or .csv; - is standard "
-        "input",
+        "input; else 1,200 English sentences and paragraphs",
     )
     parser.add_argument(
         "--format", type=str.lower, choices=reading.FORMATS, help="by the file's suffix, else lines"
@@ -63,20 +62,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Adopt, and print the comparison."""
     from yosort.adoption.adopting import MAX_TOKENS, adopt
 
-    if not arguments.input:
-        raise InputError.wanted(
-            "--texts",
-            "a file of texts to fit on, such as the model will read",
-            got="none",
-            hint="some 1,500 sentences are enough",
-        )
-    reading.check(arguments)
+    if arguments.input:
+        reading.check(arguments)
     arguments.places = Places(keep=None)
     arguments.words.places = arguments.places
+    texts = None
+    if arguments.input:
+        texts = [_text(entry.value) for entry in reading.read(arguments, ("text",))]
     found = adopt(
         arguments.source,
         arguments.out,
-        [_text(entry.value) for entry in reading.read(arguments, ("text",))],
+        texts,
         max_tokens=MAX_TOKENS if arguments.max_tokens is None else arguments.max_tokens,
         progress=sys.stderr.isatty(),
         **{name: getattr(arguments, name) for name in _OPTIONS},
