@@ -25,6 +25,7 @@ import yosort
 import yosort.model.outputs
 import yosort.ops
 import yosort.tasks.results
+from packages import HAS_MINILM, MINILM, NO_MINILM, offer
 from yosort.model.architectures import TASKS
 from yosort.tasks import bundled_model
 
@@ -101,16 +102,27 @@ def test_the_architecture_names_what_is_there() -> None:
 CHECKPOINT = "uw-madison/yoso-4096"
 
 
+#: Pages that stand for a folder of long documents.
+LONG = ("checkpoints.md", "gpu.md", "int8.md")
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work where a folder has the name of transformers' checkpoint."""
+    """Work where a folder has the name of transformers' checkpoint, and another some pages."""
     shutil.copytree(bundled_model(), tmp_path / CHECKPOINT)
+    (tmp_path / "docs").mkdir()
+    for name in LONG:
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("checkpoint")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_blocks_run(page: Path, tmp_path: Path) -> None:
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(code.count("yoso-minilm") for _, code in blocks(page)):
+        if not HAS_MINILM:
+            pytest.skip(NO_MINILM)
+        offer(MINILM, tmp_path / "site", monkeypatch)
     run_page(page, tmp_path, frameworks=False)
 
 

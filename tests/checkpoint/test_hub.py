@@ -40,6 +40,10 @@ TOKENIZERS = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
+SENTENCES = (
+    "modules.json", "1_Pooling/config.json", "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)  # fmt: skip
 REPOSITORIES = {
     "owner/safe": {**COMMON, "model.safetensors": b"weights", "pytorch_model.bin": b"old"},
     "owner/sharded": {
@@ -50,11 +54,13 @@ REPOSITORIES = {
         "pytorch_model.bin": b"old",
     },
     "owner/torch": {**COMMON, "pytorch_model.bin": b"weights"},
-    # Every file that a tokenizer may consist of, by name: nothing else says that one is.
+    # Every file that a tokenizer may consist of, by name: nothing else says that one is. And
+    # sentence-transformers', but for a layer that is not computed here.
     "owner/words": {
         "config.json": b"{}",
         "model.safetensors": b"weights",
-        **{name: name.encode() for name in TOKENIZERS},
+        **{name: name.encode() for name in (*TOKENIZERS, *SENTENCES)},
+        "2_Dense/model.safetensors": b"dense",
     },
     # More than a model needs, all of it within the names that are fetched.
     "owner/rich": {
@@ -112,8 +118,8 @@ class Hub(BaseHTTPRequestHandler):
                 for file, data in files.items()
             ]
             self._send(200, json.dumps(tree).encode(), body)
-        elif not api and parts[2] == "resolve" and parts[4] in files:
-            data = files[parts[4]]
+        elif not api and parts[2] == "resolve" and "/".join(parts[4:]) in files:
+            data = files["/".join(parts[4:])]
             headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT}
             self._send(200, data, body, headers)
         else:
@@ -178,7 +184,8 @@ for line in sys.stdin:
     os.environ.update(environment)
     try:
         folder = resolve(source, **options)
-        files = sorted(p.name for p in folder.iterdir())
+        found = [p for p in folder.rglob("*") if not p.is_dir()]
+        files = sorted(p.relative_to(folder).as_posix() for p in found)
         result = {"folder": str(folder), "files": files}
     except CheckpointError as error:
         result = {"error": str(error)}
@@ -262,7 +269,7 @@ WANTED = {
         "tokenizer.json",
     ],
     "owner/torch": ["config.json", "pytorch_model.bin", "tokenizer.json"],
-    "owner/words": sorted(["config.json", "model.safetensors", *TOKENIZERS]),
+    "owner/words": sorted(["config.json", "model.safetensors", *TOKENIZERS, *SENTENCES]),
 }
 
 
