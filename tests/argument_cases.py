@@ -174,7 +174,10 @@ def _pipelines(folder: Path) -> dict[str, Case]:
         ),
         "feature-extraction": (
             "YosoModel", {},
-            {"inputs": "a dog", "pooling": "mean", "normalize": True, "return_tensors": False},
+            {
+                "inputs": "a dog", "spans": None, "pooling": "mean", "normalize": True,
+                "return_tensors": False, "chunks": None,
+            },
         ),
     }  # fmt: skip
     cases = {}
@@ -187,6 +190,9 @@ def _pipelines(folder: Path) -> dict[str, Case]:
         if task == "question-answering":
             pair = {"inputs": None, "question": ["who?", "what?"], "context": "a dog barks"}
             good.append({**good[0], **pair})
+        if task == "feature-extraction":
+            parts = {"inputs": ["a dog", "Paris"], "spans": [[(0, 1), (2, 5)], [(0, 5)]]}
+            good += [{**good[0], **parts}, {**good[0], "chunks": 1}]
         if task == "token-classification":
             good[0]["overflow"] = "stride"
             words = {"inputs": [["a", "dog"], ["Paris"]], "is_split_into_words": True}

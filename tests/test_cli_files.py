@@ -102,6 +102,50 @@ def test_pairs_questions_and_entities(
     assert "entity_group" in lines(capsys.readouterr().out)[0][0]  # type: ignore[index]
 
 
+#: Texts with parts: none, one that is wrong, several.
+PARTED: list[dict[str, Any]] = [
+    {"text": TEXTS[0], "spans": [[0, 5], [3, 20]], "id": 3},
+    {"text": TEXTS[1], "spans": [], "id": 4},
+    {"text": TEXTS[1], "spans": [[0, 99]], "id": 5},
+    {"text": TEXTS[1], "id": 6},
+    {"text": TEXTS[2], "spans": [{"start": 3, "end": 9, "label": "x"}] * 3, "id": 7},
+]
+
+
+def test_a_part_is_a_line_and_every_torn_file_goes_on(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in PARTED), encoding="utf-8")
+    spans = ["embed", "--input", source, "--spans", "--keep", "id", "--on-error", "collect"]
+    assert run(models, *spans, "--output", output) == 1
+    data = output.read_bytes()
+    rows: list[Any] = lines(data.decode())
+    assert [(row["index"], row["id"]) for row in rows] == [
+        (0, 3), (0, 3), (1, 4), (2, 5), (3, 6), (4, 7), (4, 7), (4, 7)
+    ]  # fmt: skip
+    embed = yosort.pipeline("feature-extraction", models["embed"], device="cpu")
+    first, second = embed(TEXTS[0], spans=PARTED[0]["spans"])
+    assert rows[:3] == [
+        {"index": 0, "id": 3, **first}, {"index": 0, "id": 3, **second}, {"index": 1, "id": 4}
+    ]  # fmt: skip
+    assert rows[3]["error"].startswith("spans[0]: wanted 0 <= start < end <= 11")
+    assert rows[4]["error"].startswith("wanted an object with text and spans")
+    ends = [at + 1 for at, byte in enumerate(data) if byte == 10]
+    for cut in (1, ends[0] - 7, *ends, ends[-1] - 1):
+        output.write_bytes(data[:cut])
+        run(models, *spans, "--output", output, "--resume")
+        assert output.read_bytes() == data, cut
+    output.write_bytes(data[: ends[-2]])
+    other = [*spans[:-1], "collect", "--normalize", "--output", output, "--resume"]
+    assert run(models, *other) == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    assert output.read_bytes() == data[: ends[-2]]
+    assert run(models, "embed", *TEXTS[:2], "--chunks", "4") == 0
+    parts = [{"index": i, **p} for i in (0, 1) for p in embed(TEXTS[i], chunks=4)]
+    assert lines(capsys.readouterr().out) == parts
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "npy"])
 def test_resume_continues_a_cut_off_file(
     models: dict[str, Path], tmp_path: Path, suffix: str
@@ -326,6 +370,12 @@ def test_a_signal_is_told_how_far_it_got_and_resume_goes_on(
         (["embed", "text", "--output", "new.npy", "--pooling", "none"], "--pooling cls or mean"),
         (["embed", "text", "--output", "new.csv"], "--output of .csv: results are vectors; .jsonl"),
         (["embed", "text", "--output", "new.npz"], "in .jsonl, .csv or .npy"),
+        (["embed", "text", "--output", "new.npy", "--chunks", "3"], "its place beside its vector"),
+        (["embed", "text", "--output", "new.npy", "--spans"], "its place beside its vector"),
+        (["embed", "text", "--spans"], "wanted an object with text and spans, got a text alone"),
+        (["embed", "--input", "none.jsonl", "--spans"], "wanted text and spans, got the keys 'a'"),
+        (["embed", "--chunks", "2", "--keep", "a=end", "--input", "none.jsonl"], "got 'end'; NAME"),
+        (["embed", "text", "--chunks", "0"], "--chunks: wanted an integer of at least 1, got 0"),
         (["ner", "text", "--output", "new.csv"], "any number of entities"),
         (["classify", "text", "--output", "new.csv", "--top-k", "2"], ".csv: wanted --top-k 1"),
         (["classify", "text", "--output", "new.npy"], "results are no vectors"),
@@ -352,6 +402,7 @@ def test_errors_say_what_to_do(
     Path("exists.jsonl").write_text('{"other": 1}\n', encoding="utf-8")
     Path("bad.jsonl").write_text('"fine"\n{"text"\n', encoding="utf-8")
     Path("exists.npy").write_bytes(b"not numpy")
+    Path("none.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
     Path("exists.csv").write_text("other\n1\n", encoding="utf-8")
     Path("bytes.txt").write_bytes(b"caf\xe9\n")
     assert run(models, *arguments) == 1  # type: ignore[arg-type]

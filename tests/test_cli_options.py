@@ -25,7 +25,7 @@ COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
 OWN = {
     "help", "debug", "text", "input", "format", "field", "output", "resume", "context",
-    "context_file", "model", "delimiter", "keep",
+    "context_file", "model", "delimiter", "keep", "spans",
 }  # fmt: skip
 #: Values that are nobody's default, where the kind of the option does not give one.
 VALUES = {

@@ -192,7 +192,7 @@ def test_the_reference_has_every_public_name() -> None:
     for name in outputs:
         assert f"yosort.model.outputs.{name}" in DIRECTIVES
     results = [n for n, cls in vars(yosort.tasks.results).items() if hasattr(cls, "__total__")]
-    assert len(results) == 10
+    assert len(results) == 12
     for name in results:
         assert f"yosort.tasks.results.{name}" in DIRECTIVES
     others = (

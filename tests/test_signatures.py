@@ -114,14 +114,19 @@ def test_functional_ops(name: str, arrays: list[str], keywords: dict[str, Any]) 
              "max_question_len": None, "handle_impossible_answer": False, "align_to_words": True},
         ),
         ("multiple-choice", {"top_k": None}),
-        ("feature-extraction", {"pooling": "none", "normalize": False, "return_tensors": False}),
+        (
+            "feature-extraction",
+            {"pooling": "none", "normalize": False, "return_tensors": False, "chunks": None},
+        ),
     ],
 )  # fmt: skip
 def test_pipelines(task: str, own: dict[str, Any]) -> None:
     """A call's signature, its options and what a checker sees of them name the same."""
     cls = pipeline_class(task)
-    asks = task == "question-answering"
-    inputs = {"inputs": None, "question": None, "context": None} if asks else {"inputs": REQUIRED}
+    inputs = {
+        "question-answering": {"inputs": None, "question": None, "context": None},
+        "feature-extraction": {"inputs": REQUIRED, "spans": None},
+    }.get(task, {"inputs": REQUIRED})
     got = signature(cls.__call__)
     assert list(got.items()) == [
         *{**inputs, **own, "on_error": "raise", "options": REQUIRED}.items()
@@ -135,7 +140,7 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
     seen = set(sys.modules[cls.__module__].Keywords.__annotations__)
     overloads = {
         "text-classification": {"top_k"}, "question-answering": {"top_k"},
-        "feature-extraction": {"pooling", "return_tensors"},
+        "feature-extraction": {"pooling", "return_tensors", "chunks"},
         "token-classification": {"is_split_into_words"},
     }  # fmt: skip
     assert seen | overloads.get(task, set()) == set(own) | set(shared) - {"on_error"}

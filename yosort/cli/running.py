@@ -8,13 +8,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from yosort.cli import messages, picking, reading, resuming, screen, writing
 from yosort.cli.reading import Entry
-from yosort.errors import InputError
+from yosort.errors import InputError, YosortError
 from yosort.model.architectures import TASKS
 from yosort.tasks import pipeline
 from yosort.tasks.stream import Failure
@@ -41,6 +41,8 @@ def run(
         loading: options of the pipeline.
         show: how a result looks on a terminal.
     """
+    if getattr(arguments, "spans", False):
+        keys = (*keys, "spans")
     reading.check(arguments, keys)
     _check_output(arguments)
     context = _context(arguments) if task == "question-answering" else None
@@ -55,6 +57,10 @@ def run(
         entries = (_with_context(entry, context) for entry in entries)
     elif given.get("is_split_into_words"):
         entries = (_split(entry) for entry in entries)
+    elif keys[-1] == "spans":
+        entries = map(_with_spans, entries)
+    if _in_parts(arguments):
+        entries = map(_numbered, count(), entries)
 
     def again(some: list[Entry], first: int) -> list[Any]:
         """Return results that are in the file already, or in its torn end."""
@@ -165,6 +171,8 @@ def _open(
     fields, width = _forms(arguments, task, answer.model.config.hidden_size)
     kept = tuple(picking.kept_names(arguments).values())
     lines = writing.JsonLines(kept, flat=not isinstance(fields, str))
+    if _in_parts(arguments):
+        lines = writing.PartLines(kept)
     if path is None:
         return writing.Records(lines, None), 0, []
     if _is_stream(path):
@@ -195,6 +203,8 @@ def _forms(
     row = TASKS[task]
     if row.one_row is None:
         return "a text has any number of entities: no rows", "results are no vectors"
+    if _in_parts(arguments):
+        return "results are vectors", "a part has its place beside its vector"
     option, values = row.one_row
     wanted = ""
     if getattr(arguments, option) not in (None, *values):
@@ -237,6 +247,24 @@ def _with_context(entry: Entry, context: str | None) -> Entry:
     else:
         value = {**value, "context": context}
     return replace(entry, value=value)
+
+
+def _in_parts(arguments: argparse.Namespace) -> bool:
+    """Whether a text has several vectors, each with its place."""
+    return getattr(arguments, "chunks", None) is not None or getattr(arguments, "spans", False)
+
+
+def _numbered(index: int, entry: Entry) -> Entry:
+    return replace(entry, kept={"index": index, **entry.kept})
+
+
+def _with_spans(entry: Entry) -> Entry:
+    """Return an input that has spans; what else may come is the error of one that has none."""
+    if isinstance(entry.value, (dict, YosortError)):
+        return entry
+    return replace(
+        entry, value=InputError("wanted an object with text and spans, got a text alone")
+    )
 
 
 def _split(entry: Entry) -> Entry:

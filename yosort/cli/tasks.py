@@ -130,7 +130,18 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="divide by the vector's length, or not (as the model's files say, else not)",
     )
-    _finish(embed, TASKS["feature-extraction"], ("pooling", "normalize"), None)
+    embed.add_argument(
+        "--chunks",
+        type=int,
+        metavar="N",
+        help="a vector for every N tokens at most of a text that is read whole: a line a part",
+    )
+    embed.add_argument(
+        "--spans",
+        action="store_true",
+        help="the same for the parts that objects name under `spans`: [[start, end], ...]",
+    )
+    _finish(embed, TASKS["feature-extraction"], ("pooling", "normalize", "chunks"), None)
 
 
 def _count(text: str) -> int | None:

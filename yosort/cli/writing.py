@@ -100,6 +100,41 @@ class JsonLines:
         yield tail
 
 
+class PartLines(JsonLines):
+    """A line a part of a result, which is a list; `index`, the input's number, holds them together.
+
+    A result without parts is a line that has none.
+
+    Args:
+        kept: as there; `index` is kept, too.
+    """
+
+    def __init__(self, kept: tuple[str, ...]) -> None:
+        super().__init__(kept)
+        check_kept(kept, ("start", "end", "vector"))
+
+    def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
+        """See `Form.encode`."""
+        if isinstance(result, Failure):
+            return super().encode(result, kept)
+        return b"".join(super(PartLines, self).encode(part, kept) for part in result or [{}])
+
+    def decode(self, record: bytes) -> Any:
+        """See `Form.decode`."""
+        return [json.loads(line) for line in record.splitlines()]
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """See `Form.records`: the last record may lack lines, so it is never known to be whole."""
+        record, begun = b"", b""
+        for line in file:
+            index = line.partition(b",")[0]
+            if record and index != begun:
+                yield record
+                record = b""
+            record, begun = record + line, index
+        yield record
+
+
 class Csv:
     """A row a result, under a header that all files of a task share."""
 

@@ -18,12 +18,14 @@ from yosort.tokenizer.encodings import Encoding
 class Row:
     """One sequence for the model: token ids, and token types of the same length.
 
-    `scored` are the tokens whose scores the task reads, where that is not all of them.
+    `scored` are the tokens whose scores the task reads, where that is not all of them; `parts` the
+    first token of each part, and the one behind its last, where each gets an answer of its own.
     """
 
     ids: list[int]
     type_ids: list[int]
     scored: tuple[int, ...] | None = None
+    parts: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Batch:
         lengths: tokens of each row.
         ids: int64 [total], the packed tokens.
         offsets: int64 [rows], where each row begins among them.
+        rows: the rows.
     """
 
     def __init__(self, rows: list[Row], model: PretrainedModel) -> None:
@@ -87,14 +90,14 @@ class Batch:
         self.lengths = [len(row.ids) for row in rows]
         self.ids = self.inputs.words
         self.offsets = self.inputs.batch.offsets[:-1]
-        self._rows = rows
+        self.rows = rows
 
     def scored(self) -> npt.NDArray[np.int64]:
         """Return the packed tokens whose scores the task reads, int64 [k] ascending."""
         return np.concatenate(
             [
                 begin + np.arange(n) if row.scored is None else begin + np.asarray(row.scored)
-                for begin, n, row in zip(self.offsets, self.lengths, self._rows, strict=True)
+                for begin, n, row in zip(self.offsets, self.lengths, self.rows, strict=True)
             ]
         )
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 
-from yosort.arguments import check_choice, check_flag
+from yosort.arguments import check_choice, check_count, check_flag, pick_fields
 from yosort.errors import ConfigError, InputError, show
 from yosort.model.heads import YosoModel
+from yosort.tasks import parts
 from yosort.tasks.base import Pipeline, no_text
 from yosort.tasks.batch import Batch, Prepared
 from yosort.tasks.options import CallOptions, StreamOptions, option, with_options
-from yosort.tasks.results import Array, Features, Vector, Vectors
+from yosort.tasks.results import Array, Features, Part, Vector, Vectors
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     Texts: TypeAlias = list[str] | tuple[str, ...]
+    Spans: TypeAlias = Sequence[Any]
     #: Pipelines that were not made to answer with arrays.
     OfLists: TypeAlias = "FeatureExtractionPipeline[Vectors] | FeatureExtractionPipeline[Vector]"
 
@@ -51,6 +53,7 @@ class Options(CallOptions):
     pooling: str = option("none", check_choice, POOLING)
     normalize: bool = option(False, check_flag)
     return_tensors: bool = option(False, check_tensors)
+    chunks: int | None = option(None, check_count)
 
 
 class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
@@ -63,6 +66,7 @@ class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
     model: YosoModel
     task = "feature-extraction"
     options = Options
+    inputs = ("inputs", "spans")
     model_class = YosoModel
     has_scores = False
 
@@ -118,33 +122,86 @@ class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
     @overload
     def __call__(
         self,
+        inputs: str,
+        *,
+        chunks: int,
+        pooling: str = ...,
+        return_tensors: bool | str | None = ...,
+        **options: Unpack[Keywords],
+    ) -> list[Part]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Texts,
+        *,
+        chunks: int,
+        pooling: str = ...,
+        return_tensors: bool | str | None = ...,
+        **options: Unpack[Keywords],
+    ) -> list[list[Part]]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: str,
+        *,
+        spans: Spans,
+        pooling: str = ...,
+        return_tensors: bool | str | None = ...,
+        **options: Unpack[Keywords],
+    ) -> list[Part]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Texts,
+        *,
+        spans: Sequence[Spans],
+        pooling: str = ...,
+        return_tensors: bool | str | None = ...,
+        **options: Unpack[Keywords],
+    ) -> list[list[Part]]: ...
+
+    @overload
+    def __call__(
+        self,
         inputs: Iterable[Any],
         *,
         pooling: str = ...,
         return_tensors: bool | str | None = ...,
+        chunks: int | None = ...,
         on_error: str = ...,
         **options: Unpack[Keywords],
     ) -> Any: ...
 
     @with_options(Options)
-    def __call__(self, inputs: Any, options: Options) -> Any:
+    def __call__(self, inputs: Any, *, spans: Any = None, options: Options) -> Any:
         """Embed one text, a list, or any iterable.
 
         Args:
-            inputs: a text, or several.
-            pooling: "none" for every token, "cls" for the first one, "mean" over all.
+            inputs: a text, or a dictionary of `text` and `spans`; or several.
+            spans: the parts of one text that get a vector each, pooled from one reading of the
+                whole: pairs (start, end) of characters, or dictionaries with these keys, in any
+                order, and they may overlap. Of a list of texts, such a list for each.
+            pooling: "none" for every token, "cls" for the first one, "mean" over all. Parts are
+                pooled by the mean, and "cls" is refused: no part has a first token for it.
             normalize: divide each vector by its length.
             return_tensors: True or "np": numpy float32 arrays instead of nested lists.
+            chunks: tokens of a part, at most: vectors of windows as of spans. They end between
+                words where they can.
             on_error: "raise", or "collect" a `Failure` in the input's place.
             options: see `StreamOptions`.
 
         Returns:
-            Per text: without pooling [1, n, hidden], special tokens included; else [hidden].
+            Per text: without pooling [1, n, hidden], special tokens included; else [hidden]. With
+            spans or chunks a list of `{"start", "end", "vector"}`, in their order.
 
         Raises:
-            InputError: an input or option that does not fit.
+            InputError: an input or option that does not fit; a span that is none of its text, or
+                holds no token.
         """
-        return self.answer(inputs, options)
+        return self.answer(inputs if spans is None else _with_spans(inputs, spans), options)
 
     def _read_defaults(self, given: dict[str, Any]) -> Options:
         """See `Pipeline`."""
@@ -165,17 +222,38 @@ class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
 
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
-        if not isinstance(value, str):
-            raise no_text(value)
-        if self.model.sentence is not None:
-            value = self.model.sentence.read(value)
-        return self.encode(value, None, options).prepared()
+        text, spans, whole = value, None, options.chunks is None
+        if isinstance(value, dict) and (found := pick_fields(value, ("text", "spans"))):
+            text, spans, whole = found["text"], found["spans"], False
+        if not isinstance(text, str):
+            raise no_text(text)
+        sentence = self.model.sentence
+        read, prompt = (text, "") if sentence is None else (sentence.read(text), sentence.prompt)
+        encoded = self.encode(read, None, options)
+        if whole:
+            return encoded.prepared()
+        if options.pooling == "cls":
+            raise InputError("pooling: wanted 'mean' for the vectors of parts, got 'cls'")
+        if len(read) != len(prompt) + len(text):
+            raise InputError(f"parts: wanted a text as long in lower case, got {show(text)}")
+        if options.chunks is None:
+            places = parts.of_spans(read, encoded.encodings[0], spans, len(prompt))
+        elif spans is None:
+            places = parts.of_windows(read, encoded.encodings[0], options.chunks, len(prompt))
+        else:
+            raise InputError(f"chunks: wanted none beside spans, got {options.chunks}")
+        tokens = tuple((place.first, place.last) for place in places)
+        rows = [replace(row, parts=tokens) for row in encoded.rows]
+        return Prepared(rows, places, encoded.truncated)
 
     def run(self, batch: Batch, options: Options) -> list[Any]:
         """See `Pipeline.run`."""
         vectors = []
-        for tokens in batch.split(self.ask(batch)[0]):
-            if options.pooling == "cls":
+        for row, tokens in zip(batch.rows, batch.split(self.ask(batch)[0]), strict=True):
+            if row.parts is not None:
+                means = [tokens[a:b].mean(axis=0, dtype=np.float64) for a, b in row.parts]
+                tokens = np.reshape(means, (-1, tokens.shape[1]))
+            elif options.pooling == "cls":
                 tokens = tokens[0]
             elif options.pooling == "mean":
                 tokens = tokens.mean(axis=0, dtype=np.float64)
@@ -189,6 +267,27 @@ class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
     def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
         vectors = outputs[0]
-        if options.pooling == "none":
+        if prepared.kept is None and options.pooling == "none":
             vectors = vectors[None]
-        return vectors if options.return_tensors else vectors.tolist()
+        found = vectors if options.return_tensors else vectors.tolist()
+        if prepared.kept is None:
+            return found
+        return [
+            {"start": place.start, "end": place.end, "vector": vector}
+            for place, vector in zip(prepared.kept, found, strict=True)
+        ]
+
+
+def _with_spans(inputs: Any, spans: Any) -> Any:
+    """Return texts as dictionaries, each with its spans."""
+    if isinstance(inputs, str):
+        return {"text": inputs, "spans": spans}
+    if not isinstance(inputs, (list, tuple)):
+        raise InputError(
+            f"spans: wanted a text beside them, or a list of texts, got {type(inputs).__name__}; "
+            "any iterable may give dictionaries of text and spans"
+        )
+    if not isinstance(spans, (list, tuple)) or len(spans) != len(inputs):
+        got = len(spans) if isinstance(spans, (list, tuple)) else show(spans)
+        raise InputError.wanted("spans", f"a list of them for each of {len(inputs)} texts", got=got)
+    return [{"text": text, "spans": each} for text, each in zip(inputs, spans, strict=True)]

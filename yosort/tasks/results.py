@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,20 @@ class Choice(Extras):
     score: float
 
 
+class Part(Extras):
+    """A part of a text that feature-extraction pooled late.
+
+    Attributes:
+        start: the first character of it, counted in the text.
+        end: the character after its last.
+        vector: [hidden], a list, or float32 with return_tensors.
+    """
+
+    start: int
+    end: int
+    vector: list[float] | npt.NDArray[np.float32]
+
+
 class TextPair(TypedDict, total=False):
     """An input of text-classification.
 
@@ -131,6 +146,19 @@ class Question(TypedDict):
 
     question: str
     context: str
+
+
+class TextSpans(TypedDict):
+    """An input of feature-extraction, beside texts.
+
+    Attributes:
+        text: a text.
+        spans: its parts that get a vector each: pairs (start, end) of characters, or dictionaries
+            with these keys.
+    """
+
+    text: str
+    spans: Sequence[Any]
 
 
 class Choices(TypedDict):
