@@ -159,6 +159,13 @@ def _pipelines(folder: Path) -> dict[str, Case]:
                 "delimiter": " ",
             },
         ),
+        "text-ranking": (
+            "YosoForSequenceClassification", {"num_labels": 1},
+            {
+                "inputs": {"query": "who?", "documents": ["a dog", "Paris"]}, "query": None,
+                "documents": None, "top_k": 2, "function_to_apply": "sigmoid", "label": "LABEL_0",
+            },
+        ),
         "question-answering": (
             "YosoForQuestionAnswering", {},
             {
@@ -189,6 +196,9 @@ def _pipelines(folder: Path) -> dict[str, Case]:
             del good[0]["max_length"]  # there it is max_seq_len
         if task == "question-answering":
             pair = {"inputs": None, "question": ["who?", "what?"], "context": "a dog barks"}
+            good.append({**good[0], **pair})
+        if task == "text-ranking":
+            pair = {"inputs": None, "query": "who?", "documents": ["a dog", "Paris"]}
             good.append({**good[0], **pair})
         if task == "feature-extraction":
             parts = {"inputs": ["a dog", "Paris"], "spans": [[(0, 1), (2, 5)], [(0, 5)]]}

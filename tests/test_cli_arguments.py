@@ -337,7 +337,7 @@ def test_a_context_beside_one_of_its_own_is_refused(
     said = str(context) if option == "--context-file" else "A cat."
     arguments = ["qa", "--model", models["qa"], "--input", str(source), option, said]
     assert main(arguments) == 1
-    assert "wanted one context, got its own and that of all" in capsys.readouterr().err
+    assert "wanted context once, got its own and that of all" in capsys.readouterr().err
     assert main([*arguments, "--field", "question"]) == 0
 
 

@@ -102,6 +102,45 @@ def test_pairs_questions_and_entities(
     assert "entity_group" in lines(capsys.readouterr().out)[0][0]  # type: ignore[index]
 
 
+def test_documents_of_all_queries_or_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"rerank": make(tmp_path / "m", "YosoForSequenceClassification", num_labels=1)}
+    rank = yosort.pipeline("text-ranking", models["rerank"], device="cpu")
+    documents, source, table = (tmp_path / name for name in ("d.txt", "in.jsonl", "out.csv"))
+    documents.write_text("\r\n\n".join(TEXTS) + "\n", encoding="utf-8")
+    queries = ["a dog", "a city"]
+    wanted = [rank(query, TEXTS) for query in queries]
+    rows = [{"query": query, "documents": TEXTS, "id": i} for i, query in enumerate(queries)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for arguments in (
+        [*queries, "--documents-file", documents],
+        [*queries, "--documents", *TEXTS],
+        ["--input", source],
+    ):
+        assert run(models, "rerank", *arguments) == 0
+        assert lines(capsys.readouterr().out) == wanted
+    best = ["--input", source, "--top-k", 1, "--keep", "id", "--output", table]
+    assert run(models, "rerank", *best) == 0
+    with table.open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [(row["id"], row["text"]) for row in found] == [
+        (str(i), ranked[0]["text"]) for i, ranked in enumerate(wanted)
+    ]
+    for arguments, message in (
+        ([*queries, "--documents", "a", "--documents-file", documents], "or --documents-file, got"),
+        (queries, "wanted documents: --documents TEXT, --documents-file FILE, or an --input with"),
+        (["--input", source, "--documents", "a"], "documents once, got its own and that of all"),
+        (
+            [*queries, "--documents-file", documents, "--output", documents],
+            "--output: wanted another file",
+        ),
+        (["a", "--documents", "a", "--label", "x"], "--label: wanted one of this model's"),
+    ):
+        assert run(models, "rerank", *arguments) == 1
+        assert message in capsys.readouterr().err
+
+
 #: Texts with parts: none, one that is wrong, several.
 PARTED: list[dict[str, Any]] = [
     {"text": TEXTS[0], "spans": [[0, 5], [3, 20]], "id": 3},
@@ -450,7 +489,19 @@ def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     "command",
-    ["", "fill-mask", "classify", "ner", "qa", "embed", "convert", "info", "bench", "doctor"],
+    [
+        "",
+        "fill-mask",
+        "classify",
+        "rerank",
+        "ner",
+        "qa",
+        "embed",
+        "convert",
+        "info",
+        "bench",
+        "doctor",
+    ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -25,12 +25,12 @@ COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
 OWN = {
     "help", "debug", "text", "input", "format", "field", "output", "resume", "context",
-    "context_file", "model", "delimiter", "keep", "spans",
+    "context_file", "documents", "documents_file", "model", "delimiter", "keep", "spans",
 }  # fmt: skip
 #: Values that are nobody's default, where the kind of the option does not give one.
 VALUES = {
     "device": "cuda:7", "dtype": "int8", "attention": "auto:9", "revision": "v2",
-    "top_k": 3, "targets": ["one", "two"], "ignore_labels": ["X"],
+    "top_k": 3, "targets": ["one", "two"], "ignore_labels": ["X"], "label": "positive",
 }  # fmt: skip
 
 
@@ -106,10 +106,11 @@ def test_an_option_arrives(command: str, name: str, monkeypatch: pytest.MonkeyPa
 def test_a_choice_is_one_of_the_pipelines(command: str, name: str, tmp_path: Path) -> None:
     """A command shows and takes what its pipeline does: the error of another value lists it."""
     task = next(task for task in TASKS.values() if task.command == command)
-    folder = make(tmp_path, task.model)
+    folder = make(tmp_path, task.model, num_labels=1)
     call = yosort.pipeline(task.name, folder, device="cpu")
+    value = dict.fromkeys(task.keys, "a") if command in ("qa", "rerank") else "a"
     with pytest.raises(YosortError, match=f"{name}: wanted one of ") as caught:
-        call({"question": "a", "context": "b"} if command == "qa" else "a", **{name: "nope"})
+        call(value, **{name: "nope"})
     known = re.search("wanted one of (.*?), got", str(caught.value))
     (action,) = (a for a in options_of(command) if a.dest == name)
     assert known

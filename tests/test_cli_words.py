@@ -217,7 +217,8 @@ def test_a_word_that_is_none_is_named_with_the_nearest(
 
 @pytest.mark.parametrize(
     ("command", "noun"),
-    [(name, "texts") for name in ("fill-mask", "classify", "ner", "embed")] + [("qa", "questions")],
+    [(name, "texts") for name in ("fill-mask", "classify", "ner", "embed")]
+    + [("qa", "questions"), ("rerank", "queries")],
 )
 def test_help_says_what_is_asked(
     command: str, noun: str, capsys: pytest.CaptureFixture[str]

@@ -161,7 +161,7 @@ def test_habits_of_transformers() -> None:
 
 def test_the_pages_are_found() -> None:
     assert len(PAGES) > 10
-    assert len(TRAINING) == 7
+    assert len(TRAINING) == 8
     assert sum(len(blocks(page)) for page in PAGES) > 60
 
 
@@ -192,7 +192,7 @@ def test_the_reference_has_every_public_name() -> None:
     for name in outputs:
         assert f"yosort.model.outputs.{name}" in DIRECTIVES
     results = [n for n, cls in vars(yosort.tasks.results).items() if hasattr(cls, "__total__")]
-    assert len(results) == 12
+    assert len(results) == 14
     for name in results:
         assert f"yosort.tasks.results.{name}" in DIRECTIVES
     others = (

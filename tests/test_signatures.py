@@ -113,6 +113,7 @@ def test_functional_ops(name: str, arrays: list[str], keywords: dict[str, Any]) 
             {"top_k": 1, "doc_stride": None, "max_answer_len": 15, "max_seq_len": None,
              "max_question_len": None, "handle_impossible_answer": False, "align_to_words": True},
         ),
+        ("text-ranking", {"top_k": None, "function_to_apply": None, "label": None}),
         ("multiple-choice", {"top_k": None}),
         (
             "feature-extraction",
@@ -125,6 +126,7 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
     cls = pipeline_class(task)
     inputs = {
         "question-answering": {"inputs": None, "question": None, "context": None},
+        "text-ranking": {"inputs": None, "query": None, "documents": None},
         "feature-extraction": {"inputs": REQUIRED, "spans": None},
     }.get(task, {"inputs": REQUIRED})
     got = signature(cls.__call__)

@@ -58,7 +58,10 @@ def test_pipelines_and_commands_are_those_of_the_table() -> None:
         name for name, parser in parsers.items() if "--batch-tokens" in parser.format_help()
     }
     assert of_tasks == commands
-    assert ALIASES == {"ner": "token-classification", "sentiment-analysis": "text-classification"}
+    assert ALIASES == {
+        "ner": "token-classification", "rerank": "text-ranking",
+        "sentiment-analysis": "text-classification",
+    }  # fmt: skip
 
 
 def test_a_class_answers_its_own_task_and_the_encoders() -> None:
@@ -66,6 +69,15 @@ def test_a_class_answers_its_own_task_and_the_encoders() -> None:
     assert asked == ["question-answering", "feature-extraction"]
     assert [task.name for task in tasks_of("YosoModel")] == ["feature-extraction"]
     assert tasks_of("BertModel") == []
+    labelled = [
+        [task.command for task in tasks_of("YosoForSequenceClassification", n)]
+        for n in (None, 1, 2)
+    ]
+    assert labelled == [
+        ["classify", "embed"],
+        ["classify", "rerank", "embed"],
+        ["classify", "embed"],
+    ]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -99,17 +99,22 @@ BAD = {
     "fill-mask": NOTHING,
     "question-answering": {"question": "the fox", "context": NOTHING},
     "multiple-choice": {"prompt": NOTHING, "choices": ["fox", NOTHING]},
+    "text-ranking": {"query": NOTHING, "documents": ["fox", NOTHING]},
 }
 GOOD: dict[str, Any] = dict.fromkeys(BAD, "the quick [MASK]") | {
     "question-answering": {"question": "the fox", "context": "the dog"},
     "multiple-choice": {"prompt": "the", "choices": ["fox", "dog"]},
+    "text-ranking": {"query": "the", "documents": ["fox", "dog"]},
 }
 
 
 @pytest.mark.parametrize("specials", [True, False], ids=["special tokens", "none"])
 @pytest.mark.parametrize("task", BAD)
 def test_nothing_to_read_is_an_error(task: str, specials: bool, tmp_path: Path) -> None:
-    labels = {"num_labels": 5, "id2label": ENTITIES} if task == "token-classification" else {}
+    labels: dict[str, Any] = {
+        "token-classification": {"num_labels": 5, "id2label": ENTITIES},
+        "text-ranking": {"num_labels": 1},
+    }.get(task, {})
     pipe = yosort.pipeline(task, make_word_piece(tmp_path, TASKS[task].model, **labels))
     if not specials:
         pipe.tokenizer.backend.post_processor = None  # as byte-level tokenizers may have none

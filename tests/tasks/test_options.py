@@ -17,6 +17,7 @@ from yosort.tasks.batch import Batch, Row
 LONG = " ".join(TEXTS) * 3
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "text-classification": ("YosoForSequenceClassification", {"num_labels": 3}),
+    "text-ranking": ("YosoForSequenceClassification", {"num_labels": 1}),
     "token-classification": ("YosoForTokenClassification", {"id2label": ENTITIES}),
     "fill-mask": ("YosoForMaskedLM", {}),
     "feature-extraction": ("YosoModel", {}),
@@ -48,6 +49,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("question-answering", {"max_length": 3}, "no such option; max_seq_len is the size"),
         ("feature-extraction", {"pooling": "max"}, "pooling: wanted one of none, cls, mean"),
         ("feature-extraction", {"overflow": "cut"}, "overflow: wanted one of error, truncate"),
+        ("text-ranking", {"top_n": 3}, "top_n: no such option; top_k is how many documents"),
+        ("text-ranking", {"label": "no"}, r"label: wanted one of this model's, \['LABEL_0'\]"),
+        ("text-ranking", {"label": 1}, "label: wanted the name of a label, got 1"),
         ("multiple-choice", {"batch_size": 0}, "batch_size: wanted an integer of at least 1"),
         ("multiple-choice", {"max_length": 65}, "max_length: wanted at most 64, .* got 65"),
         ("multiple-choice", {"truncation": "first"}, "truncation: wanted one of longest_first"),
@@ -75,7 +79,7 @@ def test_what_means_nothing_is_named(
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_that_is_written_is_a_type_error(folders: dict[str, Path], task: str) -> None:
     run: Any = yosort.pipeline(task, folders[task])
-    with pytest.raises(InputError, match=r"got NoneType|wanted question and context"):
+    with pytest.raises(InputError, match=r"got NoneType|wanted (question|query) and "):
         run()
     with pytest.raises(InputError, match="got 3 arguments"):
         run("a", "b", "c")
@@ -126,6 +130,7 @@ def test_a_pipeline_shows_the_options_that_it_was_made_with(folders: dict[str, P
         ("text-classification", "Paris"),
         ("question-answering", {"question": "Who?", "context": TEXTS[0]}),
         ("multiple-choice", {"prompt": "A dog", "choices": ["barks", "sings"]}),
+        ("text-ranking", {"query": "A dog", "documents": ["barks", "sings"]}),
         ("feature-extraction", "Paris"),
     ],
 )
@@ -283,12 +288,13 @@ def test_labels_that_leave_nothing_out_are_said_once_a_pipeline(
 def test_other_names_and_ways_to_name_a_task(folders: dict[str, Path]) -> None:
     for alias, task in (
         ("ner", "token-classification"), ("sentiment-analysis", "text-classification"),
-        ("NER", "token-classification"),
+        ("NER", "token-classification"), ("rerank", "text-ranking"),
     ):  # fmt: skip
         assert yosort.pipeline(alias, folders[task]).task == task
     for task, folder in folders.items():
-        assert yosort.pipeline(model=yosort.load(folder)).task == task
-        assert yosort.pipeline(model=str(folder)).task == task
+        own = "text-classification" if task == "text-ranking" else task  # what the head is called
+        assert yosort.pipeline(model=yosort.load(folder)).task == own
+        assert yosort.pipeline(model=str(folder)).task == own
     with pytest.raises(ConfigError, match=r"task: wanted one of fill-mask.*, got None"):
         yosort.pipeline()
     with pytest.raises(ConfigError, match="task: wanted one of"):
@@ -425,6 +431,8 @@ def test_what_is_not_set_is_the_default(
     value: Any = f"{TEXTS[0]} {mask}" if task == "fill-mask" else TEXTS[0]
     if task == "question-answering":
         value = {"question": "who?", "context": TEXTS[0]}
+    if task == "text-ranking":
+        value = {"query": "who?", "documents": TEXTS}
     assert given(value) == plain(value)
 
 

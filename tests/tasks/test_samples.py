@@ -21,6 +21,12 @@ CASES: dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]] = {
         TEXTS,
         {"top_k": None},
     ),
+    "text-ranking": (
+        "YosoForSequenceClassification",
+        {"num_labels": 1},
+        [{"query": TEXTS[1], "documents": [TEXTS[0], TEXTS[2], "no"]}],
+        {},
+    ),
     "multiple-choice": (
         "YosoForMultipleChoice",
         {},

@@ -89,7 +89,7 @@ def collect(source: Any, **hub: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "folder": str(folder),
         "class": names[0] if names else None,
-        "answers": [_answer(task) for name in names for task in tasks_of(name)],
+        "answers": [_answer(task) for name in names for task in tasks_of(name, config.num_labels)],
         "layers": config.num_hidden_layers,
         "hidden_size": config.hidden_size,
         "heads": config.num_attention_heads,

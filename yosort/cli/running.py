@@ -20,6 +20,8 @@ from yosort.tasks import pipeline
 from yosort.tasks.stream import Failure
 
 Show = Callable[[Any, int], Iterator[str]]
+#: The second of what such a task reads, which one option may give to all inputs.
+_SHARED = {"question-answering": "context", "text-ranking": "documents"}
 _SUFFIXES = (".jsonl", ".ndjson", ".csv", ".npy")
 
 
@@ -45,16 +47,16 @@ def run(
         keys = (*keys, "spans")
     reading.check(arguments, keys)
     _check_output(arguments)
-    context = _context(arguments) if task == "question-answering" else None
-    if task == "feature-extraction":  # which also says whether a model's files have to be obeyed
-        loading = {**loading, "pooling": given.get("pooling")}
-    answer = pipeline(task, arguments.model, samples=arguments.samples, **loading)
+    shared = _SHARED.get(task)
+    for_all = _for_all(arguments, shared) if shared else None
+    # Of its options a pipeline may need some to be made; a call says them again, as a user would.
+    answer = pipeline(task, arguments.model, samples=arguments.samples, **loading, **given)
     if task == "feature-extraction" and answer.model.sentence is None:
         given.setdefault("pooling", "mean")
     messages.note_unused(arguments, answer.model.attention)
     entries: Iterator[Entry] = reading.read(arguments, keys)
-    if task == "question-answering":
-        entries = (_with_context(entry, context) for entry in entries)
+    if shared:
+        entries = (_with_shared(entry, task, for_all) for entry in entries)
     elif given.get("is_split_into_words"):
         entries = (_split(entry) for entry in entries)
     elif keys[-1] == "spans":
@@ -128,8 +130,8 @@ def _check_output(arguments: argparse.Namespace) -> None:
         if arguments.resume:
             raise InputError("--resume: wanted --output FILE to continue")
         return
-    context = getattr(arguments, "context_file", None)
-    for name in [*(arguments.input or ()), *([context] if context else ())]:
+    files = [getattr(arguments, f"{name}_file", None) for name in _SHARED.values()]
+    for name in [*(arguments.input or ()), *filter(None, files)]:
         if name != "-" and reading.same_file(path, name):
             raise InputError(f"--output: wanted another file than what is read, got {name} twice")
     if _is_stream(path):
@@ -216,36 +218,41 @@ def _forms(
     return wanted or (*row.columns, *error), "results are no vectors"
 
 
-def _context(arguments: argparse.Namespace) -> str | None:
-    if arguments.context is not None and arguments.context_file is not None:
-        raise InputError("wanted --context or --context-file, got both")
-    if arguments.context_file is not None:
-        return reading.read_text(arguments.context_file)
-    context: str | None = arguments.context
-    if context is not None:
-        reading.note_path(context, "--context-file reads files")
-    return context
+def _for_all(arguments: argparse.Namespace, name: str) -> Any:
+    """Return what an option gives all inputs: one context, or documents; None: nothing."""
+    given, file = getattr(arguments, name), getattr(arguments, f"{name}_file")
+    if given is not None and file is not None:
+        raise InputError(f"wanted --{name} or --{name}-file, got both")
+    if file is not None:
+        text = reading.read_text(file)
+        if name == "context":
+            return text
+        return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    for text in given if isinstance(given, list) else [given] if given is not None else []:
+        reading.note_path(text, f"--{name}-file reads files")
+    return given
 
 
-def _with_context(entry: Entry, context: str | None) -> Entry:
-    """Return a question with its own context, or the one for all."""
-    value = {"question": entry.value} if isinstance(entry.value, str) else entry.value
+def _with_shared(entry: Entry, task: str, for_all: Any) -> Entry:
+    """Return a question or query with what it is asked of: its own, or the one for all."""
+    first, second = TASKS[task].keys
+    value = {first: entry.value} if isinstance(entry.value, str) else entry.value
     if not isinstance(value, dict):
         return entry
-    if "context" in value:
-        if context is None:
+    if second in value:
+        if for_all is None:
             return entry
         value = InputError(
-            "wanted one context, got its own and that of all questions; --field question reads the "
-            "questions alone"
+            f"wanted {second} once, got its own and that of all; --field {first} reads that alone"
         )
-    elif context is None:
+    elif for_all is None:
+        wanted = "a context" if second == "context" else second
         value = InputError(
-            "wanted a context: --context TEXT, --context-file FILE, or an --input with question "
-            "and context"
+            f"wanted {wanted}: --{second} TEXT, --{second}-file FILE, or an --input with {first} "
+            f"and {second}"
         )
     else:
-        value = {**value, "context": context}
+        value = {**value, second: for_all}
     return replace(entry, value=value)
 
 

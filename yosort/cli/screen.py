@@ -78,6 +78,11 @@ def show_answers(result: Any, columns: int) -> Iterator[str]:
     return _table([(_share(a), a["answer"] or "no answer", "") for a in answers], columns)
 
 
+def show_ranks(result: Any, columns: int) -> Iterator[str]:
+    """Yield a line a document: score, text."""
+    return _table([(_number(a), a["text"], "") for a in result], columns)
+
+
 def _share(answer: dict[str, Any]) -> str:
     error = answer.get("standard_error")
     return f"{answer['score']:7.2%}" + ("" if error is None else f" ± {error:6.2%}")

@@ -1,4 +1,4 @@
-"""The commands of the tasks: fill-mask, classify, ner, qa, embed."""
+"""The commands of the tasks: fill-mask, classify, rerank, ner, qa, embed."""
 
 from __future__ import annotations
 
@@ -52,6 +52,37 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     labelling = ("top_k", "function_to_apply")
     _finish(classify, TASKS["text-classification"], labelling, screen.show_labels)
+
+    rerank = _command(
+        commands,
+        common,
+        TASKS["text-ranking"],
+        "rank documents for queries",
+        'yosort rerank --model FOLDER --documents-file FILE "a query"',
+    )
+    rerank.add_argument(
+        "--documents",
+        action="extend",
+        nargs="+",
+        type=terminal.typed,
+        metavar="TEXT",
+        help="the documents of all queries; write them last",
+    )
+    rerank.add_argument(
+        "--documents-file", type=Path, metavar="FILE", help="the same, a line each, from a file"
+    )
+    rerank.add_argument("--top-k", type=int, metavar="K", help="documents a query (all)")
+    rerank.add_argument(
+        "--function-to-apply",
+        type=str.lower,
+        choices=("softmax", "sigmoid", "none"),
+        help="logits to scores; else sigmoid, or what config.json says",
+    )
+    rerank.add_argument(
+        "--label", metavar="NAME", help="whose score ranks, where a model has several labels"
+    )
+    ranking = ("top_k", "function_to_apply", "label")
+    _finish(rerank, TASKS["text-ranking"], ranking, screen.show_ranks)
 
     ner = _command(
         commands,
@@ -163,7 +194,7 @@ def _command(
         "on a terminal, texts given as arguments are answered in plain lines.",
         epilog=f"example: {example}",
     )
-    noun = f"{task.keys[0]}s"
+    noun = {"query": "queries"}.get(task.keys[0], f"{task.keys[0]}s")
     parser.add_argument(
         "text",
         nargs="*",

@@ -113,6 +113,7 @@ class Task(NamedTuple):
         columns: of a result, which is one row where the option `one_row` has such a value; none of
             what is a vector then, or any number of rows.
         one_row: see there: the option's name, and the values.
+        num_labels: of the models that are made for it; None: any number.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Task(NamedTuple):
     aliases: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     one_row: tuple[str, tuple[str | int, ...]] | None = ("top_k", (1,))
+    num_labels: int | None = None
 
     @property
     def module(self) -> str:
@@ -192,6 +194,15 @@ TASKS = {
             ("label", "score"),
         ),
         Task(
+            "text-ranking",
+            "YosoForSequenceClassification",
+            "rerank",
+            ("query", "documents"),
+            ("rerank",),
+            ("index", "score", "text"),
+            num_labels=1,
+        ),
+        Task(
             "token-classification",
             "YosoForTokenClassification",
             "ner",
@@ -221,11 +232,17 @@ ALIASES = {alias: task.name for task in TASKS.values() for alias in task.aliases
 HEAD_PREFIXES = tuple(sorted({prefix for row in ARCHITECTURES.values() for prefix in row.prefixes}))
 
 
-def tasks_of(architecture: str) -> list[Task]:
-    """Return the tasks that a class answers: its own, and those of the encoder alone."""
+def tasks_of(architecture: str, num_labels: int | None = None) -> list[Task]:
+    """Return the tasks that a class answers: its own, and those of the encoder alone.
+
+    Args:
+        architecture: the class's name.
+        num_labels: of the model; None leaves out the tasks that ask for a number of them.
+    """
     if architecture not in ARCHITECTURES:
         return []
-    return [task for task in TASKS.values() if task.model in (architecture, "YosoModel")]
+    of_class = [task for task in TASKS.values() if task.model in (architecture, "YosoModel")]
+    return [task for task in of_class if task.num_labels in (None, num_labels)]
 
 
 def architecture_of(weights: Collection[str]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from yosort.tasks.question_answering import QuestionAnsweringPipeline
     from yosort.tasks.results import Answer, Array, LabelScore, Vector
     from yosort.tasks.text_classification import TextClassificationPipeline
+    from yosort.tasks.text_ranking import TextRankingPipeline
     from yosort.tasks.token_classification import TokenClassificationPipeline
 
 Model = str | os.PathLike[str] | PretrainedModel
@@ -70,6 +71,17 @@ def pipeline(
     samples: int = ...,
     **options: Any,
 ) -> TextClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text-ranking", "rerank"],
+    model: Model | None = ...,
+    tokenizer: Tokenizer | str | os.PathLike[str] | None = ...,
+    *,
+    samples: int = ...,
+    **options: Any,
+) -> TextRankingPipeline: ...
 
 
 @overload
@@ -211,9 +223,10 @@ def pipeline(
     """Build the pipeline of a task.
 
     Args:
-        task: "fill-mask", "text-classification" ("sentiment-analysis"), "token-classification"
-            ("ner"), "question-answering", "multiple-choice" or "feature-extraction"; None: what the
-            class answers that a loaded model has, or a folder's config.json names.
+        task: "fill-mask", "text-classification" ("sentiment-analysis"), "text-ranking" ("rerank"),
+            "token-classification" ("ner"), "question-answering", "multiple-choice" or
+            "feature-extraction"; None: what the class answers that a loaded model has, or a
+            folder's config.json names.
         model: a folder, an installed model's name, a hub id, or a loaded model; None for the
             bundled one, which knows fill-mask and feature-extraction, and other tasks with
             `allow_random_head=True` only.

@@ -110,6 +110,20 @@ class Choice(Extras):
     score: float
 
 
+class Ranked(Extras):
+    """A document of text-ranking.
+
+    Attributes:
+        index: its place among those that were given, from 0.
+        score: of the label that ranks, a probability or what `function_to_apply` makes of logits.
+        text: the document.
+    """
+
+    index: int
+    score: float
+    text: str
+
+
 class Part(Extras):
     """A part of a text that feature-extraction pooled late.
 
@@ -159,6 +173,18 @@ class TextSpans(TypedDict):
 
     text: str
     spans: Sequence[Any]
+
+
+class RankingQuery(TypedDict):
+    """An input of text-ranking.
+
+    Attributes:
+        query: a text.
+        documents: texts to rank for it.
+    """
+
+    query: str
+    documents: Sequence[str]
 
 
 class Choices(TypedDict):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from yosort.arguments import check_choice, check_count, pick_fields
+from yosort.config import YosoConfig
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForSequenceClassification
 from yosort.tasks.base import Pipeline
@@ -29,6 +31,23 @@ class Keywords(StreamOptions, total=False):
     """Keywords of a call as a type checker sees them, beside `on_error`."""
 
     function_to_apply: str | None
+
+
+def usual_function(config: YosoConfig) -> str:
+    """Return what makes scores of logits where a call does not say, as in transformers."""
+    if config.problem_type == "regression":
+        return "none"
+    if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+        return "sigmoid"
+    return "softmax"
+
+
+def scores_of(logits: npt.NDArray[Any], function: str) -> npt.NDArray[np.float64]:
+    """Return the scores of logits [..., labels], in float64."""
+    logits = np.asarray(logits, np.float64)
+    if function == "softmax":
+        return softmax(logits)
+    return 1 / (1 + np.exp(-logits)) if function == "sigmoid" else logits
 
 
 def check_top_k(name: str, value: Any) -> int | str:
@@ -107,19 +126,12 @@ class TextClassificationPipeline(Pipeline[Options], Generic[Labels]):
     def read(self, options: Options) -> Options:
         """See `Pipeline.read`."""
         options = super().read(options)
-        return options.decided(function_to_apply=options.function_to_apply or self._usual())
+        function = options.function_to_apply or usual_function(self.model.config)
+        return options.decided(function_to_apply=function)
 
     def wrap(self, result: Any, inputs: Any, given: dict[str, Any]) -> Any:
         """Put one text's result into a list, unless the call itself names top_k."""
         return [result] if isinstance(inputs, str) and "top_k" not in given else result
-
-    def _usual(self) -> str:
-        config = self.model.config
-        if config.problem_type == "regression":
-            return "none"
-        if config.problem_type == "multi_label_classification" or config.num_labels == 1:
-            return "sigmoid"
-        return "softmax"
 
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""
@@ -149,12 +161,7 @@ class TextClassificationPipeline(Pipeline[Options], Generic[Labels]):
 
     def finish(self, prepared: Prepared, outputs: list[Any], options: Options) -> Any:
         """See `Pipeline.finish`."""
-        logits = np.asarray(outputs[0], np.float64)
-        scores = {
-            "softmax": lambda: softmax(logits),
-            "sigmoid": lambda: 1 / (1 + np.exp(-logits)),
-            "none": lambda: logits,
-        }[options.function_to_apply]()
+        scores = scores_of(outputs[0], options.function_to_apply)
         labels = self.model.config.id2label
         ranked = [
             {"label": labels[i], **describe(scores[:, i])}
