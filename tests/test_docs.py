@@ -1,8 +1,9 @@
 """Every code block of the README and of the pages, run in order as a reader would.
 
 Blocks of a page share a folder, and Python blocks their variables. A `text` block after a block is
-its output. Two kinds are not run: `pip install`, of which the extras are checked (the gate runs the
-README's), and what follows a block that imports torch or transformers, where they are missing.
+its output. Three kinds are not run: `pip install`, of which the extras are checked (the gate runs
+the README's); what follows a block that imports torch or transformers, where they are missing; and
+blocks that import an engine of batch jobs, which have a slow test of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
 LANGUAGES = {"python", "sh", "text"}
 FRAMEWORKS = re.compile(r"^(import|from) (torch|transformers)\b", re.M)
+ENGINES = re.compile(r"^(?:import|from) (ray|dask|pyspark)\b", re.M)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -68,7 +71,13 @@ def run_python(code: str, names: dict[str, Any]) -> str:
 def run_page(page: Path, folder: Path, *, frameworks: bool) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     printed = ""
+    beside = False
     for language, code in blocks(page):
+        if beside and language == "text":
+            continue  # what an engine's block prints
+        beside = language == "python" and ENGINES.search(code) is not None
+        if beside:
+            continue
         assert language in LANGUAGES, f"a block of {language or 'nothing'} cannot be checked"
         if FRAMEWORKS.search(code) and not frameworks:
             return
@@ -136,6 +145,33 @@ def test_training_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     run_page(page, tmp_path, frameworks=True)
+
+
+ENGINE_BLOCKS = [
+    (found[1], code, output)
+    for page in PAGES
+    for (_, code), (_, output) in pairwise(blocks(page))
+    if (found := ENGINES.search(code))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "code", "output"), ENGINE_BLOCKS, ids=[engine for engine, *_ in ENGINE_BLOCKS]
+)
+def test_blocks_of_engines_run(
+    engine: str, code: str, output: str, tmp_path: Path, patience: dict[str, str]
+) -> None:
+    pytest.importorskip(engine)
+    lines = [f"Line {number} of a file.\n" for number in range(2000)]
+    (tmp_path / "texts.txt").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "block.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "block.py"],
+        cwd=tmp_path, env=patience, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().splitlines()[-1] == output.strip()
 
 
 HABITS = re.findall(

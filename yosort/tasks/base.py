@@ -227,6 +227,11 @@ class Pipeline(ABC, Generic[OptionsT]):
         return result
 
     @property
+    def draws(self) -> int:
+        """How many draws of hash functions a score is the mean of: `samples`."""
+        return len(self._seeds or [None])
+
+    @property
     def device(self) -> str:
         """Where the model runs: "cpu", or "cuda:N"."""
         return self.model.device
