@@ -96,12 +96,32 @@ def test_imports_that_are_written_already(line: str) -> None:
         ("from yosort.models.yoso.modeling_yoso import YosoLayer", "yosort.ops has the attention"),
         ("from yosort.utils.logging import set_verbosity_error", "of the standard library"),
         ("from yosort.models.bert import BertModel", "No module named 'yosort.models.bert'"),
-        ("from yosort.pipelines import nothing", "cannot import name 'nothing'"),
+        ("from yosort.pipelines import nothing", "has no nothing: dir.yosort. lists"),
+        ("from yosort import nothing", "cannot import name 'nothing'"),
+        ("from yosort.pipelines.base import get_supported_tasks", "names the tasks"),
+        ("from yosort.pipelines.token_classification import AggregationStrategy", "texts do: agg"),
+        ("from yosort.utils.logging import get_verbosity", "of the standard library"),
     ],
 )
 def test_imports_of_what_is_not_here(line: str, message: str) -> None:
     with pytest.raises(ImportError, match=message):
         exec(line, {})
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("zero-shot-classification", 'a model of entailment answers it as "text-classification"'),
+        ("Summarization", "there is no decoder"),
+        ("translation_en_to_de", "there is no decoder"),
+        ("text-generation", "there is no decoder"),
+        ("image-classification", "yosort reads texts alone"),
+        ("text-clasification", "one of fill-mask"),
+    ],
+)
+def test_a_task_that_is_not_here(task: str, message: str) -> None:
+    with pytest.raises(yosort.ConfigError, match=f"task: wanted .*{message}"):
+        yosort.pipeline(task)
 
 
 def test_a_module_of_another_name_is_asked_for_attributes() -> None:

@@ -133,10 +133,11 @@ def _find(name: str, where: str) -> Any:
     own = _ALIASES.get(name, name)
     if own not in _HOME_OF:
         hint = instead_of(name)
-        if hint is None:
-            raise AttributeError(f"module {where!r} has no attribute {name!r}")
         # `from yosort import x` looks first whether there is an x, and would not show why not.
         importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+        if hint is None and (where == __name__ or not importing):
+            raise AttributeError(f"module {where!r} has no attribute {name!r}")
+        hint = hint or "dir(yosort) lists what there is"
         error = ImportError if importing else AttributeError
         raise error(f"{where} has no {name}: {hint}")
     value = getattr(import_module(f"yosort.{_HOME_OF[own]}"), own)

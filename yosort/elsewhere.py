@@ -53,7 +53,10 @@ NAMES = {
     r"PaddingStrategy|TensorType|TruncationStrategy": 'texts do: padding="longest"',
     r"BitsAndBytesConfig|\w+QuantizationConfig|QuantoConfig|GPTQConfig": 'dtype="int8" at load',
     r"set_seed": "seed= of load, or of a call, is that of the hash functions",
-    r"logging|get_logger|set_verbosity\w*": 'logging.getLogger("yosort") of the standard library',
+    r"AggregationStrategy|ClassificationFunction": 'texts do: aggregation_strategy="simple"',
+    r"get_supported_tasks|check_task|\w+ArgumentHandler": "help(yosort.pipeline) names the tasks",
+    r"logging|get_logger|[gs]et_verbosity\w*": 'logging.getLogger("yosort") of the standard '
+    "library",
     r"is_\w+_available": "importlib.util.find_spec asks for a package",
 }
 
@@ -230,7 +233,7 @@ LOADING = {
     "max_memory": _ONE_DEVICE,
     **dict.fromkeys(("offload_folder", "offload_buffers", "offload_state_dict"), "weights are "
     "mapped from their file already"),
-    "output_loading_info": "weights that are missing or left over are an error here",
+    "output_loading_info": "what is missing is an error here, and what is left over a warning",
     "state_dict": "save the weights into a folder, and load that",
     **dict.fromkeys(("from_tf", "from_flax"), "convert the checkpoint with transformers first"),
     "variant": "name a folder that holds these weights as model.safetensors",
@@ -258,6 +261,15 @@ PIPELINE_CALLS = {
     "pipeline_class": "the task's name chooses it",
     **dict.fromkeys(("device", "device_map", "dtype", "torch_dtype"), _LOADED),
     **dict.fromkeys(("feature_extractor", "image_processor", "processor"), _TEXTS),
+}
+#: Tasks that are none here.
+TASKS = {
+    r"zero-shot-classification": 'a model of entailment answers it as "text-classification", of '
+    "pairs of a text and a sentence for each label",
+    r"(text2text|text)-generation|summarization|translation\w*|conversational": _NO_DECODER,
+    r".*(image|audio|video|speech|visual|document|table|depth|mask-generation|any-to-any).*": (
+        "yosort reads texts alone"
+    ),
 }
 #: Options of a model's call.
 MODEL_CALLS = {"use_cache": _CACHE, "past_key_values": _CACHE, "decoder_input_ids": _NO_DECODER}

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from yosort import elsewhere
 from yosort.arguments import check_choice, check_flag, no_such_option, with_names
 from yosort.checkpoint import resolve
 from yosort.config import FIELDS, HUB_OPTIONS, YosoConfig
+from yosort.elsewhere import instead_of
 from yosort.errors import CheckpointError, ConfigError, YosortError, show
 from yosort.model.architectures import ALIASES, ARCHITECTURES, TASKS
 from yosort.model.base import PretrainedModel
@@ -311,6 +313,8 @@ def _class_of(task: str | None, model: Model | None, options: dict[str, Any]) ->
         if lower == row.command and lower not in known:  # of the command line
             meant = f"{show(task)}; did you mean {row.name}?"
             raise ConfigError.wanted("task", f"one of {', '.join(known)}", got=meant)
+    if hint := instead_of(lower or "", elsewhere.TASKS):
+        raise ConfigError.wanted("task", f"one of {', '.join(known)}", task, hint=hint)
     name = check_choice("task", task, known, ConfigError)
     return pipeline_class(ALIASES.get(name, name))
 
