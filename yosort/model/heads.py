@@ -87,6 +87,13 @@ class YosoModel(PretrainedModel):
         return BaseModelOutput(self._unpack(scores, batch), **states)
 
 
+def encoder_of(model: PretrainedModel) -> YosoModel:
+    """Return the encoder of a model of any class, as a model; both share their weights."""
+    encoder = YosoModel.__new__(YosoModel)
+    vars(encoder).update(vars(model))
+    return encoder
+
+
 class _LabelledModel(PretrainedModel, Generic[Output]):
     """A model whose loss comes from one array of labels."""
 

@@ -103,7 +103,7 @@ class Stream:
                 found = next(numbered, end)
                 if found is end:
                     break
-                item = self._prepare(*found)
+                item = self.prepare(*found)
                 window.append(item)
             except BaseException as error:
                 # Ctrl-C too: whoever stops a slow pipe gets the answers to what came through it.
@@ -116,7 +116,8 @@ class Stream:
                 window, tokens = [], 0
         yield window, None
 
-    def _prepare(self, index: int, value: Any) -> Item:
+    def prepare(self, index: int, value: Any) -> Item:
+        """Return one input as rows, or with the error that it is."""
         item = Item(index, self._name.format(index))
         try:
             if isinstance(value, YosortError):
@@ -135,17 +136,17 @@ class Stream:
         try:
             options, attended = self._options, self._pipeline.model.padding == "attended"
             for rows in cut(lengths, options.batch_tokens, options.batch_size, in_order=attended):
-                self._run([places[row] for row in rows])
+                self.run([places[row] for row in rows])
         except BaseException as error:
             stop = error  # the results that are there leave first
         for item in window:
             if stop is not None and not item.error and any(out is None for out in item.outputs):
                 break
-            yield self._result(item)
+            yield self.result(item)
         if stop is not None:
             raise stop
 
-    def _run(self, places: list[tuple[Item, int]]) -> None:
+    def run(self, places: list[tuple[Item, int]]) -> None:
         """Put the model's answers into their items; an error into the item that it belongs to."""
         try:
             batch = Batch([item.prepared.rows[i] for item, i in places], self._pipeline.model)
@@ -158,7 +159,7 @@ class Stream:
                 places[0][0].error = error
                 return
             for place in places:  # one bad row does not take its batch along
-                self._run([place])
+                self.run([place])
             return
         for (item, i), output in zip(places, answers, strict=True):
             item.outputs[i] = output
@@ -168,7 +169,7 @@ class Stream:
                     "infinity, and for large ones dtype='float32', which reaches beyond float16"
                 )
 
-    def _result(self, item: Item) -> Any:
+    def result(self, item: Item) -> Any:
         """Return an item's result or its Failure, or raise its error."""
         if item.error is None:
             try:
