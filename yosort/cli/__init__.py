@@ -25,6 +25,7 @@ from yosort.cli import (
     doctor,
     inspecting,
     messages,
+    serving,
     stopping,
     tasks,
     terminal,
@@ -157,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show a traceback on errors")
     tasks.add_commands(commands, common)
-    for module in (converting, adopting, inspecting, calibrating, timing, doctor):
+    for module in (converting, adopting, inspecting, calibrating, timing, serving, doctor):
         module.add_command(commands, common)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -17,6 +17,7 @@ from yosort.errors import DeviceError, YosortError, one_line
 #: Optional packages, and what brings them and what for.
 _EXTRAS = {
     "huggingface_hub": "`pip install '.[hub]'` loads models by hub id",
+    "starlette": "`pip install '.[serve]'` answers over HTTP",
     "shtab": "`pip install '.[completion]'` completes commands in shells",
 }
 

@@ -1,0 +1,298 @@
+"""The pipelines of one model: a request prepared, answered and written; and who may wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from yosort.arguments import is_integer
+from yosort.errors import DeviceError, InputError, YosortError, show
+from yosort.machine import usable_processors
+from yosort.model.architectures import TASKS
+from yosort.serve.batcher import Batcher, Job
+from yosort.serve.bodies import characters
+from yosort.serve.limits import Limits
+from yosort.serve.metrics import Metrics
+from yosort.serve.refusals import Refusal
+from yosort.tasks.base import Pipeline
+from yosort.tasks.batch import Prepared, Row
+from yosort.tasks.stream import Failure, Item, Stream
+
+T = TypeVar("T")
+#: The service itself decides these.
+_OURS = ("batch_tokens", "batch_size", "progress", "on_error", "return_tensors")
+#: Characters of a token, at the very most that is worth looking at.
+_CHARACTERS = 8
+#: Bytes of a number of a vector, and of a token of a text, in an answer.
+_NUMBER, _WORD = 20, 6
+#: Windows are of so many tokens, at least, unless the model takes fewer.
+_WINDOW = 64
+_MOST_ANSWERS, _LONGEST_ANSWER = 1000, 512
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks of a pipeline.
+
+    Attributes:
+        task: transformers' name of it.
+        inputs: as the pipeline takes them, or token ids for feature-extraction.
+        given: options, by name; those that the service decides are refused.
+        arrays: answer with arrays: vectors that the protocol itself writes.
+        name: what messages call an input, with its number.
+    """
+
+    task: str
+    inputs: list[Any]
+    given: dict[str, Any]
+    arrays: bool = False
+    name: str = "inputs[{}]: "
+
+
+class Service:
+    """One model at work for many clients.
+
+    Args:
+        pipelines: of one model, by task; feature-extraction among them.
+        names: what clients may call the model; the first one answers.
+        limits: see there.
+        pooling: of embeddings, "mean" or "cls".
+        auto_truncate: cut texts that are too long, unless a request says otherwise.
+    """
+
+    def __init__(
+        self,
+        pipelines: dict[str, Pipeline],
+        names: tuple[str, ...],
+        limits: Limits,
+        *,
+        pooling: str = "mean",
+        auto_truncate: bool = False,
+    ) -> None:
+        self.pipelines, self.names, self.limits = pipelines, names, limits
+        self.pooling, self.auto_truncate = pooling, auto_truncate
+        self.metrics = Metrics()
+        self.stopping = False
+        self.in_hand = 0
+        self._batcher = Batcher(limits, self.metrics)
+        self.workers = min(4, usable_processors() + 1)
+        self._workers = ThreadPoolExecutor(self.workers, "yosort-text")
+
+    @property
+    def embedder(self) -> Pipeline:
+        """The pipeline that every model has."""
+        return self.pipelines["feature-extraction"]
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether a request that comes now will be answered."""
+        return self._batcher.is_alive and not self.stopping
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> Any:
+        """Serve on this event loop, after a first answer for itself."""
+        self._batcher.start()
+        with contextlib.suppress(Refusal):  # of a tokenizer that keeps nothing of it
+            await self.answer(Call("feature-extraction", ["a"], {"pooling": "mean"}), lambda *_: 0)
+        try:
+            yield
+        finally:
+            await self._batcher.stop()
+            self._workers.shutdown(wait=True)
+
+    def cutting(self, cut: bool | None = None) -> str:
+        """Return what becomes of a text that is too long, by a request's word or the service's."""
+        return "truncate" if (self.auto_truncate if cut is None else cut) else "error"
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for requests in hand.
+
+        Raises:
+            Refusal: all are taken.
+        """
+        most = self.limits.max_concurrent_requests
+        if self.in_hand >= most:
+            raise Refusal(
+                429,
+                f"{most} requests are in hand already",
+                code="rate_limit_exceeded",
+                retry_after=self._batcher.retry_after(),
+            )
+        self.in_hand += 1
+        self.metrics.in_hand.set(self.in_hand)
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
+            self.metrics.in_hand.set(self.in_hand)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Return what work returns, done in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, work)
+
+    async def answer(self, call: Call, write: Callable[[list[Any], int], T]) -> T:
+        """Return what `write` makes, in a thread, of all inputs' results and their tokens.
+
+        Raises:
+            Refusal: an input or option that does not fit, or too much of something.
+        """
+        job, tokens = await self.aside(lambda: self._prepare(call))
+        await self._batcher.run(job)
+
+        def finish() -> T:
+            return write([_result(job.stream, item, call) for item in job.items], tokens)
+
+        return await self.aside(finish)
+
+    def pipeline(self, task: str) -> Pipeline:
+        """Return the pipeline of a task.
+
+        Raises:
+            Refusal: this model has none.
+        """
+        if task not in self.pipelines:
+            model = type(next(iter(self.pipelines.values())).model).__name__
+            raise Refusal(
+                424,
+                f"{task} needs a {TASKS[task].model}; {self.names[0]} is a {model}, for "
+                f"{' and '.join(self.pipelines)}",
+                code="model_not_supported",
+            )
+        return self.pipelines[task]
+
+    def _prepare(self, call: Call) -> tuple[Job, int]:
+        pipeline, limits = self.pipeline(call.task), self.limits
+        most = limits.max_client_batch_size
+        count = sum(_rows_of(value) for value in call.inputs)
+        if count > most:
+            raise Refusal(413, f"too many inputs: wanted at most {most:,}, got {count:,}")
+        read = sum(map(characters, call.inputs))
+        if read > _CHARACTERS * limits.max_waiting_tokens:
+            raise Refusal(413, f"too much to read: {read:,} characters; send it in parts")
+        try:
+            options = self._options(pipeline, call)
+        except YosortError as error:
+            raise _refused(error, call) from None
+        stream = Stream(pipeline, options)
+        items: list[Item] = []
+        tokens = size = 0
+        for index, value in enumerate(call.inputs):
+            ids = isinstance(value, list) and all(map(is_integer, value)) and bool(value)
+            item = self._of_ids(index, value) if ids else stream.prepare(index, value)
+            if item.error is not None:
+                raise _refused(item.error, call, index)
+            items.append(item)
+            tokens += sum(len(row.ids) for row in item.prepared.rows)
+            size += _size(pipeline, item.prepared, options)
+            if size > limits.answer_limit:
+                raise Refusal(
+                    413,
+                    f"too large an answer: wanted at most {limits.answer_limit:,} bytes; send "
+                    "fewer inputs, or ask for less of each",
+                )
+            if tokens > limits.max_waiting_tokens:
+                break  # which the queue refuses
+        # Options that are written alike are alike, and lists cannot be hashed.
+        return Job(
+            stream, items, (call.task, call.arrays, json.dumps(call.given, sort_keys=True))
+        ), tokens
+
+    def _options(self, pipeline: Pipeline, call: Call) -> Any:
+        given = dict(call.given)
+        for name in _OURS:
+            if given.get(name) is not None:
+                raise InputError(f"{name}: the service decides this; leave it out")
+        said = {"overflow", "truncation", "max_length", "stride"} & given.keys()
+        if self.auto_truncate and not said and pipeline.overflow == "error":
+            given["overflow"] = "truncate"
+        inputs, options = pipeline.understand(given)
+        if inputs:
+            raise InputError(f"{next(iter(inputs))}: no option")
+        more = {"on_error": "collect", **({"return_tensors": True} if call.arrays else {})}
+        options = pipeline.read(options.decided(**more))
+        return _bounded(options, pipeline)
+
+    def _of_ids(self, index: int, ids: list[int]) -> Item:
+        """Return an input that is tokens already: they are taken as they are."""
+        item, pipeline = Item(index, ""), self.embedder
+        known = pipeline.model.config.vocab_size
+        try:
+            wrong = next((i for i in ids if not 0 <= i < known), None)
+            if wrong is not None:
+                raise InputError(f"wanted token ids from 0 to {known - 1}, got {show(wrong)}")
+            if len(ids) > pipeline.max_tokens:
+                got = f"wanted at most {pipeline.max_tokens} tokens, got {len(ids)}"
+                raise InputError(f"text too long: {got}; token ids are not cut")
+            item.prepared = Prepared([Row(ids, [0] * len(ids))])
+            item.outputs = [None]
+        except InputError as error:
+            item.error = error
+        return item
+
+
+def _result(stream: Stream, item: Item, call: Call) -> Any:
+    result = stream.result(item)
+    if isinstance(result, Failure):
+        raise _refused(result.error, call, item.index)
+    return result
+
+
+def _refused(error: YosortError, call: Call, index: int | None = None) -> Refusal:
+    """Return the refusal of an option, or of an input that has no answer."""
+    name = "" if index is None or len(call.inputs) == 1 else call.name.format(index)
+    if isinstance(error, DeviceError):  # memory, which others may have
+        return Refusal(503, f"{name}{error}", retry_after=1)
+    param = None if index is None else call.name.partition("[")[0]
+    return Refusal(422, f"{name}{error}", param=param)
+
+
+def _rows_of(value: Any) -> int:
+    """Return what an input counts for: each of its choices is one."""
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return len(choices) if isinstance(choices, list) else 1
+
+
+def _bounded(options: Any, pipeline: Pipeline) -> Any:
+    """Return a call's options where each asks no more than its text is worth.
+
+    Windows that hardly advance, and answers by the thousand, cost out of all proportion.
+
+    Raises:
+        InputError: an option beyond its bound.
+    """
+    window: int = options.max_length
+    stride = getattr(options, "doc_stride", getattr(options, "stride", 0))
+    if options.overflow == "stride":
+        least, half = min(_WINDOW, pipeline.max_tokens), window // 2
+        if window < least:
+            raise InputError(f"max_length: wanted at least {least} in this service, got {window}")
+        if stride > half:
+            raise InputError(f"stride: wanted at most {half} in this service, got {stride}")
+    if hasattr(options, "max_question_len"):
+        # What a question leaves of a window has to be more than windows share.
+        most = (window - stride) // 2
+        options = options.decided(max_question_len=min(most, options.max_question_len or most))
+    for name, most in (("max_answer_len", _LONGEST_ANSWER), ("top_k", _MOST_ANSWERS)):
+        value: Any = getattr(options, name, None)
+        if is_integer(value) and value > most:
+            raise InputError(f"{name}: wanted at most {most} in this service, got {value}")
+    return options
+
+
+def _size(pipeline: Pipeline, prepared: Prepared, options: Any) -> int:
+    """Return about how many bytes an input's answer has, where it may have many."""
+    tokens = sum(len(row.ids) for row in prepared.rows)
+    if pipeline.task == "feature-extraction":
+        rows = tokens if options.pooling == "none" else 1
+        return rows * int(pipeline.model.config.hidden_size) * _NUMBER
+    if pipeline.task == "fill-mask":
+        mask = pipeline.tokenizer.id_of("mask_token")
+        masks = sum(row.ids.count(mask) for row in prepared.rows)
+        return masks * int(options.top_k) * tokens * _WORD
+    return tokens * _NUMBER

@@ -1,0 +1,187 @@
+"""The protocol of text-embeddings-inference: its bodies, its answers, its errors.
+
+Where it and this service differ is said in docs/serving.md: a text that is too long is 422, not
+413, and a field that nobody knows is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yosort import __version__
+from yosort.errors import InputError, show
+from yosort.serve.bodies import Answer, Fields, check_texts, read_texts
+from yosort.serve.refusals import Refusal
+from yosort.serve.service import Call, Service
+
+#: The status of a body that is JSON but not what was wanted.
+MALFORMED = 422
+_TYPES = {401: "Unauthorized", 429: "Overloaded", 424: "Backend", 500: "Backend", 503: "Unhealthy"}
+
+
+def refuse(refusal: Refusal) -> dict[str, Any]:
+    """Return a refusal's body."""
+    return {"error": refusal.message, "error_type": _TYPES.get(refusal.status, "Validation")}
+
+
+def _options(service: Service, fields: Fields) -> dict[str, Any]:
+    """Return the options that the fields about length mean; refuse what there is no choice of."""
+    cut = fields.flag("truncate", default=service.auto_truncate)
+    side = service.embedder.tokenizer.truncation_side
+    fields.refuse(
+        "truncation_direction",
+        lambda value: isinstance(value, str) and value.lower() == side,
+        f"this model's tokenizer cuts on the {side}",
+    )
+    return {"overflow": service.cutting(cut)}
+
+
+def _embedding(service: Service, fields: Fields) -> dict[str, Any]:
+    given = _options(service, fields)
+    fields.refuse("prompt_name", lambda value: False, "there are no prompts here")
+    width = service.embedder.model.config.hidden_size
+    wanted = f"this model's vectors have {width} numbers"
+    fields.refuse("dimensions", lambda value: value is not True and value == width, wanted)
+    return given
+
+
+async def embed(service: Service, body: dict[str, Any]) -> Answer:
+    """`/embed`: a vector for each text."""
+    fields = Fields(body)
+    texts = read_texts("inputs", fields.need("inputs"))
+    given = _embedding(service, fields)
+    given |= {"pooling": service.pooling, "normalize": fields.flag("normalize", default=True)}
+    fields.end()
+    call = Call("feature-extraction", texts, given, arrays=True)
+    return await service.answer(call, lambda found, _: Answer([v.tolist() for v in found]))
+
+
+async def embed_all(service: Service, body: dict[str, Any]) -> Answer:
+    """`/embed_all`: a vector for each token of each text."""
+    fields = Fields(body)
+    texts = read_texts("inputs", fields.need("inputs"))
+    given = _embedding(service, fields) | {"pooling": "none"}
+    fields.end()
+    call = Call("feature-extraction", texts, given, arrays=True)
+    return await service.answer(call, lambda found, _: Answer([v[0].tolist() for v in found]))
+
+
+async def predict(service: Service, body: dict[str, Any]) -> Answer:
+    """`/predict`: a score for each label, best first, of a text, a pair, or a list of either."""
+    service.pipeline("text-classification")
+    fields = Fields(body)
+    inputs, several = _pairs(fields.need("inputs"))
+    given: dict[str, Any] = {**_options(service, fields), "top_k": None}
+    if fields.flag("raw_scores", default=False):
+        given["function_to_apply"] = "none"
+    fields.end()
+
+    def write(results: list[Any], tokens: int) -> Answer:
+        return Answer(results if several else results[0])
+
+    return await service.answer(Call("text-classification", inputs, given), write)
+
+
+def _pairs(value: Any) -> tuple[list[Any], bool]:
+    """Return the texts and pairs of `/predict`, and whether there may be several."""
+    if isinstance(value, str):
+        return [value], False
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return [_pair("inputs", value)], False
+    if isinstance(value, list) and value:
+        return [_pair(f"inputs[{i}]", each) for i, each in enumerate(value)], True
+    raise InputError.wanted(
+        "inputs", "a text, a pair of texts, or a list of lists of either", value
+    )
+
+
+def _pair(name: str, value: Any) -> dict[str, str] | str:
+    texts = check_texts(name, value)
+    if len(texts) > 2:
+        raise InputError.wanted(name, "one text or two; several inputs are lists in a list", value)
+    return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
+
+
+async def tokenize(service: Service, body: dict[str, Any]) -> Answer:
+    """`/tokenize`: the tokens of each text, with the characters that they stand for."""
+    fields = Fields(body)
+    value = fields.need("inputs")
+    texts = [value] if isinstance(value, str) else check_texts("inputs", value)
+    special = fields.flag("add_special_tokens", default=True)
+    fields.refuse("prompt_name", lambda value: False, "there are no prompts here")
+    fields.end()
+    _check_count(service, texts)
+
+    def work() -> Answer:
+        return Answer([_tokens(service, text, special) for text in texts])
+
+    return await service.aside(work)
+
+
+def _tokens(service: Service, text: str, special: bool) -> list[dict[str, Any]]:
+    found = service.embedder.tokenizer.encoding(text, add_special_tokens=special)
+    rows = zip(found.ids, found.tokens, found.special_tokens_mask, found.offsets, strict=True)
+    return [
+        {
+            "id": id,
+            "text": token if is_special else text[start:stop],
+            "special": bool(is_special),
+            "start": None if is_special else start,
+            "stop": None if is_special else stop,
+        }
+        for id, token, is_special, (start, stop) in rows
+    ]
+
+
+async def decode(service: Service, body: dict[str, Any]) -> Answer:
+    """`/decode`: the texts of token ids."""
+    fields = Fields(body)
+    rows = read_texts("ids", fields.need("ids"))
+    skip = fields.flag("skip_special_tokens", default=True)
+    fields.end()
+    _check_count(service, rows)
+    tokenizer = service.embedder.tokenizer
+    for i, row in enumerate(rows):
+        if isinstance(row, str):
+            raise InputError.wanted(f"ids[{i}]", "token ids", row)
+        for id in row:
+            if not 0 <= id < len(tokenizer):
+                wanted = f"ids from 0 to {len(tokenizer) - 1}"
+                raise InputError(f"ids[{i}]: wanted {wanted}, got {show(id)}")
+    return await service.aside(
+        lambda: Answer([tokenizer.decode(row, skip_special_tokens=skip) for row in rows])
+    )
+
+
+def _check_count(service: Service, values: list[Any]) -> None:
+    most = service.limits.max_client_batch_size
+    if len(values) > most:
+        raise Refusal(413, f"too many inputs: wanted at most {most:,}, got {len(values):,}")
+
+
+def info(service: Service) -> dict[str, Any]:
+    """`/info`: what is served, and within which bounds."""
+    model, limits = service.embedder.model, service.limits
+    kind: dict[str, Any] = {"embedding": {"pooling": service.pooling}}
+    if "text-classification" in service.pipelines:
+        config = service.pipelines["text-classification"].model.config
+        labels = {str(i): label for i, label in (config.id2label or {}).items()}
+        kind = {"classifier": {"id2label": labels, "label2id": config.label2id or {}}}
+    return {
+        "model_id": service.names[0],
+        "model_sha": None,
+        "model_dtype": str(model.dtype),
+        "model_type": kind,
+        "tasks": list(service.pipelines),
+        "attention": model.attention,
+        "device": model.device,
+        "max_concurrent_requests": limits.max_concurrent_requests,
+        "max_input_length": service.embedder.max_tokens,
+        "max_batch_tokens": limits.max_batch_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": limits.max_client_batch_size,
+        "max_waiting_tokens": limits.max_waiting_tokens,
+        "auto_truncate": service.auto_truncate,
+        "tokenization_workers": service.workers,
+        "version": __version__,
+    }
