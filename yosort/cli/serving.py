@@ -13,7 +13,7 @@ from typing import Any
 from yosort.cli.messages import note_unused
 from yosort.cli.tasks import add_model, add_model_options, choose_model, model_options
 from yosort.errors import ConfigError, install_hint
-from yosort.model.architectures import TASKS, tasks_of
+from yosort.model.architectures import ALIASES, TASKS, tasks_of
 from yosort.serve.limits import Limits
 
 #: Keys that clients must bring, parted by commas.
@@ -43,7 +43,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--task",
-        choices=tuple(TASKS),
+        choices=(*TASKS, *ALIASES),
         help="what to load the model for (what its config.json says)",
     )
     parser.add_argument(
@@ -79,43 +79,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal."""
     try:
         from yosort.serve.app import build
-        from yosort.serve.server import listen, serve
+        from yosort.serve.server import Server, bind
         from yosort.serve.service import Service
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in (
-            "starlette",
-            "uvicorn",
-            "prometheus_client",
-        ):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("starlette", "uvicorn", "prometheus_client"):
             raise
-        raise ConfigError(f"yosort serve needs {error.name}: {install_hint('serve')}") from None
+        raise ConfigError(f"yosort serve needs {missing}: {install_hint('serve')}") from None
     limits = Limits(**{each.name: getattr(arguments, each.name) for each in fields(Limits)})
     keys = read_keys(os.environ)
     if not 0 <= arguments.port < 1 << 16:
         raise ConfigError.wanted("port", "0 to 65535", got=arguments.port)
     arguments.model = choose_model(arguments)
-    listening = listen(arguments.host, arguments.port)  # before a large model is loaded
-    pipelines = _load(arguments)
-    model = next(iter(pipelines.values())).model
-    note_unused(arguments, model.attention)
-    names = tuple(arguments.served_model_name or [_name(arguments.model)])
-    service = Service(
-        pipelines,
-        names,
-        limits,
-        pooling=arguments.pooling,
-        auto_truncate=arguments.auto_truncate,
-    )
-    host, port = listening.getsockname()[:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with bind(arguments.host, arguments.port) as bound:  # before a large model is loaded
+        pipelines = _load(arguments)
+        note_unused(arguments, next(iter(pipelines.values())).model.attention)
+        names = tuple(arguments.served_model_name or [_name(arguments.model)])
+        pooling, cut = arguments.pooling, arguments.auto_truncate
+        service = Service(pipelines, names, limits, pooling=pooling, auto_truncate=cut)
+        host, port = bound.getsockname()[:2]
 
-    def started() -> None:
-        what = f"{names[0]} ({', '.join(pipelines)})"
-        print(f"yosort: serving {what} on http://{where}", file=sys.stderr, flush=True)
-        if not keys and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-            print(f"yosort: anyone who reaches {where} may ask; {KEYS} sets a key", file=sys.stderr)
+        def started() -> None:
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            what = f"{names[0]} ({', '.join(pipelines)})"
+            print(f"yosort: serving {what} on http://{where}", file=sys.stderr, flush=True)
+            if not keys and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+                note = f"whoever reaches {where} may ask; {KEYS} in the environment sets a key"
+                print(f"yosort: {note}", file=sys.stderr, flush=True)
 
-    serve(build(service, keys), service, listening, started)
+        Server(build(service, keys), service, started).run([bound])
     return 0
 
 
@@ -151,7 +143,7 @@ def _load(arguments: argparse.Namespace) -> dict[str, Any]:
             **options,
         ).model
     elif arguments.allow_random_head:
-        raise ConfigError("allow_random_head: wanted with task, which says which head")
+        raise ConfigError("allow_random_head: wanted with --task, which says which head")
     else:
         loaded = load(bundled_model() if arguments.model is None else arguments.model, **options)
     own = {task.name: task for task in tasks_of(type(loaded).__name__)}

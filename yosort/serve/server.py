@@ -23,23 +23,24 @@ from yosort.serve.service import Service
 _CONNECTIONS = 4
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that has an address; it listens when the server starts.
 
     Raises:
         ConfigError: there is no such address, or somebody has it.
     """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-        if os.name == "posix":  # elsewhere it would share the port with whoever has it
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2048)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}") from None
-    return listening
+    with contextlib.ExitStack() as undo:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            bound = undo.enter_context(socket.socket(family, kind))
+            if os.name == "posix":  # elsewhere it would share the port with whoever has it
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except (OSError, OverflowError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot listen on {host}, port {port}: {reason}") from None
+        undo.pop_all()
+    return bound
 
 
 class Server(uvicorn.Server):
@@ -88,11 +89,3 @@ class Server(uvicorn.Server):
             self.config.timeout_graceful_shutdown = max(1, int(left))  # for answers on their way
         ends: bool = await super().on_tick(counter)
         return ends
-
-
-def serve(
-    app: ASGIApp, service: Service, listening: socket.socket, started: Callable[[], None]
-) -> None:
-    """Answer on a socket until a signal stops it."""
-    with contextlib.closing(listening):
-        Server(app, service, started).run([listening])
