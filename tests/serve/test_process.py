@@ -286,13 +286,32 @@ def test_it_ends_gracefully_under_load(
 
 
 def test_a_second_signal_cuts_short(tmp_path: Path) -> None:
-    server = Process(tmp_path)
-    hanging = half(server, request(b"{", 100))
-    server.process.terminate()
-    time.sleep(0.5)
-    server.process.terminate()
-    assert server.process.wait(60) == 0
-    hanging.close()
+    server = Process(tmp_path, "--body-timeout", "600", "--shutdown-timeout", "600")
+    with half(server, request(b"{", 100)) as hanging:
+        server.process.terminate()
+        while is_open(server):
+            time.sleep(0.05)
+        assert server.process.poll() is None  # it waits for the rest of that body
+        server.process.terminate()
+        assert hanging.recv(100).split()[1] == b"503"
+        assert server.process.wait(300) == 0
+    assert server.said().count("\n") == 1, server.said()
+
+
+def test_the_time_to_finish_ends(tmp_path: Path) -> None:
+    server = Process(tmp_path, "--body-timeout", "600", "--shutdown-timeout", "1")
+    with half(server, request(b"{", 100)) as hanging:
+        server.process.terminate()
+        assert hanging.recv(100).split()[1] == b"503"
+        assert server.process.wait(300) == 0
+
+
+def is_open(server: Process) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=60).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_after_kill_9_the_next_one_has_the_port(tmp_path: Path, wanted: list[list[float]]) -> None:

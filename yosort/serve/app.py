@@ -144,6 +144,8 @@ class Door:
             except ClientDisconnect:
                 metrics.left.inc()
                 response = Response(status_code=_GONE)
+            except asyncio.CancelledError:  # the time to finish is over
+                response = _refusal(protocol, Refusal(503, "this service has stopped"))
             except Exception:
                 _log.exception("%s failed", path)
                 response = _refusal(protocol, Refusal(500, "this should not have happened"))

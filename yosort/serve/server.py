@@ -6,6 +6,7 @@ ends with status 0; a second signal, or `shutdown_timeout`, cuts short what stil
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -56,6 +57,8 @@ class Server(uvicorn.Server):
         most = service.limits.max_concurrent_requests * _CONNECTIONS
         config = uvicorn.Config(
             app,
+            http="h11",  # what is tested, whatever else is installed
+            loop="asyncio",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -80,6 +83,15 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
         self._service.stopping = True
         self._stop_by = time.monotonic() + self._service.limits.shutdown_timeout
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.shutdown`; what is cut short is told so, and threads end."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            tasks = list(self.server_state.tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait([*tasks, asyncio.ensure_future(self.lifespan.shutdown())])
 
     async def on_tick(self, counter: int) -> bool:
         """End when nothing is in hand any more, or the time for it is over."""
