@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tasks.models import make
 
+import yosort
 from serve.clients import INPUTS, ask, is_refusal, service_of, talk
 from yosort.model.architectures import TASKS
 from yosort.serve import tasks
@@ -113,6 +117,39 @@ def test_pooling_and_truncation_of_the_service(pipelines: Any) -> None:
         assert (await client.get("/info")).json()["auto_truncate"] is True
 
     talk(service_of(own, pooling="cls", auto_truncate=True), run)
+
+
+def test_what_sentence_transformers_files_say(tmp_path: Path) -> None:
+    folder = make(tmp_path, "YosoModel")
+    (folder / "1_Pooling").mkdir()
+    for name, said in (
+        ("modules.json", [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling",
+             "type": "sentence_transformers.models.Pooling"},
+        ]),
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True}),
+        ("sentence_bert_config.json", {"max_seq_length": 12, "do_lower_case": True}),
+    ):  # fmt: skip
+        (folder / name).write_text(json.dumps(said), encoding="utf-8")
+    embed = yosort.pipeline("feature-extraction", folder, device="cpu", num_threads=1)
+    upper = "A DOG BARKS."
+    wanted = embed(upper, pooling="cls", normalize=True)
+    assert wanted == embed(upper.lower(), normalize=True)
+
+    async def run(client: Any) -> None:
+        answer = await client.post("/embed", json={"inputs": upper})
+        assert answer.json() == [wanted]
+        assert (await client.post("/feature-extraction", json={"inputs": upper})).json() == embed(
+            upper
+        )
+        assert (await client.get("/info")).json()["max_input_length"] == 12
+        for value in ("a dog " * 10, [5] * 13):
+            answer = await client.post("/embed", json={"inputs": value})
+            assert answer.status_code == 422
+            assert "wanted at most 12 tokens" in answer.json()["error"]
+
+    talk(service_of({"feature-extraction": embed}), run)
 
 
 def test_predict(pipelines: Any) -> None:

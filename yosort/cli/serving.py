@@ -50,8 +50,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--pooling",
         type=str.lower,
         choices=("mean", "cls"),
-        default="mean",
-        help="of embeddings: tokens to one vector (mean)",
+        help="of embeddings: tokens to one vector (as the model's files say, else mean)",
     )
     parser.add_argument(
         "--auto-truncate",
@@ -147,8 +146,9 @@ def _load(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         loaded = load(bundled_model() if arguments.model is None else arguments.model, **options)
     own = {task.name: task for task in tasks_of(type(loaded).__name__)}
+    of_encoder = pipeline("feature-extraction", encoder_of(loaded), pooling=arguments.pooling)
     return {
-        name: pipeline(name, loaded if task.model == type(loaded).__name__ else encoder_of(loaded))
+        name: of_encoder if task.model == "YosoModel" else pipeline(name, loaded)
         for name, task in own.items()
     }
 

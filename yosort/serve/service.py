@@ -61,7 +61,7 @@ class Service:
         pipelines: of one model, by task; feature-extraction among them.
         names: what clients may call the model; the first one answers.
         limits: see there.
-        pooling: of embeddings, "mean" or "cls".
+        pooling: of embeddings, "mean" or "cls"; None: what the model's files say, else "mean".
         auto_truncate: cut texts that are too long, unless a request says otherwise.
     """
 
@@ -71,11 +71,13 @@ class Service:
         names: tuple[str, ...],
         limits: Limits,
         *,
-        pooling: str = "mean",
+        pooling: str | None = None,
         auto_truncate: bool = False,
     ) -> None:
         self.pipelines, self.names, self.limits = pipelines, names, limits
-        self.pooling, self.auto_truncate = pooling, auto_truncate
+        said = self.embedder.model.sentence
+        self.pooling = pooling or ("mean" if said is None else said.pooling)
+        self.auto_truncate = auto_truncate
         self.metrics = Metrics()
         self.stopping = False
         self.in_hand = 0
@@ -104,6 +106,13 @@ class Service:
         finally:
             await self._batcher.stop()
             self._workers.shutdown(wait=True)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text whose vector is asked for."""
+        _, options = self.embedder.understand({"overflow": "error"})
+        longest: int = self.embedder.read(options).max_length
+        return longest
 
     def cutting(self, cut: bool | None = None) -> str:
         """Return what becomes of a text that is too long, by a request's word or the service's."""
@@ -184,7 +193,7 @@ class Service:
         tokens = size = 0
         for index, value in enumerate(call.inputs):
             ids = isinstance(value, list) and all(map(is_integer, value)) and bool(value)
-            item = self._of_ids(index, value) if ids else stream.prepare(index, value)
+            item = self._of_ids(index, value, options) if ids else stream.prepare(index, value)
             if item.error is not None:
                 raise _refused(item.error, call, index)
             items.append(item)
@@ -218,16 +227,15 @@ class Service:
         options = pipeline.read(options.decided(**more))
         return _bounded(options, pipeline)
 
-    def _of_ids(self, index: int, ids: list[int]) -> Item:
+    def _of_ids(self, index: int, ids: list[int], options: Any) -> Item:
         """Return an input that is tokens already: they are taken as they are."""
-        item, pipeline = Item(index, ""), self.embedder
-        known = pipeline.model.config.vocab_size
+        item, known = Item(index, ""), self.embedder.model.config.vocab_size
         try:
             wrong = next((i for i in ids if not 0 <= i < known), None)
             if wrong is not None:
                 raise InputError(f"wanted token ids from 0 to {known - 1}, got {show(wrong)}")
-            if len(ids) > pipeline.max_tokens:
-                got = f"wanted at most {pipeline.max_tokens} tokens, got {len(ids)}"
+            if len(ids) > options.max_length:
+                got = f"wanted at most {options.max_length} tokens, got {len(ids)}"
                 raise InputError(f"text too long: {got}; token ids are not cut")
             item.prepared = Prepared([Row(ids, [0] * len(ids))])
             item.outputs = [None]

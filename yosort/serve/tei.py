@@ -38,7 +38,7 @@ def _options(service: Service, fields: Fields) -> dict[str, Any]:
 
 def _embedding(service: Service, fields: Fields) -> dict[str, Any]:
     given = _options(service, fields)
-    fields.refuse("prompt_name", lambda value: False, "there are no prompts here")
+    fields.refuse("prompt_name", lambda value: False, "prompts are not chosen here")
     width = service.embedder.model.config.hidden_size
     wanted = f"this model's vectors have {width} numbers"
     fields.refuse("dimensions", lambda value: value is not True and value == width, wanted)
@@ -108,7 +108,7 @@ async def tokenize(service: Service, body: dict[str, Any]) -> Answer:
     value = fields.need("inputs")
     texts = [value] if isinstance(value, str) else check_texts("inputs", value)
     special = fields.flag("add_special_tokens", default=True)
-    fields.refuse("prompt_name", lambda value: False, "there are no prompts here")
+    fields.refuse("prompt_name", lambda value: False, "prompts are not chosen here")
     fields.end()
     _check_count(service, texts)
 
@@ -176,7 +176,7 @@ def info(service: Service) -> dict[str, Any]:
         "attention": model.attention,
         "device": model.device,
         "max_concurrent_requests": limits.max_concurrent_requests,
-        "max_input_length": service.embedder.max_tokens,
+        "max_input_length": service.max_tokens,
         "max_batch_tokens": limits.max_batch_tokens,
         "max_batch_requests": None,
         "max_client_batch_size": limits.max_client_batch_size,
