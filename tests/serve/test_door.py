@@ -130,6 +130,8 @@ def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:
         ("fill-mask", {"top_k": 0}, 422, "top_k: wanted an integer of at least 1"),
         ("fill-mask", {"targets": ["no such words"]}, 422, "targets: wanted words of one token"),
         ("fill-mask", {"parameters": 3}, 422, "parameters: wanted an object"),
+        ("fill-mask", {"inputs": [[5, 6]]}, 422, "wanted a text, got list"),
+        ("feature-extraction", {"inputs": [[5, 6]]}, 422, "wanted a text, got list"),
         ("fill-mask", {"text": "a"}, 422, "wanted inputs, or text, got both"),
         ("question-answering", {"doc_stride": 33}, 422, "stride: wanted at most 32"),
         ("question-answering", {"max_seq_len": 8}, 422, "max_length: wanted at least 64"),

@@ -192,7 +192,7 @@ class Service:
         items: list[Item] = []
         tokens = size = 0
         for index, value in enumerate(call.inputs):
-            ids = isinstance(value, list) and all(map(is_integer, value)) and bool(value)
+            ids = call.arrays and isinstance(value, list)  # of the protocols of vectors alone
             item = self._of_ids(index, value, options) if ids else stream.prepare(index, value)
             if item.error is not None:
                 raise _refused(item.error, call, index)
