@@ -31,6 +31,10 @@ Talk = Callable[[httpx.AsyncClient], Awaitable[Any]]
 INPUTS: dict[str, Any] = {
     "fill-mask": "A <mask> barks.",
     "text-classification": {"text": "A dog barks.", "text_pair": "Loud."},
+    "text-ranking": {
+        "query": "Who barks?",
+        "documents": ["A dog.", "A cat meows.", "A dog barks."],
+    },
     "token-classification": "Paris is the capital of France.",
     "question-answering": {"question": "Who barks?", "context": "A dog barks at the moon."},
     "multiple-choice": {"prompt": "A dog", "choices": ["barks", "sings", "reads"]},
@@ -41,11 +45,12 @@ INPUTS: dict[str, Any] = {
 def pipelines_of(task: str, folder: Path) -> dict[str, Pipeline]:
     """Return the pipelines of a random model of a task's class, the encoder's too."""
     name = TASKS[task].model
-    source = make(folder, name) if not folder.exists() else folder
+    labels = {"num_labels": 1} if TASKS[task].num_labels == 1 else {}
+    source = make(folder, name, **labels) if not folder.exists() else folder
     model = getattr(yosort, name).from_pretrained(source, device="cpu", num_threads=1)
     return {
         row.name: yosort.pipeline(row.name, model if row.model == name else encoder_of(model))
-        for row in tasks_of(name)
+        for row in tasks_of(name, model.config.num_labels)
     }
 
 

@@ -98,6 +98,7 @@ def test_too_many_inputs(pipelines: Any) -> None:
             ("/decode", {"ids": [[5]] * 4}),
             ("/multiple-choice", {"prompt": "a", "choices": ["b"] * 4}),
             ("/multiple-choice", {"inputs": [INPUTS["multiple-choice"]] * 2}),
+            ("/feature-extraction", {"text": "a dog", "spans": [[0, 1]] * 4}),
         ):
             response = await client.post(path, json=body)
             assert response.status_code == 413, path
@@ -106,6 +107,13 @@ def test_too_many_inputs(pipelines: Any) -> None:
         assert (await client.post("/embed", json={"inputs": ["a"] * 3})).status_code == 200
 
     talk(service_of(pipelines("multiple-choice"), max_client_batch_size=3), run)
+
+
+def test_a_query_counts_as_often_as_it_is_read(pipelines: Any) -> None:
+    body = {"query": "a " * 500, "texts": ["b"] * 100, "truncate": True}
+    response = ask(service_of(pipelines("text-ranking"), max_waiting_tokens=2000), "/rerank", body)
+    assert response.status_code == 413
+    assert "100,100 characters" in response.json()["error"]
 
 
 def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:

@@ -21,7 +21,7 @@ FIELDS = [
     "choices", "words", "top_k", "targets", "stride", "doc_stride", "max_length", "max_seq_len",
     "max_answer_len", "max_question_len", "overflow", "truncation", "padding", "pooling",
     "aggregation_strategy", "ignore_labels", "function_to_apply", "delimiter", "tokenizer_kwargs",
-    "is_split_into_words",
+    "is_split_into_words", "query", "texts", "documents", "return_text", "spans", "chunks", "label",
 ]  # fmt: skip
 LEAVES = (
     st.none() | st.booleans() | st.integers(-3, 70) | st.integers() | st.floats()
@@ -35,7 +35,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5)
-PATHS = ["/v1/embeddings", "/embed", "/embed_all", "/predict", "/tokenize", "/decode"]
+PATHS = ["/v1/embeddings", "/embed", "/embed_all", "/predict", "/rerank", "/tokenize", "/decode"]
 
 
 class Talk:
@@ -82,7 +82,7 @@ def test_junk(talk: Any, data: st.DataObject) -> None:
     body = data.draw(BODIES)
     if data.draw(st.booleans()):  # one field is right
         body = {**body, "inputs": INPUTS[task], "input": "a dog"}
-        for name in ("text", "question", "context", "prompt", "choices", "words"):
+        for name in ("text", "question", "context", "prompt", "choices", "words", "query"):
             body.pop(name, None)
     check(path, service.post(path, json.dumps(body).encode()))
 

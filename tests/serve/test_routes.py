@@ -20,6 +20,7 @@ TEXTS = ["A dog barks.", "Moses went up into Sinai.", "x"]
 OPTIONS: dict[str, dict[str, Any]] = {
     "fill-mask": {"top_k": 2, "targets": ["dog", "cat", "bird"]},
     "text-classification": {"top_k": None},
+    "text-ranking": {"top_k": 2, "function_to_apply": "none"},
     "token-classification": {"aggregation_strategy": "simple"},
     "question-answering": {"top_k": 2, "max_answer_len": 4},
     "multiple-choice": {"top_k": 2},
@@ -31,7 +32,7 @@ def test_there_is_a_route_for_each_task_by_all_its_names() -> None:
     assert set(tasks.PATHS.values()) == TASKS.keys()
     for path in ("/fill-mask", "/classify", "/sentiment-analysis", "/ner", "/qa"):
         assert path in tasks.PATHS
-    assert "/embed" not in tasks.PATHS
+    assert not {"/embed", "/rerank"} & tasks.PATHS.keys()
 
 
 @pytest.mark.parametrize("path", tasks.PATHS)
@@ -171,6 +172,58 @@ def test_predict(pipelines: Any) -> None:
             assert is_refusal("/predict", answer)
         kind = (await client.get("/info")).json()["model_type"]
         assert kind["classifier"]["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
+
+    talk(service_of(own), run)
+
+
+def test_rerank(pipelines: Any) -> None:
+    own = pipelines("text-ranking")
+    rank, texts = own["text-ranking"], ["A dog.", "Moses went up.", "A dog barks."]
+
+    async def run(client: Any) -> None:
+        body: dict[str, Any] = {"query": "Who barks?", "texts": texts}
+        wanted = rank("Who barks?", texts)
+        answer = (await client.post("/rerank", json=body)).json()
+        assert answer == [{"index": w["index"], "score": w["score"]} for w in wanted]
+        answer = (await client.post("/rerank", json={**body, "return_text": True})).json()
+        assert answer == wanted
+        answer = (await client.post("/rerank", json={**body, "raw_scores": True})).json()
+        raw = rank("Who barks?", texts, function_to_apply="none")
+        assert answer == [{"index": w["index"], "score": w["score"]} for w in raw]
+        for change in ({"texts": []}, {"texts": "a"}, {"query": None}, {"query": ["a"]}):
+            answer = await client.post("/rerank", json={**body, **change})
+            assert answer.status_code == 422
+            assert is_refusal("/rerank", answer)
+        long = {**body, "texts": ["a", "a dog " * 100]}
+        answer = await client.post("/rerank", json=long)
+        assert answer.status_code == 422
+        assert "documents[1]: text too long" in answer.json()["error"]
+        answer = await client.post("/rerank", json={**long, "truncate": True})
+        assert answer.status_code == 200
+        assert "reranker" in (await client.get("/info")).json()["model_type"]
+
+    talk(service_of(own), run)
+    response = ask(service_of(pipelines("text-classification")), "/rerank", {})
+    assert response.status_code == 424
+
+
+def test_parts_of_a_text(pipelines: Any) -> None:
+    own, text = pipelines("feature-extraction"), "A dog barks. Moses went up into Sinai."
+    embed, spans = own["feature-extraction"], [[0, 12], [13, 38]]
+
+    async def run(client: Any) -> None:
+        path = "/feature-extraction"
+        answer = await client.post(path, json={"inputs": text, "chunks": 4, "normalize": True})
+        assert answer.json() == embed(text, chunks=4, normalize=True)
+        wanted = embed(text, spans=spans)
+        answer = await client.post(path, json={"text": text, "spans": spans})
+        assert answer.json() == wanted
+        answer = await client.post(path, json={"inputs": [{"text": text, "spans": spans}] * 2})
+        assert answer.json() == [wanted, wanted]
+        for wrong in ([[0, 99]], [[5]], [3], 4, [[0, 1]] * 2049):
+            answer = await client.post(path, json={"text": text, "spans": wrong})
+            assert answer.status_code in (413, 422)
+            assert is_refusal(path, answer)
 
     talk(service_of(own), run)
 

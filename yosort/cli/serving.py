@@ -145,7 +145,7 @@ def _load(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("allow_random_head: wanted with --task, which says which head")
     else:
         loaded = load(bundled_model() if arguments.model is None else arguments.model, **options)
-    own = {task.name: task for task in tasks_of(type(loaded).__name__)}
+    own = {task.name: task for task in tasks_of(type(loaded).__name__, loaded.config.num_labels)}
     of_encoder = pipeline("feature-extraction", encoder_of(loaded), pooling=arguments.pooling)
     return {
         name: of_encoder if task.model == "YosoModel" else pipeline(name, loaded)

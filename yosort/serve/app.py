@@ -76,7 +76,7 @@ def build(service: Service, keys: Iterable[str] = ()) -> Starlette:
     )
 
 
-_TEI = (tei.embed, tei.embed_all, tei.predict, tei.tokenize, tei.decode)
+_TEI = (tei.embed, tei.embed_all, tei.predict, tei.rerank, tei.tokenize, tei.decode)
 
 
 class Door:

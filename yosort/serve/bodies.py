@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -176,14 +176,18 @@ def check_texts(name: str, values: Any) -> list[str]:
     return values
 
 
+#: What is read once for each of a list beside it.
+_REPEATED = {"choices": "prompt", "documents": "query"}
+
+
 def characters(value: Any) -> int:
     """Return the characters that the model reads of an input, a repeated prompt each time."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
         found = {name: characters(part) for name, part in value.items()}
-        choices = value.get("choices")
-        if isinstance(choices, Sequence):
-            found["prompt"] = found.get("prompt", 0) * max(1, len(choices))
+        for several, once in _REPEATED.items():
+            if isinstance(value.get(several), list):
+                found[once] = found.get(once, 0) * max(1, len(value[several]))
         return sum(found.values())
     return sum(map(characters, value)) if isinstance(value, list) else 1

@@ -261,9 +261,11 @@ def _refused(error: YosortError, call: Call, index: int | None = None) -> Refusa
 
 
 def _rows_of(value: Any) -> int:
-    """Return what an input counts for: each of its choices is one."""
-    choices = value.get("choices") if isinstance(value, dict) else None
-    return len(choices) if isinstance(choices, list) else 1
+    """Return what an input counts for: each of its choices, documents or spans is one."""
+    if not isinstance(value, dict):
+        return 1
+    several = [value.get(name) for name in ("choices", "documents", "spans")]
+    return max(1, *(len(each) if isinstance(each, list) else 1 for each in several))
 
 
 def _bounded(options: Any, pipeline: Pipeline) -> Any:
@@ -297,7 +299,8 @@ def _size(pipeline: Pipeline, prepared: Prepared, options: Any) -> int:
     """Return about how many bytes an input's answer has, where it may have many."""
     tokens = sum(len(row.ids) for row in prepared.rows)
     if pipeline.task == "feature-extraction":
-        rows = tokens if options.pooling == "none" else 1
+        parts = sum(len(row.parts or ()) for row in prepared.rows)
+        rows = parts or (tokens if options.pooling == "none" else 1)
         return rows * int(pipeline.model.config.hidden_size) * _NUMBER
     if pipeline.task == "fill-mask":
         mask = pipeline.tokenizer.id_of("mask_token")

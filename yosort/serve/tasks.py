@@ -14,12 +14,16 @@ from yosort.model.architectures import TASKS, Task
 from yosort.serve.bodies import Answer
 from yosort.serve.service import Call, Service
 
-#: Paths and what answers there; `/embed` is text-embeddings-inference's.
+#: Routes that are text-embeddings-inference's.
+_TAKEN = ("embed", "rerank")
+#: Keys of an input beside those of the table.
+_MORE = {"token-classification": ("words",), "feature-extraction": ("spans",)}
+#: Paths and what answers there.
 PATHS = {
     f"/{name}": row.name
     for row in TASKS.values()
     for name in dict.fromkeys((row.name, row.command, *row.aliases))
-    if name is not None and name != "embed"
+    if name is not None and name not in _TAKEN
 }
 
 
@@ -49,7 +53,7 @@ def read(task: Task, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     nested = given.pop("parameters", None)
     if nested is not None and not isinstance(nested, dict):
         raise InputError.wanted("parameters", "an object of options", nested)
-    keys = (*task.keys, "words") if task.keys == ("text",) else task.keys
+    keys = (*task.keys, *_MORE.get(task.name, ()))
     found = {key: given.pop(key) for key in keys if given.get(key) is not None}
     value = given.pop("inputs", None)
     if value is not None and found:

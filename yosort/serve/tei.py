@@ -102,6 +102,23 @@ def _pair(name: str, value: Any) -> dict[str, str] | str:
     return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
 
 
+async def rerank(service: Service, body: dict[str, Any]) -> Answer:
+    """`/rerank`: texts by how well they answer a query, best first."""
+    service.pipeline("text-ranking")
+    fields = Fields(body)
+    value = {"query": fields.text("query"), "documents": check_texts("texts", fields.need("texts"))}
+    given = _options(service, fields)
+    if fields.flag("raw_scores", default=False):
+        given["function_to_apply"] = "none"
+    names = ["index", "score", *(["text"] if fields.flag("return_text", default=False) else [])]
+    fields.end()
+
+    def write(results: list[Any], tokens: int) -> Answer:
+        return Answer([{name: ranked[name] for name in names} for ranked in results[0]])
+
+    return await service.answer(Call("text-ranking", [value], given), write)
+
+
 async def tokenize(service: Service, body: dict[str, Any]) -> Answer:
     """`/tokenize`: the tokens of each text, with the characters that they stand for."""
     fields = Fields(body)
@@ -166,7 +183,8 @@ def info(service: Service) -> dict[str, Any]:
     if "text-classification" in service.pipelines:
         config = service.pipelines["text-classification"].model.config
         labels = {str(i): label for i, label in (config.id2label or {}).items()}
-        kind = {"classifier": {"id2label": labels, "label2id": config.label2id or {}}}
+        role = "reranker" if "text-ranking" in service.pipelines else "classifier"
+        kind = {role: {"id2label": labels, "label2id": config.label2id or {}}}
     return {
         "model_id": service.names[0],
         "model_sha": None,
