@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from yosort.tasks.text_classification import (
         TextClassificationPipeline as TextClassificationPipeline,
     )
+    from yosort.tasks.text_ranking import TextRankingPipeline as TextRankingPipeline
     from yosort.tasks.token_classification import (
         TokenClassificationPipeline as TokenClassificationPipeline,
     )

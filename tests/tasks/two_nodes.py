@@ -54,8 +54,8 @@ def main(model: str, where: Path) -> None:
     """Run the job, and kill the second node once rows have come from there."""
     node = {"num_cpus": 1, "object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    ray.init(address=cluster.address, log_to_driver=False)  # by the head, which stays
     victim = cluster.add_node(**node)
-    ray.init(address=cluster.address, log_to_driver=False)
     texts = [f"line {i} of a file, " + "and on " * (i % 7) for i in range(ROWS)]
     rows = ray.data.from_items(
         [{"id": i, "text": text} for i, text in enumerate(texts)], override_num_blocks=BLOCKS
@@ -84,6 +84,8 @@ def main(model: str, where: Path) -> None:
     columns = {name: np.concatenate([b[name] for b in found]) for name in ("id", "vector")}
     np.savez(where / "found.npz", **columns)
     (where / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    ray.shutdown()
+    cluster.shutdown()
 
 
 if __name__ == "__main__":
