@@ -145,11 +145,11 @@ def test_texts_stand_anywhere(models: dict[str, str], capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["classify", "a", "--max-length", "5"], "--max-length 5; a text that begins with - goes"),
+        (["classify", "a", "--weird", "5"], "--weird 5; a text that begins with - goes"),
         (["classify", "--weird"], "--weird; a text that begins with - goes behind --"),
         (["classify", "a", "--seed", "1", "b", "--weird"], "--weird; a text that begins with -"),
         (["embed", "-weird"], "-weird; a text that begins with - goes behind --"),
-        (["classify", "a", "--lengths", "5"], "--lengths 5; a text that begins with - goes"),
+        (["classify", "a", "--lengths", "5"], "--lengths 5; did you mean --max-length?\n"),
         (["bench", "--length", "5", "--text", "x"], "unrecognized arguments: --text\n"),
         (["bench", "--max-answer-length", "5"], "--max-answer-length\n"),
         (["doctor", "some/model"], "unrecognized arguments: some/model\n"),

@@ -62,7 +62,7 @@ def test_every_public_name_resolves() -> None:
         ("AlbertTokenizerFast", "AutoTokenizer.from_pretrained reads whichever"),
         ("AutoModelForCausalLM", "YOSO is an encoder"),
         ("DataCollatorWithPadding", "Tokenizer.pad makes a batch"),
-        ("FillMaskPipeline", r"pipeline\(task\) makes one"),
+        ("SummarizationPipeline", r"help\(yosort.pipeline\) names the tasks"),
         ("BitsAndBytesConfig", 'dtype="int8" at load'),
         ("set_seed", "seed= of load"),
     ],

@@ -18,6 +18,7 @@ from yosort.adoption.heads import classify, fit_classifier, score
 from yosort.adoption.matching import SEEN, STEP, Example, _steps
 from yosort.adoption.sources import Classifier, Source, read_source
 from yosort.adoption.texts import Tokens, read_texts
+from yosort.checkpoint.sentence import Sentence
 from yosort.model.encoder import prepare_encoder
 from yosort.ops import get_ops
 
@@ -74,14 +75,15 @@ def test_every_fifth_text_is_held_out_and_reading_ends_at_enough_tokens(tmp_path
         for read in range(1, 100):
             yield f"the {'dog ' * (read % 7)}"
 
-    kept, held = read_texts(texts(), tokenizer, longest=40, vocabulary=24, limit=25 * 6)
+    kept, held = read_texts(texts(), tokenizer, Sentence(), longest=40, vocabulary=24, limit=150)
     sizes = [3 + number % 7 for number in range(1, read + 1)]
     assert sum(sizes[:-1]) < 150 <= sum(sizes)
     assert held.lengths.tolist() == sorted(sizes[::5])
     assert kept.lengths.tolist() == sorted(n for i, n in enumerate(sizes) if i % 5)
-    assert read_texts(TEXTS[:20], tokenizer, longest=40, vocabulary=24, limit=10**9)
+    sizes_of = {"longest": 40, "limit": 10**9}
+    assert read_texts(TEXTS[:20], tokenizer, Sentence(), vocabulary=24, **sizes_of)
     with pytest.raises(yosort.InputError, match=r"ids below vocab_size \(23\), got 23 of the tok"):
-        read_texts(["the small red dog"] * 20, tokenizer, longest=40, vocabulary=23, limit=10**9)
+        read_texts(["the small red dog"] * 20, tokenizer, Sentence(), vocabulary=23, **sizes_of)
 
 
 def steps(*lengths: int) -> tuple[list[tuple[int, int]], int]:
@@ -292,7 +294,12 @@ def test_the_folder_says_what_it_holds(tmp_path: Path) -> None:
     assert {config[name] for name in ("dtype", "torch_dtype") if name in config} == {"float32"}
     # What only sentence-transformers' folders have is not made up.
     assert not (tmp_path / "yoso" / "sentence_bert_config.json").exists()
-    names = {"modules.json": "[]", "config_sentence_transformers.json": "{}"}
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    names = {"modules.json": json.dumps(modules), "config_sentence_transformers.json": "{}"}
     for name, text in names.items():
         (source / name).write_text(text, encoding="utf-8")
     (source / "1_Pooling").mkdir()

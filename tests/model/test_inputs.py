@@ -213,9 +213,9 @@ def test_what_torch_s_modules_do_and_what_costs_nothing() -> None:
     for call, message in (
         (model.cuda, "device: this model was loaded with device='cpu'; load it with device='cuda'"),
         (lambda: model.cuda(1), "load it with device='cuda:1'"),
-        (model.half, "dtype='float32'; load it with dtype='float16'"),
+        (model.half, "and a CPU computes in .*; load it with dtype='bfloat16'"),
         (model.bfloat16, "load it with dtype='bfloat16'"),
-        (lambda: model.to("cpu", np.float16), "load it with dtype='float16'"),
+        (lambda: model.to("cpu", np.float16), "load it with dtype='bfloat16'"),
         (lambda: model.to(dtype="int8"), "load it with dtype='int8'"),
         (lambda: model.to("there"), "to: wanted a device or a type, got 'there'"),
     ):  # fmt: skip

@@ -177,7 +177,6 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "text's vector", _sentence_line(facts["sentence"], facts["positions"])
     if "int8" in facts:
         yield "int8", _int8_line(facts["int8"])
-    yield "models by name", ", ".join(facts["installed"])
 
 
 def _sentence_line(said: dict[str, Any], positions: int) -> str:
