@@ -280,8 +280,7 @@ def test_it_ends_gracefully_under_load(
         server.process.send_signal(number)
         found = [answer.result() for answer in answers]
     assert server.process.wait(300) == 0
-    assert found[:80] == [200] * 80  # 16 at once: 84 have begun before the signal, all but 16 done
-    assert found.count(200) < 400
+    assert 84 <= found.count(200) < 400  # of the 100 that had begun all but 16 were answered
     assert server.said().count("\n") == 1, server.said()
 
 
