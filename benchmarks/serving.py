@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,7 +76,9 @@ def running(command: list[str], ready: Callable[[str], int | None]) -> Iterator[
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "log")
         with open(path, "w") as log:
-            process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log)
+            process = subprocess.Popen(
+                command, cwd=folder, stderr=log, stdout=log, start_new_session=True
+            )
         try:
             deadline = time.monotonic() + 300
             while (port := ready(path.read_text())) is None:
@@ -85,7 +88,11 @@ def running(command: list[str], ready: Callable[[str], int | None]) -> Iterator[
             yield port
         finally:
             process.terminate()
-            process.wait(60)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            with suppress(ProcessLookupError):  # workers that outlive it would slow what follows
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
 
 def load(
