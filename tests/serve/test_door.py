@@ -8,10 +8,9 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
-from serve.clients import INPUTS, ask, is_refusal, service_of, talk
+from serve.clients import INPUTS, ask, httpx, is_refusal, service_of, talk
 from yosort.tasks.stream import Stream
 
 PATHS = ("/v1/embeddings", "/embed", "/predict", "/fill-mask", "/tokenize")

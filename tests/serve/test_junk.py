@@ -7,12 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve.clients import INPUTS, client_of, is_refusal, service_of
+from serve.clients import INPUTS, client_of, httpx, is_refusal, service_of
 
 FIELDS = [
     "inputs", "input", "ids", "model", "dimensions", "encoding_format", "user", "normalize",
