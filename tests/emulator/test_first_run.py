@@ -34,6 +34,7 @@ def rehearse(part: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
     return said
 
 
+@pytest.mark.slow
 def test_the_first_part(tmp_path: Path) -> None:
     said = rehearse("first", tmp_path)
     assert said["environment"][0]["device"] == "emulated"
@@ -57,6 +58,7 @@ def test_the_first_part(tmp_path: Path) -> None:
     assert "| lsh_cumulation | float16 | 1 x 5 |" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_second_part(tmp_path: Path) -> None:
     said = rehearse("second", tmp_path)
     assert [row["differ"] for row in said["codes"] if "differ" in row] == [0] * 8

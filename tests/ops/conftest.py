@@ -171,7 +171,7 @@ EMULATED = [
         partial(emulated, "float16", tensor_cores=True),
         np.float16,
         "float16",
-        takes=is_exact,
+        takes=lambda case: is_exact(case) and (is_light(case) or case.width > 64),
     ),
 ]
 CUDA = [

@@ -378,8 +378,8 @@ def test_what_is_not_here_says_what_is(folders: dict[str, Path]) -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=rf"got '{command}'; did you mean {task}\?$"):
             yosort.pipeline(command)
-    with pytest.raises(ConfigError, match=r"got 'text-generation'$"):  # like none of ours
-        yosort.pipeline("text-generation")
+    with pytest.raises(ConfigError, match=r"got 'guess'$"):  # like none of ours
+        yosort.pipeline("guess")
 
 
 def test_a_pipeline_predicts_and_saves(folders: dict[str, Path], tmp_path: Path) -> None:
