@@ -42,7 +42,8 @@ class BatchPipeline:
     its `num_cpus`; `num_threads=` and YOSORT_NUM_THREADS come before that.
 
     Args:
-        task: as of `yosort.pipeline`. Vectors are pooled by the mean unless options say otherwise.
+        task: as of `yosort.pipeline`. Vectors are pooled by the mean unless options, or the
+            model's files, say otherwise.
         model: a folder or hub id that every worker can read; None for the bundled one.
         column: of the texts; or a column for each of the task's keys, such as
             `{"question": "title", "context": "body"}`; None for columns that have these keys'
@@ -77,7 +78,8 @@ class BatchPipeline:
             raise ConfigError("on_error: no such option; collect_errors says it of a batch")
         made = pipeline(task, model, **options)
         self._call: dict[str, Any] = {"on_error": "collect" if collects else "raise"}
-        if made.task == "feature-extraction" and options.get("pooling") is None:
+        says = made.task != "feature-extraction" or made.model.sentence is not None
+        if not says and options.get("pooling") is None:
             self._call["pooling"] = "mean"
         self._pipeline = made
         self._prefix, self._collects = prefix, collects

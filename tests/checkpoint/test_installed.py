@@ -94,17 +94,23 @@ def test_a_package_whose_files_are_gone_is_named(site: Path, module: str) -> Non
     assert "broken-model 1.2 offers it, but" in dict(doctor.report())["models"]
 
 
+def ours(names: list[str]) -> list[str]:
+    """Return the names of these tests: other packages may be installed beside."""
+    return [name for name in names if name.split()[0] in ("bundled", "second", "small")]
+
+
 def test_doctor_and_info_list_them(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = dict(doctor.report())["models"]
-    assert found == "bundled, second (small-model 1.2), small (small-model 1.2)"
+    first, *found = dict(doctor.report())["models"].split(", ")
+    assert first == "bundled"
+    assert ours(found) == ["second (small-model 1.2)", "small (small-model 1.2)"]
     assert main(["info", "small", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["folder"] == str(site / "small_model")
-    assert facts["installed"] == ["bundled", "second", "small"]
+    assert ours(facts["installed"]) == ["bundled", "second", "small"]
 
 
 def test_a_folder_costs_no_look_at_packages(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [offer.name for offer in installed_models()] == ["second", "small"]
+    assert ours([offer.name for offer in installed_models()]) == ["second", "small"]
 
     def never() -> None:
         raise AssertionError("looked")

@@ -17,6 +17,7 @@ from tasks.models import TEXTS, make, make_word_piece
 from yosort.checkpoint.sentence import SENTENCE_FILES
 from yosort.cli import main
 from yosort.conversion import convert
+from yosort.distributed import BatchPipeline
 from yosort.files import COMMITTED
 
 MODELS = "sentence_transformers.models."
@@ -308,3 +309,16 @@ def test_a_word_piece_pads_nothing_into_the_mean(tmp_path: Path) -> None:
     own = embed(folder, *texts, pooling="mean", normalize=True)
     write(folder, limits={"max_seq_length": 64})
     np.testing.assert_array_equal(embed(folder, *texts), own)
+
+
+def test_workers_of_batch_jobs_obey_the_files(folder: Path) -> None:
+    flags = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    write(folder, "Pooling", "Normalize", pooling=flags)
+    found = BatchPipeline("feature-extraction", folder)({"text": np.array(TEXTS, object)})
+    embed = yosort.pipeline("feature-extraction", folder, return_tensors=True)
+    np.testing.assert_array_equal(found["vector"], np.stack(embed(TEXTS)))
+    np.testing.assert_array_equal(
+        found["vector"], np.stack(embed(TEXTS, pooling="cls", normalize=True))
+    )
+    means = BatchPipeline("feature-extraction", folder, pooling="mean")
+    assert not np.array_equal(means({"text": np.array(TEXTS, object)})["vector"], found["vector"])
