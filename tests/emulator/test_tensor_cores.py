@@ -121,7 +121,7 @@ def test_small_weights_keep_their_bits(cupy: ModuleType) -> None:
     value[0, 0], value[1, 1] = 0.3, 0.7
     ops = CudaOps(cupy, dtype="float16", tensor_cores=True)
     offsets = np.array([0, 1]), np.array([0, 2])
-    layout = ops.layout(Layout(1, 16, *offsets))
+    layout = ops.layout(Layout(1, 16, *offsets, np.array([False])))
     sums = ops.expectation(*(cupy.asarray(rows) for rows in (query, key, value)), layout)
     wanted = value[[0, 1], [0, 1]].astype(np.float32) * 2.0**-16
     np.testing.assert_allclose(sums.get()[0, :2], wanted, rtol=1e-5)

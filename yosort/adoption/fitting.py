@@ -234,7 +234,11 @@ def _context_pass(
         x = stream.ours[rows]
         query, key, value = np.split(ops.linear(x, layer.qkv), 3, axis=1)
         layout = Layout(
-            config.num_attention_heads, config.hash_code_len, batch.offsets, batch.offsets
+            config.num_attention_heads,
+            config.hash_code_len,
+            batch.offsets,
+            batch.offsets,
+            np.zeros(len(batch.offsets) - 1, bool),
         )
         context = ops.attention(query, key, value, ops.layout(layout))
         moments.add(context, stream.attended[rows] - x)

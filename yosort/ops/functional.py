@@ -157,7 +157,8 @@ def expected_attention(
     with ops.running():
         queries, query_offsets = _live(ops, query_mask, *query.shape[:2])
         keys, offsets = _live(ops, key_mask, *key.shape[:2])
-        layout = ops.layout(Layout(1, int(hash_code_len), query_offsets, offsets))
+        exact = np.zeros(len(offsets) - 1, bool)
+        layout = ops.layout(Layout(1, int(hash_code_len), query_offsets, offsets, exact))
         q, k, v = _pack(ops, query, queries), _pack(ops, key, keys), _pack(ops, value, keys)
         return _spread(ops, ops.expectation(q, k, v, layout), queries, query.shape[:2])
 

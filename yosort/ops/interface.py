@@ -61,7 +61,7 @@ class Layout:
         hash_code_len: bits per hash code, the exponent of the expectation.
         query_offsets: int64 [texts + 1], the query rows of each text.
         offsets: int64 [texts + 1], its key and value rows.
-        sampled: bool [texts], whose attention is sampled; None for nobody's.
+        sampled: bool [texts], whose attention is sampled; the others' is exact.
         query_slots: int32 [query rows], where in its text each stands; the convolution's alone.
         slots: int32 [rows], likewise.
         keep: float32 [rows], 0 where the convolution must not see a value; None for nowhere.
@@ -71,7 +71,7 @@ class Layout:
     hash_code_len: int
     query_offsets: Offsets
     offsets: Offsets
-    sampled: npt.NDArray[np.bool_] | None = None
+    sampled: npt.NDArray[np.bool_]
     query_slots: npt.NDArray[np.int32] | None = None
     slots: npt.NDArray[np.int32] | None = None
     keep: npt.NDArray[np.float32] | None = None
@@ -79,20 +79,22 @@ class Layout:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The texts that have queries, as few runs of neighbours of one form: no row is copied."""
-        texts = len(self.offsets) - 1
-        sampled = np.zeros(texts, bool) if self.sampled is None else self.sampled
-        turns = np.flatnonzero(np.diff(sampled)) + 1
+        turns = np.flatnonzero(np.diff(self.sampled)) + 1
         runs = []
-        for first, last in pairwise([0, *turns.tolist(), texts]):
+        for first, last in pairwise([0, *turns.tolist(), len(self.sampled)]):
             queries, keys = (o[first : last + 1] for o in (self.query_offsets, self.offsets))
             if queries[0] < queries[-1]:
                 runs.append(
                     Run(
-                        bool(sampled[first]),
+                        bool(self.sampled[first]),
                         slice(queries[0], queries[-1]),
                         slice(keys[0], keys[-1]),
                         Layout(
-                            self.heads, self.hash_code_len, queries - queries[0], keys - keys[0]
+                            self.heads,
+                            self.hash_code_len,
+                            queries - queries[0],
+                            keys - keys[0],
+                            self.sampled[first:last],
                         ),
                     )
                 )

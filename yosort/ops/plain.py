@@ -101,7 +101,7 @@ class PlainOps(HostOps):
         context = np.zeros(query.shape)
         for index, (q, k, v, out) in enumerate(_units(query, key, value, context, layout)):
             text, head = divmod(index, layout.heads)
-            if layout.sampled is not None and layout.sampled[text]:
+            if layout.sampled[text]:
                 assert functions is not None
                 sums = definitions.lsh_cumulation(
                     self._codes(q, layout.hash_code_len, functions, head),

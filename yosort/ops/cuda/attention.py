@@ -21,10 +21,10 @@ MAX_GROUPS = 8
 #: Projections of the slow hash are computed this many bytes at a time.
 PROJECTED_BYTES = 64 << 20
 QUERY_ROWS, COLUMNS, MAX_CHUNK = 64, 64, 64
-#: And by tensor cores, which take heads of up to so many dims.
-TENSOR_THREADS, TENSOR_DIM = 128, 128
 #: Of a block of the exact form: each answers 8 queries for 8 dims.
 EXPECT_THREADS = 64
+#: And by tensor cores, which take heads of up to so many dims.
+TENSOR_THREADS, TENSOR_DIM = 128, 128
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class CudaLayout:
         """
         queries = np.diff(layout.query_offsets)
         texts = np.arange(len(queries))
-        sampled = np.zeros(len(queries), bool) if layout.sampled is None else layout.sampled
+        sampled = layout.sampled
         both = bool(sampled.any() and not sampled.all())
         sampled_rows = np.repeat(sampled, queries)
         blocks = np.where(sampled, 0, -(-queries // QUERY_ROWS))
