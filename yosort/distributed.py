@@ -21,6 +21,7 @@ from yosort.model.architectures import TASKS
 from yosort.model.base import PretrainedModel
 from yosort.tasks import pipeline
 from yosort.tasks.base import Pipeline
+from yosort.tasks.feature_extraction import usual_pooling
 from yosort.tasks.stream import Failure
 
 #: Keys of a task that its inputs may lack.
@@ -78,9 +79,8 @@ class BatchPipeline:
             raise ConfigError("on_error: no such option; collect_errors says it of a batch")
         made = pipeline(task, model, **options)
         self._call: dict[str, Any] = {"on_error": "collect" if collects else "raise"}
-        says = made.task != "feature-extraction" or made.model.sentence is not None
-        if not says and options.get("pooling") is None:
-            self._call["pooling"] = "mean"
+        if made.task == "feature-extraction" and options.get("pooling") is None:
+            self._call["pooling"] = usual_pooling(made.model)
         self._pipeline = made
         self._prefix, self._collects = prefix, collects
         self._columns = _read_columns(column, TASKS[made.task].keys)

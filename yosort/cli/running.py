@@ -17,6 +17,7 @@ from yosort.cli.reading import Entry
 from yosort.errors import InputError, YosortError
 from yosort.model.architectures import TASKS
 from yosort.tasks import pipeline
+from yosort.tasks.feature_extraction import usual_pooling
 from yosort.tasks.stream import Failure
 
 Show = Callable[[Any, int], Iterator[str]]
@@ -51,8 +52,8 @@ def run(
     for_all = _for_all(arguments, shared) if shared else None
     # Of its options a pipeline may need some to be made; a call says them again, as a user would.
     answer = pipeline(task, arguments.model, samples=arguments.samples, **loading, **given)
-    if task == "feature-extraction" and answer.model.sentence is None:
-        given.setdefault("pooling", "mean")
+    if task == "feature-extraction":
+        given.setdefault("pooling", usual_pooling(answer.model))
     messages.note_unused(arguments, answer.model.attention)
     entries: Iterator[Entry] = reading.read(arguments, keys)
     if shared:

@@ -21,6 +21,7 @@ from yosort.serve.metrics import Metrics
 from yosort.serve.refusals import Refusal
 from yosort.tasks.base import Pipeline
 from yosort.tasks.batch import Prepared, Row
+from yosort.tasks.feature_extraction import usual_pooling
 from yosort.tasks.stream import Failure, Item, Stream
 
 T = TypeVar("T")
@@ -75,8 +76,7 @@ class Service:
         auto_truncate: bool = False,
     ) -> None:
         self.pipelines, self.names, self.limits = pipelines, names, limits
-        said = self.embedder.model.sentence
-        self.pooling = pooling or ("mean" if said is None else said.pooling)
+        self.pooling = pooling or usual_pooling(self.embedder.model)
         self.auto_truncate = auto_truncate
         self.metrics = Metrics()
         self.stopping = False

@@ -182,9 +182,9 @@ def info(service: Service) -> dict[str, Any]:
     kind: dict[str, Any] = {"embedding": {"pooling": service.pooling}}
     if "text-classification" in service.pipelines:
         config = service.pipelines["text-classification"].model.config
-        labels = {str(i): label for i, label in (config.id2label or {}).items()}
+        labels = {str(i): label for i, label in config.id2label.items()}
         role = "reranker" if "text-ranking" in service.pipelines else "classifier"
-        kind = {role: {"id2label": labels, "label2id": config.label2id or {}}}
+        kind = {role: {"id2label": labels, "label2id": config.label2id}}
     return {
         "model_id": service.names[0],
         "model_sha": None,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 import numpy as np
 
 from yosort.arguments import check_choice, check_count, check_flag, pick_fields
+from yosort.checkpoint import Sentence
 from yosort.errors import ConfigError, InputError, show
+from yosort.model.base import PretrainedModel
 from yosort.model.heads import YosoModel
 from yosort.tasks import parts
 from yosort.tasks.base import Pipeline, no_text
@@ -54,6 +56,14 @@ class Options(CallOptions):
     normalize: bool = option(False, check_flag)
     return_tensors: bool = option(False, check_tensors)
     chunks: int | None = option(None, check_count)
+
+
+def usual_pooling(model: PretrainedModel) -> str:
+    """Return how one vector is made of a text's, where a user does not say and wants one.
+
+    As the model's files say, else by the mean.
+    """
+    return (model.sentence or Sentence()).pooling
 
 
 class FeatureExtractionPipeline(Pipeline[Options], Generic[Features]):
