@@ -71,17 +71,20 @@ class Transformers:
             return self.call(self.torch.from_numpy(ids)).last_hidden_state.float().numpy()
 
 
+def onnx_session(path: Path, threads: int) -> Any:
+    """Return a model on onnxruntime's CPU provider."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxRuntime:
     """onnxruntime on the export of plain_yoso.py, or on its int8 form."""
 
     def __init__(self, folder: Path, threads: int, *, file: str = "model.onnx") -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(folder / file), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnx_session(folder / file, threads)
 
     def encode(self, ids: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Return last hidden states [batch, n, hidden]."""

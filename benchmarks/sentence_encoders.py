@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from peers import onnx_session
 
 Vectors = npt.NDArray[np.float32]
 BATCH = 32
@@ -54,14 +55,9 @@ class OnnxRuntime:
     """The original on onnxruntime, with its tokenizer and pooling in NumPy, as fastembed does."""
 
     def __init__(self, folder: Path, threads: int, *, file: str = "model.onnx") -> None:
-        import onnxruntime
         from tokenizers import Tokenizer
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(folder / file), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnx_session(folder / file, threads)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(longest(folder))
         self.tokenizer.no_padding()
