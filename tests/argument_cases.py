@@ -177,7 +177,10 @@ def _pipelines(folder: Path) -> dict[str, Case]:
         ),
         "multiple-choice": (
             "YosoForMultipleChoice", {},
-            {"inputs": {"prompt": "a dog", "choices": ["barks", "sings"]}, "top_k": 1},
+            {
+                "inputs": {"prompt": "a dog", "choices": ["barks", "sings"]}, "prompt": None,
+                "choices": None, "top_k": 1,
+            },
         ),
         "feature-extraction": (
             "YosoModel", {},
@@ -200,6 +203,9 @@ def _pipelines(folder: Path) -> dict[str, Case]:
         if task == "text-ranking":
             pair = {"inputs": None, "query": "who?", "documents": ["a dog", "Paris"]}
             good.append({**good[0], **pair})
+        if task == "multiple-choice":
+            question = {"inputs": None, "prompt": "a dog", "choices": ["barks", "sings"]}
+            good.append({**good[0], **question})
         if task == "feature-extraction":
             parts = {"inputs": ["a dog", "Paris"], "spans": [[(0, 1), (2, 5)], [(0, 5)]]}
             good += [{**good[0], **parts}, {**good[0], "chunks": 1}]

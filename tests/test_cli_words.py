@@ -215,6 +215,13 @@ def test_a_word_that_is_none_is_named_with_the_nearest(
     assert capsys.readouterr().err.rstrip().endswith(f"did you mean {nearest}?")
 
 
+def test_a_task_without_a_command_is_one_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["multiple-choice", "x"])
+    expected = '; in Python it is yosort.pipeline("multiple-choice")'
+    assert capsys.readouterr().err.rstrip().endswith(expected)
+
+
 @pytest.mark.parametrize(
     ("command", "noun"),
     [(name, "texts") for name in ("fill-mask", "classify", "ner", "embed")]

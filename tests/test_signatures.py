@@ -127,6 +127,7 @@ def test_pipelines(task: str, own: dict[str, Any]) -> None:
     inputs = {
         "question-answering": {"inputs": None, "question": None, "context": None},
         "text-ranking": {"inputs": None, "query": None, "documents": None},
+        "multiple-choice": {"inputs": None, "prompt": None, "choices": None},
         "feature-extraction": {"inputs": REQUIRED, "spans": None},
     }.get(task, {"inputs": REQUIRED})
     got = signature(cls.__call__)

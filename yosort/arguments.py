@@ -229,6 +229,17 @@ def pick_fields(
     return None
 
 
+def inputs_or_fields(inputs: Any, **fields: Any) -> Any:
+    """Return what a call is to answer: its inputs, or the one that it named by its fields."""
+    names = " and ".join(fields)
+    missing = [name for name, value in fields.items() if value is None]
+    if inputs is None and missing:
+        raise InputError(f"wanted {names}, or inputs")
+    if inputs is not None and len(missing) < len(fields):
+        raise InputError(f"wanted inputs, or {names}, got both")
+    return fields if inputs is None else inputs
+
+
 def check_several(name: str, values: Any, what: str = "values") -> list[Any]:
     """Return an iterable's values, or raise InputError.
 

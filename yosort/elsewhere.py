@@ -217,7 +217,8 @@ USUAL: dict[str, bool | str] = {
 #: Options of fetching anything.
 FETCHING = {
     "force_download": "huggingface_hub.snapshot_download(id, force_download=True) fetches it anew",
-    "subfolder": "name the folder itself",
+    "subfolder": "name the folder itself; of a hub id, the one in the folder that "
+    "huggingface_hub.snapshot_download(id) returns",
     "return_unused_kwargs": "a keyword that is no field is named in an error",
     "proxies": "the environment variable HTTPS_PROXY names one",
     "mirror": "the environment variable HF_ENDPOINT names one",

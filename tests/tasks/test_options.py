@@ -79,7 +79,7 @@ def test_what_means_nothing_is_named(
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_that_is_written_is_a_type_error(folders: dict[str, Path], task: str) -> None:
     run: Any = yosort.pipeline(task, folders[task])
-    with pytest.raises(InputError, match=r"got NoneType|wanted (question|query) and "):
+    with pytest.raises(InputError, match=r"got NoneType|wanted (question|query|prompt) and "):
         run()
     with pytest.raises(InputError, match="got 3 arguments"):
         run("a", "b", "c")
@@ -462,6 +462,11 @@ def test_choices_of_a_data_set(folders: dict[str, Path]) -> None:
     rank = yosort.pipeline("multiple-choice", folders["multiple-choice"], device="cpu")
     wanted = rank({"prompt": "the", "choices": ["fox", "dog"]})
     assert rank({"prompt": "the", "choices": np.array(["fox", "dog"]), "id": 1}) == wanted
+    assert rank(prompt="the", choices=["fox", "dog"]) == wanted
+    with pytest.raises(InputError, match="wanted prompt and choices, or inputs"):
+        rank(prompt="the")
+    with pytest.raises(InputError, match="wanted inputs, or prompt and choices, got both"):
+        rank([], choices=["fox", "dog"])
     for value, message in (
         ({"prompt": None, "choices": ["fox", "dog"]}, "prompt: wanted a text, got None"),
         ({"prompt": "the", "choices": ["fox"]}, "choices: wanted two texts or more"),

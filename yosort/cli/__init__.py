@@ -112,7 +112,9 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized"):
             unknown = re.search(r" --([\w-]+)", message)
             names = [name[2:] for name in self._flags()]
-            if unknown and (nearest := _nearest(unknown[1], names, "--")):
+            if unknown and unknown[1] in self._inputs():
+                message += f"; a {unknown[1]} stands without an option"
+            elif unknown and (nearest := _nearest(unknown[1], names, "--")):
                 message += nearest
             elif any(action.dest == "text" for action in self._actions):
                 message += "; a text that begins with - goes behind --"
@@ -120,8 +122,9 @@ class _Parser(argparse.ArgumentParser):
             known = re.findall(r"'([^']+)'", unknown[2]) or re.findall(r"[\w-]+", unknown[2])
             other = "; options go behind the command" if self._subparsers else ""
             task = TASKS.get(unknown[1].lower())  # as pipelines call it
-            if self._subparsers and task and task.command:
-                message += f"; did you mean {task.command}?"
+            if self._subparsers and task:
+                in_python = f'in Python it is yosort.pipeline("{task.name}")'
+                message += f"; did you mean {task.command}?" if task.command else f"; {in_python}"
             else:
                 message += _nearest(unknown[1], known) or other
         elif flag and message.endswith("expected one argument"):
@@ -130,6 +133,10 @@ class _Parser(argparse.ArgumentParser):
             hint = messages.belongs(flag[1], "other arguments")
             message += f"; {'blanks part them' if ',' in message else hint}"
         super().error(message)
+
+    def _inputs(self) -> list[str]:
+        """Return what stands without an option on a task's command line."""
+        return [task.keys[0] for task in TASKS.values() if self.prog.endswith(f" {task.command}")]
 
     def _flags(self) -> list[str]:
         return [flag for flag in self._option_string_actions if flag.startswith("--")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from yosort.arguments import check_count, check_several, pick_fields
+from yosort.arguments import check_count, check_several, inputs_or_fields, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForMultipleChoice
 from yosort.tasks.base import Pipeline
@@ -40,10 +40,21 @@ class MultipleChoicePipeline(Pipeline[Options]):
     model: YosoForMultipleChoice
     task = "multiple-choice"
     options = Options
+    inputs = ("inputs", "prompt", "choices")
     model_class = YosoForMultipleChoice
 
     @overload
     def __call__(self, inputs: Choices, **options: Unpack[Keywords]) -> list[Choice]: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: None = ...,
+        *,
+        prompt: str,
+        choices: Sequence[str],
+        **options: Unpack[Keywords],
+    ) -> list[Choice]: ...
 
     @overload
     def __call__(
@@ -56,14 +67,26 @@ class MultipleChoicePipeline(Pipeline[Options]):
     ) -> Iterator[list[Choice]]: ...
 
     @overload
-    def __call__(self, inputs: Any, *, on_error: str, **options: Unpack[Keywords]) -> Any: ...
+    def __call__(
+        self,
+        inputs: Any = ...,
+        *,
+        prompt: Any = ...,
+        choices: Any = ...,
+        on_error: str = ...,
+        **options: Unpack[Keywords],
+    ) -> Any: ...
 
     @with_options(Options)
-    def __call__(self, inputs: Any, options: Options) -> Any:
+    def __call__(
+        self, inputs: Any = None, *, prompt: Any = None, choices: Any = None, options: Options
+    ) -> Any:
         """Rank the choices of one question, a list, or any iterable.
 
         Args:
             inputs: a dictionary of `prompt` (a text) and `choices` (two texts or more); or several.
+            prompt: a text, in place of inputs.
+            choices: what may follow it, or answer it.
             top_k: how many choices, best first; None for all.
             on_error: "raise", or "collect" a `Failure` in the input's place.
             options: see `StreamOptions`.
@@ -75,7 +98,7 @@ class MultipleChoicePipeline(Pipeline[Options]):
         Raises:
             InputError: an input or option that does not fit.
         """
-        return self.answer(inputs, options)
+        return self.answer(inputs_or_fields(inputs, prompt=prompt, choices=choices), options)
 
     def prepare(self, value: Any, options: Options) -> Prepared:
         """See `Pipeline.prepare`."""

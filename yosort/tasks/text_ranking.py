@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
-from yosort.arguments import check_choice, check_count, check_several, pick_fields
+from yosort.arguments import check_choice, check_count, check_several, inputs_or_fields, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForSequenceClassification
 from yosort.tasks.base import Pipeline
@@ -125,13 +125,7 @@ class TextRankingPipeline(Pipeline[Options]):
         Raises:
             InputError: an input or option that does not fit; a document that is too long.
         """
-        if inputs is None:
-            if query is None or documents is None:
-                raise InputError("wanted query and documents, or inputs")
-            inputs = {"query": query, "documents": documents}
-        elif query is not None or documents is not None:
-            raise InputError("wanted inputs, or query and documents, got both")
-        return self.answer(inputs, options)
+        return self.answer(inputs_or_fields(inputs, query=query, documents=documents), options)
 
     def read(self, options: Options) -> Options:
         """See `Pipeline.read`."""
