@@ -3,7 +3,8 @@
     pip install '.[bench]' && python benchmarks/speed.py
 
 Every runtime sits in a process of its own; they answer in turn, round by round, so that a noisy
-machine is noisy for all. Before anything is timed, their outputs are checked to agree.
+machine is noisy for all: each round in another order, and each once the threads of the one before
+it have gone to sleep. Before anything is timed, their outputs are checked to agree.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import argparse
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from plots import draw
 HERE = Path(__file__).resolve().parent
 #: Each length and how many rounds it gets. What takes a minute a round stops at 4,096 tokens.
 ROUNDS = {128: 15, 512: 9, 1024: 7, 2048: 3, 4096: 3, 16384: 3}
+#: Seconds from an answer to the next question: threads of OpenMP and onnxruntime spin for up to 0.2
+#: seconds, and would slow down whoever comes next.
+PAUSE = 0.3
 LONGEST = {name: 16384 for name in PEERS if name.startswith("yosort sampled")}
 #: The ragged batch: texts of log-normal lengths around 150 tokens, cut where users of such encoders
 #: usually cut; peers get them `batch` at a time in order of arrival, padded to the longest.
@@ -117,24 +123,31 @@ def measure(
         check_agreement(n, answers)
         for name in present:
             results[name][n] = {"seconds": [], "peak": answers[name]["peak"]}
-        for _ in range(rounds or ROUNDS.get(n, 3)):
-            for name in present:
-                answer = workers[name].ask(do="length", n=n)
-                results[name][n]["seconds"].append(answer["seconds"])
+        for name in in_turn(present, rounds or ROUNDS.get(n, 3)):
+            answer = workers[name].ask(do="length", n=n)
+            results[name][n]["seconds"].append(answer["seconds"])
         print_row(n, {name: results[name][n] for name in present})
     lengths_drawn = draw_lengths()
     request = {"do": "ragged", "lengths": lengths_drawn, "batch": RAGGED["batch"]}
     for name in names:
         workers[name].ask(**request)
         results[name]["ragged"] = {"seconds": []}
-    for _ in range(rounds or 3):
-        for name in names:
-            answer = workers[name].ask(**request)
-            results[name]["ragged"]["seconds"].append(answer["seconds"])
+    for name in in_turn(names, rounds or 3):
+        answer = workers[name].ask(**request)
+        results[name]["ragged"]["seconds"].append(answer["seconds"])
     print_row("ragged", {name: results[name]["ragged"] for name in names})
     for worker in workers.values():
         worker.close()
     return results
+
+
+def in_turn(names: list[str], rounds: int) -> Iterator[str]:
+    """Yield all names in each round, in an order drawn for it, after a pause each."""
+    draw = random.Random(0)
+    for _ in range(rounds):
+        for name in draw.sample(names, len(names)):
+            time.sleep(PAUSE)
+            yield name
 
 
 def check_agreement(n: int, answers: dict[str, Any]) -> None:
