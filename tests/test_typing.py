@@ -70,6 +70,8 @@ LINES = [
     ('embed("a", poling="mean")', "No overload variant"),
     ('reveal_type(yosort.pipeline("multiple-choice")({"prompt": "a", "choices": ["b", "c"]}))',
      "list[TypedDict.*Choice"),
+    ('reveal_type(yosort.pipeline("multiple-choice")(prompt="a", choices=["b", "c"], top_k=1))',
+     "list[TypedDict.*Choice"),
     ('rank = yosort.pipeline("rerank")', ""),
     ('reveal_type(rank("a", ["b", "c"], top_k=1))', "list[TypedDict.*Ranked"),
     ('reveal_type(rank(query="a", documents=["b"]))', "list[TypedDict.*Ranked"),
