@@ -38,7 +38,8 @@ def peak(folder: Path, model: Path, lines: int, suffix: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
-@pytest.mark.parametrize("suffix", ["npy", pytest.param("jsonl", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["npy", "jsonl"])
 def test_embedding_many_lines_holds_memory_flat(tmp_path: Path, suffix: str) -> None:
     model = make(tmp_path / "model", "YosoModel", num_hidden_layers=1)
     few = peak(tmp_path, model, 2_000, suffix)

@@ -144,6 +144,7 @@ def test_planted_faults_of_arrays_are_caught(what: str) -> None:
         run(ARRAYS.replace(old, new))
 
 
+@pytest.mark.slow
 def test_the_portable_switch_finds_the_same(tmp_path: Path) -> None:
     """Processors without an assembly switch: the same results and reports.
 

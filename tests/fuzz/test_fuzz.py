@@ -23,7 +23,7 @@ TARGETS = (
 
 @pytest.mark.skipif(os.name != "posix", reason="bounds memory and time as POSIX does")
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("seconds", ["0.4", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", ["0.2", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_damaged_file_is_refused_or_read(target: str, seconds: str) -> None:
     """For so many seconds of a processor."""
     seconds = os.environ.get("YOSORT_FUZZ_SECONDS", seconds)

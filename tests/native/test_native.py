@@ -103,9 +103,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list
     return make
 
 
+#: What says more than the plain builds of this processor only now and then.
+AT_LENGTH = [t for t in TARGETS if t.endswith("-checked") or t.startswith("tiles-")]
+
+
 @pytest.mark.parametrize(
     "target",
-    [pytest.param(t, marks=[pytest.mark.slow] if t.endswith("-checked") else []) for t in TARGETS],
+    [pytest.param(t, marks=[pytest.mark.slow] if t in AT_LENGTH else []) for t in TARGETS],
 )
 def test_kernels_agree_with_plain_loops(
     target: str, build: Callable[[str, str], list[str]]

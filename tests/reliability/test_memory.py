@@ -25,6 +25,7 @@ WORDS = {"what": "the call needs", "hint": "shorter texts need less"}
 MEMINFO = "MemTotal: 100 kB\nMemAvailable:   40 kB\nSwapFree: 2 kB\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_the_estimate_is_a_lower_bound_and_no_small_one() -> None:
     done = subprocess.run(
