@@ -92,7 +92,13 @@ def test_imports_that_are_written_already(line: str) -> None:
         ("from yosort.pipelines import SummarizationPipeline", "names the tasks"),
         ("from yosort.pipelines.pt_utils import KeyDataset", "any iterable is"),
         ("from yosort.trainer import Trainer", "train with transformers"),
-        ("from yosort.modeling_utils import PreTrainedModel", "load picks the class"),
+        ("from yosort.modeling_utils import PreTrainedModel", "no base in common to test for"),
+        ("from yosort.models.yoso import YosoForCausalLM", "YOSO is an encoder"),
+        ("from yosort import NerPipeline", "TokenClassificationPipeline is the class"),
+        ("from yosort import BertModel", "`yosort adopt` makes one"),
+        ("from yosort import BertTokenizerFast", "AutoTokenizer.from_pretrained reads whichever"),
+        ("from yosort.utils import TensorType", 'return_tensors="np"'),
+        ("from yosort.pipelines.text_classification import ClassificationFunction", "function_to"),
         ("from yosort.models.yoso.modeling_yoso import YosoLayer", "yosort.ops has the attention"),
         ("from yosort.utils.logging import set_verbosity_error", "of the standard library"),
         ("from yosort.models.bert import BertModel", "No module named 'yosort.models.bert'"),
@@ -106,6 +112,14 @@ def test_imports_that_are_written_already(line: str) -> None:
 def test_imports_of_what_is_not_here(line: str, message: str) -> None:
     with pytest.raises(ImportError, match=message):
         exec(line, {})
+
+
+@pytest.mark.parametrize("module", ["pipelines", "models.yoso", "utils"])
+def test_all_names_of_a_module(module: str) -> None:
+    names: dict[str, Any] = {}
+    exec(f"from yosort.{module} import *", names)
+    assert names["YosoModel"] is yosort.YosoModel
+    assert names["pipeline"] is yosort.pipeline
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,7 @@ class _Module(ModuleType):
     def __init__(self, name: str) -> None:
         super().__init__(name, self.__doc__)
         self.__path__ = []  # a package, of which imports ask for names one by one
+        self.__all__ = [name for name in __all__ if name in _HOME_OF]
 
     if not TYPE_CHECKING:
 

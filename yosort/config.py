@@ -80,6 +80,8 @@ class YosoConfig(Hinted):
     """
 
     _instead: ClassVar[Mapping[str, str]] = CONFIGS
+    #: The name of the architecture in config.json.
+    model_type: ClassVar[str] = "yoso"
     vocab_size: int = 50265
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -141,11 +143,6 @@ class YosoConfig(Hinted):
     def label_names(self) -> list[str]:
         """The label names in the order of the classifier's outputs."""
         return [self.id2label[i] for i in range(self.num_labels)]
-
-    @property
-    def model_type(self) -> str:
-        """The name of the architecture in config.json: always "yoso"."""
-        return "yoso"
 
     @property
     def dtype(self) -> str | None:
@@ -374,7 +371,8 @@ def adopt(config: Any) -> Any:
 def _check_model_type(values: Mapping[str, Any]) -> None:
     model_type = values.get("model_type", "yoso")
     if not isinstance(model_type, str) or model_type != "yoso":
-        raise ConfigError.wanted("model_type", '"yoso"', model_type)
+        hint = "`yosort adopt` makes a YOSO model of a BERT's or RoBERTa's folder"
+        raise ConfigError.wanted("model_type", '"yoso"', model_type, hint=hint)
 
 
 def _with_extra(init: Any) -> Any:

@@ -37,8 +37,14 @@ MODULES = (
 NAMES = {
     r"(Seq2Seq)?Trainer|(Seq2Seq)?TrainingArguments|\w+Callback|get_\w*scheduler?\w*|EvalPrediction"
     r"|HfArgumentParser": "train with transformers, whose folders load here",
-    r"AutoModel\w+|Yoso\w*PreTrainedModel|PreTrainedModel|GenerationConfig|\w*Streamer"
-    r"|AutoBackbone": _ENCODER,
+    r"AutoModel\w+|GenerationConfig|\w*Streamer|AutoBackbone|YosoFor\w*(LM|Generation)|"
+    r"StoppingCriteria\w*": _ENCODER,
+    r"(Yoso)?PreTrainedModel": "YosoModel and the classes of heads have no base in common to test "
+    "for; hasattr(x, 'config') tells a model",
+    r"(Bert|Roberta|XLMRoberta|DistilBert|Electra|Albert|MPNet|Deberta|ModernBert)"
+    r"(?!\w*Tokenizer)\w*": "yosort runs YOSO; `yosort adopt` makes one of a BERT's or RoBERTa's folder",
+    r"PipelineException": "yosort.InputError is what calls raise",
+    r"NerPipeline": "TokenClassificationPipeline is the class",
     r"\w*Tokenizer(Fast|Base)?|SpecialTokensMixin": "AutoTokenizer.from_pretrained reads whichever "
     "a folder has",
     r"PreTrainedConfig|PretrainedConfig|\w*CONFIG_MAPPING\w*": "YosoConfig is the only one",
@@ -50,11 +56,14 @@ NAMES = {
     r"Auto(Processor|FeatureExtractor|ImageProcessor|VideoProcessor)": "yosort reads texts alone: "
     "AutoTokenizer",
     r"AddedToken": "tokenizers.AddedToken is the class",
-    r"PaddingStrategy|TensorType|TruncationStrategy": 'texts do: padding="longest"',
+    r"PaddingStrategy|TruncationStrategy": 'texts do: padding="longest"',
+    r"TensorType": 'texts do: return_tensors="np"',
     r"BitsAndBytesConfig|\w+QuantizationConfig|QuantoConfig|GPTQConfig": 'dtype="int8" at load',
     r"set_seed": "seed= of load, or of a call, is that of the hash functions",
-    r"AggregationStrategy|ClassificationFunction": 'texts do: aggregation_strategy="simple"',
-    r"get_supported_tasks|check_task|\w+ArgumentHandler": "help(yosort.pipeline) names the tasks",
+    r"AggregationStrategy": 'texts do: aggregation_strategy="simple"',
+    r"ClassificationFunction": 'texts do: function_to_apply="softmax"',
+    r"get_supported_tasks|SUPPORTED_TASKS|check_task|\w+ArgumentHandler": "help(yosort.pipeline) "
+    "names the tasks",
     r"logging|get_logger|[gs]et_verbosity\w*": 'logging.getLogger("yosort") of the standard '
     "library",
     r"is_\w+_available": "importlib.util.find_spec asks for a package",
@@ -117,6 +126,9 @@ CONFIGS = {
     r"get_config_dict": "from_pretrained(folder).to_dict() returns it",
     r"get_text_config|sub_configs|base_config_key|has_no_defaults_at_init": "there is this config "
     "alone, of texts",
+    r"_name_or_path": "name_or_path says it",
+    r"_attn_implementation\w*": _ATTENTION,
+    r"_commit_hash": "the folder's files are all that is known",
     r"attribute_map": "fields have one name each: to_dict lists them",
     r"base_model_\wp_plan": _ONE_DEVICE,
     r"chunk_size_feed_forward": "layers are computed in parts of their own choice",
@@ -181,6 +193,12 @@ PIPELINES = {
     r"feature_extractor|image_processor|processor": _TEXTS,
     r"framework": "yosort is its own",
     r"check_model_type": "pipeline(task) does it",
+    r"create_sample": "a call takes question= and context=",
+    r"aggregate|group_(sub_)?entities|gather_pre_entities": "a call does it: p(text, "
+    'aggregation_strategy="simple")',
+    r"top_k|function_to_apply|handle_impossible_answer|aggregation_strategy|ignore_labels|targets"
+    r"|doc_stride|max_answer_len|max_seq_len": "repr(p) shows what was given at construction; a "
+    "call may say another",
     r"ensure_exactly_one_mask_token|get_masked_index|get_target_ids": "a call does it: p(text, "
     "targets=)",
     r"binary_output|default_input_names|call_count": "there is nothing of the kind; leave it out",
@@ -213,6 +231,7 @@ PIPELINE_WITHOUT_EFFECT = {
 USUAL: dict[str, bool | str] = {
     **dict.fromkeys(("use_fast", "add_special_tokens", "return_attention_mask"), True),
     "framework": "np",
+    "attn_implementation": "eager",
 }
 #: Options of fetching anything.
 FETCHING = {

@@ -158,6 +158,9 @@ def test_max_length_and_truncation(folders: dict[str, Path]) -> None:
         embed(LONG)
     assert np.shape(embed(LONG, truncation=True)) == (1, 64, 32)
     assert np.shape(embed(LONG, max_length=9)) == (1, 9, 32)
+    assert np.shape(embed(LONG, max_length=2)) == (1, 2, 32)
+    with pytest.raises(InputError, match=r"max_length: wanted at least 2, a text's .* got 1"):
+        embed(LONG, max_length=1)
     assert np.shape(embed(LONG, tokenize_kwargs={"max_length": 9})) == (1, 9, 32)
     with pytest.raises(InputError, match="wanted at most 9 tokens"):
         embed(LONG, max_length=9, overflow="error")
@@ -455,6 +458,7 @@ def test_what_is_no_model_is_named(folders: dict[str, Path]) -> None:
     assert yosort.YosoModel.from_config(config, attn_implementation=None).num_parameters()
     with pytest.raises(ConfigError, match="attn_implementation: no such option"):
         yosort.YosoModel.from_config(config, attn_implementation="sdpa")
+    assert yosort.YosoModel.from_config(config, attn_implementation="eager").num_parameters()
 
 
 def test_choices_of_a_data_set(folders: dict[str, Path]) -> None:

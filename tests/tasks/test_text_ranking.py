@@ -90,7 +90,7 @@ def test_a_model_of_several_labels_ranks_by_the_one_that_is_named(tmp_path: Path
         label2id={name: i for i, name in names.items()},
     )  # fmt: skip
     with pytest.raises(
-        ConfigError, match=r"label: wanted one of this model's, .* got None; label="
+        ConfigError, match=r"label: wanted one of this model's, .* whose score ranks, got none"
     ):
         yosort.pipeline("text-ranking", folder)
     with pytest.raises(ConfigError, match=r"'entailment', 'neutral'.* got 'Entailment'"):

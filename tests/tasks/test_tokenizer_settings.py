@@ -98,6 +98,17 @@ def test_stored_padding_and_truncation_of_a_backend_are_off() -> None:
     assert stored.padding is stored.truncation is None
 
 
+def test_padding_and_truncation_that_are_set_on_a_backend_do_not_count() -> None:
+    """As in transformers, where every call sets its own."""
+    made = Tokenizer(backend(), ROLES)
+    wanted = made(["a dog", "a dog barks at a cat"])["input_ids"]
+    made.backend_tokenizer.enable_padding(length=9)
+    made.backend_tokenizer.enable_truncation(4)
+    assert made(["a dog", "a dog barks at a cat"])["input_ids"] == wanted
+    assert made.encoding("a dog barks at a cat").ids == wanted[1]
+    assert made.backend.truncation["max_length"] == 4  # it stays as it is
+
+
 def test_a_text_a_pair_its_windows_and_its_words() -> None:
     made = yosort.Tokenizer.from_pretrained(bundled_model())
     ids = made.encoding("the dog barks at the cat", add_special_tokens=False).ids

@@ -358,6 +358,9 @@ class Pipeline(ABC, Generic[OptionsT]):
             first = self.tokenizer.encoding(
                 *kept, max_tokens=limit, stride=stride if windows else 0, strategy=strategy
             )
+            if len(first) > limit:  # the library cuts nothing then
+                least = f"at least {sum(encodings[0].special_tokens_mask)}, a text's special tokens"
+                raise InputError.wanted("max_length", least, limit)
             encodings = [first, *first.overflowing] if windows else [first]
         rows = [Row(list(e.ids), self._types(list(e.type_ids))) for e in encodings]
         return Encoded(rows, encodings, count > limit and not windows)

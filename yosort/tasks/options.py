@@ -20,6 +20,7 @@ from yosort.arguments import (
 )
 from yosort.elsewhere import PIPELINE_CALLS, PIPELINE_WITHOUT_EFFECT
 from yosort.errors import InputError, YosortError, show
+from yosort.model.options import PADDING
 from yosort.tokenizer.arguments import STRATEGIES
 
 if TYPE_CHECKING:
@@ -201,7 +202,9 @@ def translate(
         elif name == "padding":
             if not is_batch_padding(value):
                 wanted = f"True, False or one of {', '.join(_PADDING)}"
-                raise error(f"padding: wanted {wanted}, got {show(value)}")
+                of_model = isinstance(value, str) and value in PADDING
+                hint = "the pipeline's own padding= says how its model pads" if of_model else None
+                raise error.wanted("padding", wanted, value, hint=hint)
         else:
             raise no_such_option(name, known, error)
     return found

@@ -191,7 +191,10 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
         value = fields
         question, context = value["question"], value["context"]
         for name, text in value.items():
-            if not isinstance(text, str) or not text.strip():
+            if not isinstance(text, str):
+                hint = "several are question=[...] and context=" if isinstance(text, list) else None
+                raise InputError.wanted(name, "a text", text, hint=hint)
+            if not text.strip():
                 raise InputError(f"{name}: wanted a text that is not empty, got {show(text)}")
         count = len(self.tokenizer.encoding(question, add_special_tokens=False).ids)
         if not count:

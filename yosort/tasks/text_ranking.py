@@ -135,10 +135,8 @@ class TextRankingPipeline(Pipeline[Options]):
         if label is None and len(labels) == 1:
             label = labels[0]
         if label not in labels:
-            hint = "label= names the one whose score ranks" if label is None else None
-            raise InputError.wanted(
-                "label", f"one of this model's, {show(labels)}", label, hint=hint
-            )
+            wanted = f"one of this model's, {show(labels)}, whose score ranks"
+            raise InputError.wanted("label", wanted, label, got=None if label else "none")
         function = options.function_to_apply or usual_function(self.model.config)
         return options.decided(label=label, function_to_apply=function)
 

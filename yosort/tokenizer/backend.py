@@ -33,7 +33,7 @@ def encode(
     """Tokenize texts and pairs.
 
     Args:
-        backend: without padding and truncation; it stays as it is.
+        backend: it stays as it is; padding and truncation that somebody set on it do not count.
         samples: all texts, or all lists of words.
         cut: how long texts are cut; None: they are not.
         special: whether to add special tokens.
@@ -68,7 +68,8 @@ def configured(
     Raises:
         InputError: windows that would not advance, since they overlap by their length.
     """
-    if cut is None and backend.encode_special_tokens == split:
+    plain = backend.truncation is None and backend.padding is None
+    if cut is None and plain and backend.encode_special_tokens == split:
         return backend
     made = tokenizers.Tokenizer(backend.model)
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
@@ -78,6 +79,8 @@ def configured(
     made.add_tokens([token for _, token in sorted(added.items())])
     if made.get_added_tokens_decoder() != added:  # ids that leave gaps
         made = tokenizers.Tokenizer.from_str(backend.to_str())
+        made.no_truncation()
+        made.no_padding()
     made.encode_special_tokens = split
     if cut is not None:
         with refusals():
