@@ -253,6 +253,55 @@ def test_tokens(pipelines: Any) -> None:
     talk(service_of(own), run)
 
 
+def test_ids_are_many_and_the_vocabulary_is_counted_once(
+    pipelines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pipelines("fill-mask")
+    counted = []
+    plain = yosort.Tokenizer.__len__
+    monkeypatch.setattr(yosort.Tokenizer, "__len__", lambda t: counted.append(1) or plain(t))
+    response = ask(service_of(own), "/decode", {"ids": [5] * 2000})
+    assert response.json() == [own["fill-mask"].tokenizer.decode([5] * 2000)]
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (
+            "/v1/embeddings",
+            {"input": "a " * 99},
+            "; the service's --auto-truncate cuts it",
+        ),
+        ("/embed", {"inputs": "a " * 99}, '; "truncate": true cuts it'),
+        ("/embed_all", {"inputs": "a " * 99}, '; "truncate": true cuts it'),
+        ("/feature-extraction", {"inputs": "a " * 99}, "; overflow='truncate' cuts it"),
+        (
+            "/v1/embeddings",
+            {"input": [1, 2.5]},
+            "input[1]: wanted a token id, as before it, got 2.",
+        ),
+        ("/v1/embeddings", {"input": ["a", 5]}, "input[1]: wanted a text or token ids, not empty"),
+        ("/v1/embeddings", {"input": "a", "user": 3}, "user: wanted a text, got 3"),
+        ("/decode", {"ids": 5}, "ids: wanted token ids, or lists of them, not empty, got 5"),
+        ("/decode", {"ids": [[5], [10**9]]}, "ids[1]: wanted ids from 0 to "),
+        (
+            "/fill-mask",
+            {"inputs": "<mask>", "top_k": 2, "parameters": {"top_k": 1}},
+            "top_k: wante",
+        ),
+        ("/rerank", {"query": "a", "texts": ["b"]}, "needs a YosoForSequenceClassification of 1 l"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_protocol_s_words(
+    path: str, body: dict[str, Any], message: str, pipelines: Any
+) -> None:
+    response = ask(service_of(pipelines("fill-mask")), path, body)
+    assert response.status_code in (400, 422, 424)
+    assert is_refusal(path, response)
+    assert message in str(response.json()["error"])
+
+
 def test_openai_s_embeddings(pipelines: Any) -> None:
     own = pipelines("fill-mask")
     embed = own["feature-extraction"]

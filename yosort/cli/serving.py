@@ -38,6 +38,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "--served-model-name",
         action="extend",
         nargs="+",
+        type=_served,
         metavar="NAME",
         help="what clients may call the model; the first one answers (the folder's, or the hub id)",
     )
@@ -108,6 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
 
         Server(build(service, keys), service, started).run([bound])
     return 0
+
+
+def _served(name: str) -> str:
+    """Return a name that clients may write."""
+    if not name.strip():
+        raise argparse.ArgumentTypeError("wanted a name, got an empty one")
+    return name
 
 
 def read_keys(environment: Any) -> tuple[str, ...]:

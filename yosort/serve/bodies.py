@@ -32,6 +32,9 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     if said != "application/json" and not said.endswith("+json"):
         wanted = "content-type: wanted application/json"
         raise Refusal(415, f"{wanted}, got {show(said) if said else 'none'}")
+    said = request.headers.get("content-encoding", "identity").strip().lower()
+    if said != "identity":
+        raise Refusal(415, f"content-encoding: wanted a plain body, got {show(said)}")
     most = limits.payload_limit
     refusal = Refusal(413, f"body too large: wanted at most {most:,} bytes")
     said = request.headers.get("content-length", "0")
@@ -70,7 +73,10 @@ def parse(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise Refusal(400, "body: wanted JSON, got brackets nested too deep") from None
     except ValueError as error:  # no UTF-8, no JSON, numbers of thousands of digits
-        raise Refusal(400, f"body: wanted JSON: {error}") from None
+        said = str(error)
+        if "digits" in said:
+            said = "a number has too many digits"
+        raise Refusal(400, f"body: wanted JSON: {said}") from None
     if not isinstance(value, dict):
         raise Refusal(400, f"body: wanted a JSON object, got {show(value)}")
     return value
@@ -152,10 +158,24 @@ def read_texts(name: str, value: Any) -> list[Text]:
         return [value]
     if not isinstance(value, list) or not value:
         raise InputError.wanted(name, "a text, token ids, or a list of either, not empty", value)
+    ids = is_integer(value[0])
     for i, each in enumerate(value):
-        if not _is_text(each):
-            raise InputError.wanted(f"{name}[{i}]", "a text or token ids, not empty", each)
+        if not (is_integer(each) if ids else _is_text(each)):
+            what = "a token id, as before it" if ids else "a text or token ids, not empty"
+            raise InputError.wanted(f"{name}[{i}]", what, each)
     return value
+
+
+def read_ids(name: str, value: Any) -> list[list[int]]:
+    """Return the token ids of a field: of one text or several.
+
+    Raises:
+        InputError: none of these.
+    """
+    rows = [value] if _are_ids(value) else value
+    if not isinstance(rows, list) or not rows or not all(map(_are_ids, rows)):
+        raise InputError.wanted(name, "token ids, or lists of them, not empty", value)
+    return rows
 
 
 def _is_text(value: Any) -> bool:

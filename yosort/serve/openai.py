@@ -15,6 +15,8 @@ from yosort.serve.service import Call, Service
 #: The status of a body that is JSON but not what was wanted.
 MALFORMED = 400
 FORMATS = ("float", "base64")
+#: The protocol has no word for it.
+_CUTTING = "the service's --auto-truncate"
 
 
 def refuse(refusal: Refusal) -> dict[str, Any]:
@@ -36,7 +38,7 @@ async def embeddings(service: Service, body: dict[str, Any]) -> Answer:
     width = service.embedder.model.config.hidden_size
     wanted = f"this model's vectors have {width} numbers and no shorter form"
     fields.refuse("dimensions", lambda value: value is not True and value == width, wanted)
-    fields.take("user")
+    fields.refuse("user", lambda value: isinstance(value, str), "wanted a text")
     fields.end()
 
     def write(vectors: list[Any], tokens: int) -> Answer:
@@ -48,7 +50,9 @@ async def embeddings(service: Service, body: dict[str, Any]) -> Answer:
         return Answer({"object": "list", "data": data, "model": name, "usage": usage})
 
     given = {"overflow": service.cutting(), "pooling": service.pooling, "normalize": True}
-    call = Call("feature-extraction", texts, given, arrays=True, name="input[{}]: ")
+    call = Call(
+        "feature-extraction", texts, given, arrays=True, name="input[{}]: ", cutting=_CUTTING
+    )
     return await service.answer(call, write)
 
 

@@ -36,6 +36,10 @@ _WINDOW = 64
 _MOST_ANSWERS, _LONGEST_ANSWER = 1000, 512
 
 
+#: What the library's message of a text that is too long says cuts it.
+CUTTING = "overflow='truncate'"
+
+
 @dataclass(frozen=True)
 class Call:
     """What a request asks of a pipeline.
@@ -46,6 +50,7 @@ class Call:
         given: options, by name; those that the service decides are refused.
         arrays: answer with arrays: vectors that the protocol itself writes.
         name: what messages call an input, with its number.
+        cutting: what a client writes to have texts cut.
     """
 
     task: str
@@ -53,6 +58,7 @@ class Call:
     given: dict[str, Any]
     arrays: bool = False
     name: str = "inputs[{}]: "
+    cutting: str = CUTTING
 
 
 class Service:
@@ -167,9 +173,12 @@ class Service:
         """
         if task not in self.pipelines:
             model = type(next(iter(self.pipelines.values())).model).__name__
+            needed = TASKS[task].model
+            if (labels := TASKS[task].num_labels) is not None:
+                needed += f" of {labels} label{'s' if labels != 1 else ''}"
             raise Refusal(
                 424,
-                f"{task} needs a {TASKS[task].model}; {self.names[0]} is a {model}, for "
+                f"{task} needs a {needed}; {self.names[0]} is a {model}, for "
                 f"{' and '.join(self.pipelines)}",
                 code="model_not_supported",
             )
@@ -257,7 +266,8 @@ def _refused(error: YosortError, call: Call, index: int | None = None) -> Refusa
     if isinstance(error, DeviceError):  # memory, which others may have
         return Refusal(503, f"{name}{error}", retry_after=1)
     param = None if index is None else call.name.partition("[")[0]
-    return Refusal(422, f"{name}{error}", param=param)
+    message = str(error).replace(CUTTING, call.cutting)
+    return Refusal(422, f"{name}{message}", param=param)
 
 
 def _rows_of(value: Any) -> int:

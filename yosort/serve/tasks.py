@@ -62,4 +62,7 @@ def read(task: Task, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         raise InputError(f"wanted inputs, or {' and '.join(task.keys)}, got {show(list(body))}")
     if found:
         value = found["text"] if tuple(found) == ("text",) else found
+    twice = [name for name in nested or () if given.get(name) is not None]
+    if twice:
+        raise InputError(f"{twice[0]}: wanted once, got it under parameters, too")
     return value, {**given, **(nested or {})}

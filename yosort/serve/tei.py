@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from yosort import __version__
-from yosort.errors import InputError, show
-from yosort.serve.bodies import Answer, Fields, check_texts, read_texts
+from yosort.errors import InputError
+from yosort.serve.bodies import Answer, Fields, check_texts, read_ids, read_texts
 from yosort.serve.refusals import Refusal
 from yosort.serve.service import Call, Service
 
 #: The status of a body that is JSON but not what was wanted.
 MALFORMED = 422
+_CUTTING = '"truncate": true'
 _TYPES = {401: "Unauthorized", 429: "Overloaded", 424: "Backend", 500: "Backend", 503: "Unhealthy"}
 
 
@@ -52,7 +53,7 @@ async def embed(service: Service, body: dict[str, Any]) -> Answer:
     given = _embedding(service, fields)
     given |= {"pooling": service.pooling, "normalize": fields.flag("normalize", default=True)}
     fields.end()
-    call = Call("feature-extraction", texts, given, arrays=True)
+    call = Call("feature-extraction", texts, given, arrays=True, cutting=_CUTTING)
     return await service.answer(call, lambda found, _: Answer([v.tolist() for v in found]))
 
 
@@ -62,7 +63,7 @@ async def embed_all(service: Service, body: dict[str, Any]) -> Answer:
     texts = read_texts("inputs", fields.need("inputs"))
     given = _embedding(service, fields) | {"pooling": "none"}
     fields.end()
-    call = Call("feature-extraction", texts, given, arrays=True)
+    call = Call("feature-extraction", texts, given, arrays=True, cutting=_CUTTING)
     return await service.answer(call, lambda found, _: Answer([v[0].tolist() for v in found]))
 
 
@@ -79,7 +80,8 @@ async def predict(service: Service, body: dict[str, Any]) -> Answer:
     def write(results: list[Any], tokens: int) -> Answer:
         return Answer(results if several else results[0])
 
-    return await service.answer(Call("text-classification", inputs, given), write)
+    call = Call("text-classification", inputs, given, cutting=_CUTTING)
+    return await service.answer(call, write)
 
 
 def _pairs(value: Any) -> tuple[list[Any], bool]:
@@ -116,7 +118,7 @@ async def rerank(service: Service, body: dict[str, Any]) -> Answer:
     def write(results: list[Any], tokens: int) -> Answer:
         return Answer([{name: ranked[name] for name in names} for ranked in results[0]])
 
-    return await service.answer(Call("text-ranking", [value], given), write)
+    return await service.answer(Call("text-ranking", [value], given, cutting=_CUTTING), write)
 
 
 async def tokenize(service: Service, body: dict[str, Any]) -> Answer:
@@ -153,18 +155,16 @@ def _tokens(service: Service, text: str, special: bool) -> list[dict[str, Any]]:
 async def decode(service: Service, body: dict[str, Any]) -> Answer:
     """`/decode`: the texts of token ids."""
     fields = Fields(body)
-    rows = read_texts("ids", fields.need("ids"))
+    rows = read_ids("ids", fields.need("ids"))
     skip = fields.flag("skip_special_tokens", default=True)
     fields.end()
     _check_count(service, rows)
     tokenizer = service.embedder.tokenizer
+    known = len(tokenizer)  # which counts the vocabulary
     for i, row in enumerate(rows):
-        if isinstance(row, str):
-            raise InputError.wanted(f"ids[{i}]", "token ids", row)
-        for id in row:
-            if not 0 <= id < len(tokenizer):
-                wanted = f"ids from 0 to {len(tokenizer) - 1}"
-                raise InputError(f"ids[{i}]: wanted {wanted}, got {show(id)}")
+        unknown = next((id for id in row if not 0 <= id < known), None)
+        if unknown is not None:
+            raise InputError.wanted(f"ids[{i}]", f"ids from 0 to {known - 1}", unknown)
     return await service.aside(
         lambda: Answer([tokenizer.decode(row, skip_special_tokens=skip) for row in rows])
     )
