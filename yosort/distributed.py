@@ -131,6 +131,11 @@ class BatchPipeline:
         if missing:
             wanted = f"a column {self._columns[missing[0]]!r}"
             raise InputError.wanted("batch", wanted, got=show(list(batch)))
+        for name in there.values():
+            if not isinstance(batch[name], np.ndarray):
+                raise InputError.wanted(
+                    f"batch[{name!r}]", "an array of NumPy", got=type(batch[name]).__name__
+                )
         values = [_values(batch[name]) for name in there.values()]
         if len({*map(len, values)}) > 1:
             raise InputError.wanted("batch", "columns of one length", got=show([*map(len, values)]))
@@ -140,12 +145,17 @@ class BatchPipeline:
 
     def _one(self, result: Any) -> Any:
         """Return a row's result as its columns need it; an error of one that they cannot hold."""
-        if isinstance(result, Failure) or self._names in (["vector"], ["result"]):
+        if isinstance(result, Failure) or self._names == ["result"]:
             return result
-        answers = result if isinstance(result, list) else [result]
-        if len(answers) == 1 and isinstance(answers[0], dict):
-            return answers[0]
-        error = InputError(f"wanted one answer a row, got {len(answers)}")
+        if self._names == ["vector"]:
+            if isinstance(result, np.ndarray):
+                return result
+            error = InputError("wanted a text alone, got one with spans; chunks= parts all texts")
+        else:
+            answers = result if isinstance(result, list) else [result]
+            if len(answers) == 1 and isinstance(answers[0], dict):
+                return answers[0]
+            error = InputError(f"wanted one answer a row, got {len(answers)}")
         if not self._collects:
             raise error
         return Failure(0, error)
@@ -204,7 +214,6 @@ def _names_of(made: Pipeline, call: Mapping[str, Any]) -> list[str]:
     return [*row.columns, *extra, *(["truncated"] if options.overflow == "truncate" else [])]
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: npt.NDArray[Any]) -> list[Any]:
     """Return what the rows of a column hold; what is an array in a row as a list."""
-    values = np.asarray(column, getattr(column, "dtype", object)).tolist()
-    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    return [v.tolist() if isinstance(v, np.ndarray) else v for v in column.tolist()]

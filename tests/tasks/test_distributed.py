@@ -75,6 +75,11 @@ def test_what_fails_is_a_message_in_its_row(folders: dict[str, Path]) -> None:
     assert np.isnan(got["vector"]).all(axis=1).tolist() == [False, True, True, True, False]
     assert [bool(error) for error in got["error"]] == [False, True, True, True, False]
     assert got["error"][1] == "wanted a text, got NoneType"
+    with_spans = {"text": "a dog", "spans": [[0, 1]]}
+    got = embed({"text": texts(with_spans, "a")})
+    assert np.isnan(got["vector"]).all(axis=1).tolist() == [True, False]
+    assert got["error"].tolist() == ["wanted a text alone, got one with spans; chunks= parts all "
+                                     "texts", ""]  # fmt: skip
     classify = BatchPipeline("text-classification", folders["text-classification"], device="cpu")
     got = classify({"text": column})
     assert got["label"].tolist()[1:4] == [""] * 3
@@ -164,6 +169,8 @@ def test_what_a_worker_cannot_be_made_of(
         ({"body": texts("a")}, r"batch: wanted a column 'text', got \['body'\]"),
         ({"text": texts("a"), "vector": texts("a")}, "batch: has a column 'vector' already"),
         ([texts("a")], "batch: wanted a dictionary of arrays, by column"),
+        ({"text": ["a"]}, r"batch\['text'\]: wanted an array of NumPy, got list"),
+        ({"text": "a"}, r"batch\['text'\]: wanted an array of NumPy, got str"),
     ],
 )
 def test_what_is_no_batch(folders: dict[str, Path], batch: Any, message: str) -> None:
