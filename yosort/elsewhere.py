@@ -42,7 +42,8 @@ NAMES = {
     r"(Yoso)?PreTrainedModel": "YosoModel and the classes of heads have no base in common to test "
     "for; hasattr(x, 'config') tells a model",
     r"(Bert|Roberta|XLMRoberta|DistilBert|Electra|Albert|MPNet|Deberta|ModernBert)"
-    r"(?!\w*Tokenizer)\w*": "yosort runs YOSO; `yosort adopt` makes one of a BERT's or RoBERTa's folder",
+    r"(?!\w*Tokenizer)\w*": "yosort runs YOSO; `yosort adopt` makes one of a BERT's or "
+    "RoBERTa's folder",
     r"PipelineException": "yosort.InputError is what calls raise",
     r"NerPipeline": "TokenClassificationPipeline is the class",
     r"\w*Tokenizer(Fast|Base)?|SpecialTokensMixin": "AutoTokenizer.from_pretrained reads whichever "

@@ -420,3 +420,28 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments[2] = str(tmp_path / "third")
     assert main(arguments) == 1
     assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"the dog\n\xe9\n", [], "texts.txt, line 2: wanted text in UTF-8, got other bytes"),
+        (b'"the dog"\n3\n', ["--format", "jsonl"], "texts.txt, line 2: "),
+        (b'"the dog"\n{\n', ["--format", "jsonl"], "texts.txt, line 2: not JSON"),
+        (b"the dog\n" * 30, ["--max-tokens", "9"], "; --max-tokens 9 reads no more of them"),
+        (None, [], "texts.txt: cannot be read: no such file\n"),
+    ],
+)
+def test_texts_that_cannot_be_read_have_their_place(
+    content: bytes | None, options: list[str], message: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    source = folders.write(tmp_path / "bert")
+    if content is not None:
+        (tmp_path / "texts.txt").write_bytes(content)
+    arguments = ["adopt", str(source), str(tmp_path / "out"), "--revision", "v2"]
+    assert main([*arguments, "--texts", str(tmp_path / "texts.txt"), *options]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "--revision: without effect on a folder" in said
+    assert not (tmp_path / "out").exists()

@@ -158,7 +158,7 @@ def adopt(
     limit = found.config.max_position_embeddings
     if positions < limit:
         raise InputError.wanted("positions", f"at least the original's {limit}", positions)
-    needed = 4 * positions * found.config.hidden_size
+    needed = positions * (4 * found.config.hidden_size + 8)  # and the number of each row's original
     if needed >= WORTH_ASKING:
         check_memory(
             needed,
@@ -274,9 +274,10 @@ def _extended(
 ) -> tuple[YosoConfig, dict[str, Floats]]:
     """Repeat the position table until it has so many rows, after the two that count for nothing."""
     name = f"{BASE_PREFIX}{POSITIONS}.weight"
-    unused, table = weights[name][:2], weights[name][2:]
-    rows = np.arange(positions) % len(table)
-    extended = np.concatenate([unused, table[rows]])
+    table = weights[name]
+    rows = 2 + np.arange(-2, positions) % (len(table) - 2)
+    rows[:2] = 0, 1
+    extended = table[rows]
     return replace(config, max_position_embeddings=positions), {**weights, name: extended}
 
 

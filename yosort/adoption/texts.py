@@ -151,7 +151,9 @@ def read_texts(
         if total >= limit:
             break
     if len(rows) < LEAST:
-        raise InputError.wanted("texts", f"at least {LEAST} texts, better 1,500", got=len(rows))
+        full = f"max_tokens={limit} reads no more of them" if total >= limit else None
+        what = f"at least {LEAST} texts, better 1,500"
+        raise InputError.wanted("texts", what, got=len(rows), hint=full)
     largest = max(int(row.max(initial=0)) for row in rows)
     if largest >= vocabulary:
         raise InputError.wanted(

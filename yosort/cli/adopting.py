@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from yosort.cli import reading, terminal
-from yosort.cli.messages import Places
+from yosort.cli.messages import Places, note_revision
+from yosort.errors import InputError, YosortError, show
 
 _OPTIONS = (
     "positions", "hash_code_len", "encoder_only", "num_threads", "revision", "local_files_only",
@@ -62,13 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Adopt, and print the comparison."""
     from yosort.adoption.adopting import MAX_TOKENS, adopt
 
+    note_revision(arguments.revision, arguments.source)
     if arguments.input:
         reading.check(arguments)
     arguments.places = Places(keep=None)
     arguments.words.places = arguments.places
     texts = None
     if arguments.input:
-        texts = [_text(entry.value) for entry in reading.read(arguments, ("text",))]
+        entries = reading.read(arguments, ("text",))
+        texts = [_text(entry.value, i) for i, entry in enumerate(entries)]
     found = adopt(
         arguments.source,
         arguments.out,
@@ -85,8 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _text(value: Any) -> Any:
-    """Return an input's text, or raise what is wrong with it."""
-    if isinstance(value, Exception):
-        raise value
-    return value
+def _text(value: Any, index: int) -> str:
+    """Return an input's text, or raise what is wrong with it, with its place."""
+    if isinstance(value, str):
+        return value
+    error = value if isinstance(value, YosortError) else f"wanted a text, got {show(value)}"
+    raise InputError(f"inputs[{index}]: {error}")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from yosort.cli.messages import Places, Words
+from yosort.cli.messages import Places, Words, note_revision
 from yosort.errors import YosortError
 
 _OPTIONS = (
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from yosort.conversion import convert
 
     options = {name: getattr(arguments, name) for name in _OPTIONS}
+    note_revision(arguments.revision, arguments.source)
     _print_path(convert(arguments.source, arguments.out, **options))
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from yosort.cli import terminal
+from yosort.cli.messages import note_revision
 from yosort.cli.tasks import add_model, choose_model, named
 from yosort.errors import CheckpointError, one_line
 from yosort.model.architectures import ARCHITECTURES, Task, tasks_of
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from yosort.tasks import bundled_model
 
     source = choose_model(arguments)
+    note_revision(arguments.revision, source)
     facts = collect(
         bundled_model() if source is None else source,
         revision=arguments.revision,

@@ -17,6 +17,7 @@ from collections import deque
 from yosort.errors import one_line
 from yosort.model.architectures import TASKS
 
+_WITHOUT_EFFECT = "yosort: {}: without effect on {}"
 _VALUE = r"'[^']*'|\"[^\"]*\"|True|False|None|-?\d[\d.]*"
 
 
@@ -133,19 +134,21 @@ def belongs(flag: str, others: str = "texts") -> str:
 
 def note_unused(arguments: argparse.Namespace, attention: str) -> None:
     """Say which options change nothing of a model of this form of attention, read from there."""
-    note = "yosort: {}: without effect on {}"
     random_head = getattr(arguments, "allow_random_head", False)
     drawn = {"--num-hash": arguments.num_hash, "--seed": None if random_head else arguments.seed}
     given = [flag for flag, value in drawn.items() if value is not None]
     if given and attention == "expectation":
         what = "--attention expectation" if arguments.attention else "this model's attention"
         hint = "; --attention sampled, or auto, draws hash functions"
-        print(note.format(" and ".join(given), what) + hint, file=sys.stderr)
-    model = arguments.model
-    if arguments.revision is not None and (model is None or os.path.isdir(model)):
-        print(
-            note.format("--revision", "a folder; it chooses a version of a hub id"), file=sys.stderr
-        )
+        print(_WITHOUT_EFFECT.format(" and ".join(given), what) + hint, file=sys.stderr)
+    note_revision(arguments.revision, arguments.model)
+
+
+def note_revision(revision: str | None, model: str | None) -> None:
+    """Say that --revision changes nothing of a folder, or of the model on board."""
+    if revision is not None and (model is None or os.path.isdir(model)):
+        what = "a folder; it chooses a version of a hub id"
+        print(_WITHOUT_EFFECT.format("--revision", what), file=sys.stderr)
 
 
 def _command(found: re.Match[str]) -> str:

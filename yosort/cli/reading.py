@@ -116,10 +116,10 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
             continue
         path = Path(name)
         if not path.exists():
-            raise InputError(
-                f"{name}: cannot be read: no such file (what follows --input are files, and texts "
-                "cannot stand beside it)"
-            )
+            why = "what follows --input are files, and texts cannot stand beside it"
+            takes_texts = any(action.dest == "text" for action in arguments.parser._actions)
+            beside = f" ({why})" if takes_texts else ""
+            raise InputError(f"{name}: cannot be read: no such file{beside}")
         if path.is_dir():
             hint = "--model names a model's" if (path / "config.json").exists() else None
             raise InputError.wanted(name, "a file", got="a folder", hint=hint)
