@@ -125,8 +125,16 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+#: Pages that take seconds, of commands that other tests run.
+SLOW = [ROOT / "docs" / name for name in ("command-line.md", "sentence.md")]
+
+
 @pytest.mark.usefixtures("checkpoint")
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in PAGES],
+    ids=name_of,
+)
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if any(code.count("yoso-minilm") for _, code in blocks(page)):
         if not HAS_MINILM:
