@@ -397,7 +397,7 @@ def _exchange(first: Path, second: Path) -> bool:
     """Swap two names in one step. False where the system or the file system cannot."""
     if not sys.platform.startswith("linux"):
         return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
     if rename is None:  # musl before 1.2.6, glibc before 2.28
         return False
     rename.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]

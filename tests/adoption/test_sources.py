@@ -261,12 +261,23 @@ def test_weights_of_float16_are_read_as_float32(tmp_path: Path) -> None:
             0 if "position" in name else 2 :])  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+#: As their config.json has it.
+KINDS = (
+    "deberta", "deberta-v2", "mpnet", "t5", "mt5", "xlnet", "modernbert", "nomic_bert", "new",
+    "gte", "roformer", "eurobert", "neobert", "jina_bert_v3", "jina_bert",
+    "roberta-prelayernorm", "xlm-roberta-xl", "vit", "nystromformer", "megatron-bert", "albert",
+    "electra", "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "bart", "opt",
+    "phi", "yoso",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_that_is_refused_says_why(kind: str) -> None:
     why = refusal({"model_type": kind})
     assert why is not None
     assert why.startswith(REFUSED[kind])
     assert kind not in FAMILIES
+    assert len(REFUSED) == len(KINDS)
     assert why.endswith("(bert, roberta, xlm-roberta, camembert, distilbert are)")
 
 

@@ -211,9 +211,7 @@ def _take_classifier(folder: Path, config: YosoConfig, weights: dict[str, Floats
 
 def _is_left_aside(name: str) -> bool:
     """Whether a weight is one that YOSO has no use for: the pooler, the next-sentence head."""
-    return name.startswith(("yoso.pooler.", "pooler.", "cls.seq_relationship.")) or name.endswith(
-        (".position_ids", ".token_type_ids")
-    )
+    return name.startswith(("yoso.pooler.", "pooler.", "cls.seq_relationship."))
 
 
 def _arrays(weights: Mapping[str, Weight]) -> dict[str, Floats]:
