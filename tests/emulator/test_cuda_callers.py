@@ -104,6 +104,7 @@ def test_threads_share_a_model(cupy: Any, folder: Path) -> None:
 def test_auto_takes_the_gpu(cupy: Any, folder: Path) -> None:
     model = load(folder, "auto")
     assert model.device == "cuda:0"
+    assert model.device.type == "cuda"
     assert type(model(IDS).last_hidden_state) is cupy.ndarray
 
 

@@ -21,6 +21,17 @@ from yosort.quantized import Weight
 from yosort.tokenizer import Tokenizer
 
 
+class Device(str):
+    """A device's name, that is asked for its type as torch's devices are."""
+
+    __slots__ = ()
+
+    @property
+    def type(self) -> str:
+        """The name without its number."""
+        return self.partition(":")[0]
+
+
 @checks_calls(InputError)
 class Facts:
     """Where a model runs, as what, from where, and how large it is."""
@@ -37,9 +48,9 @@ class Facts:
     _attention: Attention
 
     @property
-    def device(self) -> str:
-        """Where the model runs: "cpu", or "cuda:N"."""
-        return self._ops.device
+    def device(self) -> Device:
+        """Where the model runs, a text: "cpu", or "cuda:N"; its `type` is "cpu" or "cuda"."""
+        return Device(self._ops.device)
 
     @property
     def dtype(self) -> np.dtype[Any] | str:

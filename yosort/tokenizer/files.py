@@ -242,10 +242,12 @@ def _own_class(folder: Path, config: dict[str, Any]) -> str | None:
         name = _OWN_CLASS.get(model_type)
     if name in _GENERIC or name in CLASSES:
         return None if name in _GENERIC else name
-    raise CheckpointError(
-        f"{folder}: transformers builds a {show(name)} of its own from tokenizer.json, which "
-        "yosort does not; beside a YOSO model's config.json, or with tokenizer_class "
-        "'PreTrainedTokenizerFast', tokenizer.json is taken as it stands"
+    raise CheckpointError.wanted(
+        f"{folder}: tokenizer_class",
+        f"one of {', '.join(CLASSES)}, or none",
+        name,
+        hint="of some classes transformers makes tokenizer.json's vocabulary anew; beside a YOSO "
+        "model's config.json, or with 'PreTrainedTokenizerFast', it is taken as it stands",
     )
 
 
