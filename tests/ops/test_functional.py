@@ -33,6 +33,12 @@ def unit(x: np.ndarray) -> np.ndarray:
     return definitions.l2_normalize(x).astype(np.float32)
 
 
+def test_rows_next_to_nothing_are_divided_by_torch_s_bound() -> None:
+    rows = np.array([[3.0, 4.0], [0.9e-12, 1.2e-12], [0.3e-12, 0.4e-12], [0.0, 0.0]])
+    lengths = np.linalg.norm(definitions.l2_normalize(rows), axis=1)
+    np.testing.assert_allclose(lengths, [1, 1, 0.5, 0])
+
+
 def test_there_are_upstream_cases() -> None:
     assert len(CASES) >= 2
 
