@@ -123,6 +123,15 @@ def test_another_file_is_refused_and_stays_as_it_was(
     assert output.read_bytes() == other
 
 
+def test_the_result_that_is_another_is_named(
+    finished: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, whole = finished[".jsonl"]
+    Path("other.jsonl").write_bytes(whole.replace(b'"n2"', b'"nQ"'))
+    assert main([*command, "--output", "other.jsonl", "--resume"]) == 1
+    assert "result 3 is {'id': 'nQ'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -251,6 +251,13 @@ def test_what_no_model_of_yoso_s_has_is_left_aside(tmp_path: Path) -> None:
         read_source(folder)
 
 
+def test_weights_that_are_there_twice_are_said_so(tmp_path: Path) -> None:
+    extra = {"embeddings.LayerNorm.gamma": draw(HIDDEN)}
+    folder = folders.write(tmp_path / "f", {**folders.weights(), **extra})
+    with pytest.raises(yosort.CheckpointError, match=rf"^{folder}: wanted each weight once"):
+        read_source(folder)
+
+
 def test_weights_of_float16_are_read_as_float32(tmp_path: Path) -> None:
     tensors = {name: w.astype(np.float16) for name, w in folders.weights().items()}
     source = read_source(folders.write(tmp_path / "f", tensors))

@@ -251,6 +251,8 @@ def test_storages_are_checked(tmp_path: Path) -> None:
         read(StorageRef("torch.FloatStorage", "0", 1 << 59), SIX)
     with pytest.raises(CheckpointError, match=r"'data/\.\./\.\./x': wanted by the pickle"):
         read(StorageRef("torch.FloatStorage", "../../x", 6), SIX)
+    with pytest.raises(CheckpointError, match=r"storage '0': wanted \d+ bytes.*got 24"):
+        read(StorageRef("torch.FloatStorage", "0", (1 << 63) - 1), SIX)
     with pytest.raises(CheckpointError, match="reference to a storage"):
         read(StorageRef("torch.FloatStorage", "0", -1), SIX)
     with pytest.raises(CheckpointError, match="reference to a storage"):
