@@ -483,6 +483,7 @@ SHAPES = [
     (1, 16, 3, 14, (5,)),
     (1, 7, 2, 15, (3, 3)),
     (1, 8, 5, 16, (5, 12)),
+    (2, 72, 4, 9, (5, 18)),  # more value dims than a block of tensor cores has, not twice as many
     (1, 300, 600, 1, (3,)),
     (1, 520, 2, 11, (2, 3)),
 ]
