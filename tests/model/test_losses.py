@@ -38,6 +38,18 @@ def test_each_loss_is_its_definition() -> None:
     assert losses.cross_entropy(np, far, np.array([1])) == 2e4
 
 
+def test_the_number_of_the_one_text_there_is() -> None:
+    config = yosort.YosoConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
+        intermediate_size=16, max_position_embeddings=12,
+    )  # fmt: skip
+    model = yosort.YosoForSequenceClassification(config, device="cpu")
+    alone = model([[3, 4, 5]], labels=np.array(2.5))
+    assert alone.loss == model([[3, 4, 5]], labels=[2.5]).loss
+    with pytest.raises(yosort.InputError, match=r"labels: wanted shape \[2, 1\], got \[\]"):
+        model([[3, 4, 5], [6, 7, 8]], labels=np.array(2.5))
+
+
 @pytest.mark.parametrize(
     ("problem", "labels", "wanted"),
     [

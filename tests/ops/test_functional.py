@@ -81,6 +81,11 @@ def test_upstream_kernels_gave_the_same(xp: Any, path: Path) -> None:
     np.testing.assert_array_equal(on_host(out), case["out"])
 
 
+def test_a_projection_of_no_heads() -> None:
+    with pytest.raises(InputError, match=r"^heads: wanted an integer of at least 1, got 0"):
+        gaussian_projection(5, 7, 12, heads=0, seed=1)
+
+
 def test_masks_and_the_slow_hash(xp: Any) -> None:
     x, mask = draw(4, 2, 9, 12), draw_mask(4, 2, 9)
     query, key = unit(draw(5, 2, 9, 12)), unit(draw(6, 2, 9, 12))
