@@ -222,17 +222,30 @@ def test_a_context_that_is_a_file_is_said_so(
     assert "notes.txt is taken as a text; --context-file reads files" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_list_in_json_lines_names_the_format_that_reads_it(
-    models: dict[str, str], capsys: pytest.CaptureFixture[str]
+    count: int, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("a.jsonl").write_text('[{"text": "a"}, {"text": "b"}]\n', encoding="utf-8")
+    listed = json.dumps([{"text": "a"}, {"text": "b"}][:count])
+    Path("a.jsonl").write_text(f"{listed}\n", encoding="utf-8")
     command = ["classify", "--model", models["classify"], "--input", "a.jsonl"]
     assert main(command) == 1
     assert "wanted one input, got a list of them; --format json reads it" in (
         capsys.readouterr().err
     )
     assert main([*command, "--format", "json"]) == 0
-    assert len(answers(capsys)) == 2
+    assert len(answers(capsys)) == count
+
+
+@pytest.mark.parametrize("line", ["[]", '["a", "b"]', '[3, {"text": "a"}]'])
+def test_another_list_in_json_lines_is_no_list_of_inputs(
+    line: str, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    assert main(["classify", "--model", models["classify"], "--input", "a.jsonl"]) == 1
+    said = capsys.readouterr().err
+    assert "a.jsonl, line 1: " in said
+    assert "--format json" not in said
 
 
 def test_the_keyboard_is_waited_for_with_a_word(
