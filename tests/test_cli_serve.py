@@ -6,8 +6,11 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tasks.models import make
@@ -110,6 +113,49 @@ def test_a_port_that_somebody_has(capsys: pytest.CaptureFixture[str]) -> None:
         error = said(capsys, "--port", str(port))
     assert f"cannot listen on 127.0.0.1, port {port}: " in error
     assert "in use" in error.lower()
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "where", "reachable"),
+    [
+        ("127.0.0.1", None, "127.0.0.1:80", False),
+        ("::1", None, "[::1]:80", False),
+        ("0.0.0.0", None, "0.0.0.0:80", True),
+        ("::", None, "[::]:80", True),
+        ("fe80::1%eth0", None, "[fe80::1%eth0]:80", True),
+        ("0.0.0.0", "one", "0.0.0.0:80", False),
+    ],
+)
+def test_it_says_where_it_listens_and_who_may_ask(
+    host: str, keys: str | None, where: str, reachable: bool,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    class Socket:
+        def getsockname(self) -> tuple[str | int, ...]:
+            return (host, 80, 0, 0)[: 4 if ":" in host else 2]
+
+    class Server:
+        def __init__(self, app: object, service: object, started: Callable[[], None]) -> None:
+            self.started = started
+
+        def run(self, sockets: list[Socket]) -> None:
+            self.started()
+
+    # In place of what the extra is needed for.
+    for name, parts in {
+        "app": {"build": lambda service, keys: None},
+        "server": {"Server": Server, "bind": lambda host, port: nullcontext(Socket())},
+        "service": {"Service": lambda *_, **__: None},
+    }.items():
+        monkeypatch.setitem(sys.modules, f"yosort.serve.{name}", SimpleNamespace(**parts))
+    monkeypatch.delenv("YOSORT_API_KEY", raising=False)
+    if keys:
+        monkeypatch.setenv("YOSORT_API_KEY", keys)
+    assert main(["serve", "--device", "cpu", "--host", host, "--port", "80"]) == 0
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == f"yosort: serving bundled (fill-mask, feature-extraction) on http://{where}"
+    note = f"yosort: whoever reaches {where} may ask; YOSORT_API_KEY in the environment sets a key"
+    assert others == [note] * reachable
 
 
 def test_a_model_has_its_own_tasks_and_its_encoder_s(tmp_path: Path) -> None:
