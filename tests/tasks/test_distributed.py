@@ -36,6 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "token-classification": make(root / "t", "YosoForTokenClassification", id2label=ENTITIES),
         "question-answering": make(root / "q", "YosoForQuestionAnswering"),
         "fill-mask": make(root / "f", "YosoForMaskedLM"),
+        "multiple-choice": make(root / "m", "YosoForMultipleChoice"),
     }
 
 
@@ -134,6 +135,17 @@ def test_answers_of_each_task(folders: dict[str, Path]) -> None:
     assert got["token"].tolist()[1:] == [-1, -1]
     assert got["token_str"][0] == plain("fill-mask")("A <mask>")[0]["token_str"]
     assert got["error"][1] == "wanted one answer a row, got 2"
+    assert list(got) == ["text", "score", "token", "token_str", "sequence", "error"]
+    asked = {"prompt": texts("A dog", "The moon"), "choices": texts(["barks", "sings"], TEXTS[:3])}
+    got = make_one("multiple-choice", top_k=1)(asked)
+    assert list(got) == ["prompt", "choices", "choice", "index", "score", "error"]
+    wanted = plain("multiple-choice")(
+        [dict(zip(asked, row, strict=True)) for row in zip(*asked.values(), strict=True)], top_k=1
+    )
+    assert [{k: got[k].tolist()[i] for k in one} for i, (one,) in enumerate(wanted)] == [
+        one for (one,) in wanted
+    ]
+    assert got["index"].dtype == np.int64
 
 
 def test_draws_have_their_column(folders: dict[str, Path]) -> None:
