@@ -98,6 +98,28 @@ OUT = [0.6, 0.1, 0.1, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(
+    ("windows", "wanted"),
+    [
+        ([[ONE, IN], [PLACE, OUT]], [("PER", 0, 5)]),
+        ([[OUT, PLACE], [ONE, IN]], [("PER", 2, 10)]),
+        ([[ONE, OUT], [OUT, PLACE]], [("PER", 0, 1), ("LOC", 6, 10)]),
+        ([[OUT, ONE], [PLACE, OUT]], [("LOC", 2, 5)]),
+    ],
+)
+def test_two_windows_answer_nothing_twice(
+    windows: list[list[list[float]]],
+    wanted: list[tuple[str, int, int]],
+    tag: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second of three words is in both."""
+    rows = [row for window in windows for row in (OUT, *window, OUT)]
+    monkeypatch.setattr(type(tag), "ask", lambda self, batch: np.log(np.array(rows))[None])
+    found = tag(TEXT, aggregation_strategy="simple", max_length=4, stride=1)
+    assert [(e["entity_group"], e["start"], e["end"]) for e in found] == wanted
+
+
+@pytest.mark.parametrize(
     ("scores", "wanted"),
     [
         ([ONE, IN, OUT], [("PER", "a dog", 0.55), ("O", "came", 0.6)]),
