@@ -363,7 +363,8 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
 
 
 def test_sizes() -> None:
-    assert [parse_size(t) for t in ("7", "2KB", "3 MiB", "1gb")] == [7, 2000, 3 << 20, 10**9]
+    assert [parse_size(t) for t in ("7", "2KB", "5mb", "1gb")] == [7, 2000, 5 * 10**6, 10**9]
+    assert [parse_size(t) for t in ("2kib", "3 MiB", "4GiB")] == [2 << 10, 3 << 20, 4 << 30]
     for text in ("", "x", "0", "-1", "1.5GB", "1TB", "9" * 30):
         with pytest.raises(ValueError, match="wanted a size"):
             parse_size(text)
