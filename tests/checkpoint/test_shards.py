@@ -164,6 +164,27 @@ def test_write_in_shards(tmp_path: Path) -> None:
         write_state(tmp_path, STATE, max_shard_size=0)
 
 
+@pytest.mark.parametrize("size", [None, 64])
+def test_a_folder_that_cannot_be_written(
+    size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for name, reason in (("absent", "No such file"), ("file", "Not a directory")):
+        with pytest.raises(CheckpointError, match=f"{name}: cannot be written: .*{reason}"):
+            write_state(tmp_path / name, STATE, max_shard_size=size)
+    write_state(tmp_path, STATE, max_shard_size=64 if size is None else None)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("busy")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(CheckpointError, match="old weights cannot be removed: busy"):
+        write_state(tmp_path, STATE, max_shard_size=size)
+    monkeypatch.undo()
+    write_state(tmp_path, STATE, max_shard_size=size)
+    check(tmp_path)
+
+
 @pytest.mark.parametrize("first", [None, 64, 256])
 @pytest.mark.parametrize("second", [None, 64, 256])
 def test_writing_again_replaces_all(tmp_path: Path, first: int | None, second: int | None) -> None:
