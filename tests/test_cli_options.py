@@ -21,6 +21,8 @@ from yosort.cli import build_parser, main
 from yosort.model.architectures import TASKS, Task
 from yosort.tasks import pipeline_class
 
+#: A line of JSON that has a text under two names.
+ROW = '{"text": "the moon", "body": "a bird"}'
 COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
 #: What the command line itself does something with; tested in test_cli_files.py and beside it.
 OWN = {
@@ -148,6 +150,48 @@ def test_the_hub_options_arrive(
     with pytest.raises(Stop):
         main([*arguments, "--revision", "v2", "--local-files-only"])
     assert (seen["revision"], seen["local_files_only"]) == ("v2", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], {}),
+        (["--positions", "64"], {"positions": 64}),
+        (["--hash-code-len", "7"], {"hash_code_len": 7}),
+        (["--max-tokens", "500"], {"max_tokens": 500}),
+        (["--encoder-only"], {"encoder_only": True}),
+        (["--num-threads", "3"], {"num_threads": 3}),
+        (["--revision", "v2"], {"revision": "v2"}),
+        (["--local-files-only"], {"local_files_only": True}),
+        (["--texts", "a.txt"], {"texts": ["a dog", '{"body": "a cat"}']}),
+        (["--texts", "b.jsonl"], {"texts": ["the moon"]}),
+        (["--texts", "b.jsonl", "--field", "body"], {"texts": ["a bird"]}),
+        (["--texts", "b.jsonl", "--format", "lines"], {"texts": [ROW]}),
+        (["--texts", "a.txt", "b.jsonl", "--format", "lines"],
+         {"texts": ["a dog", '{"body": "a cat"}', ROW]}),
+    ],
+)  # fmt: skip
+def test_an_option_of_adopt_arrives(
+    arguments: list[str], wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def adopt(source: Any, folder: Any, texts: Any, **options: Any) -> Any:
+        seen.update(source=source, folder=folder, texts=texts, **options)
+        raise Stop
+
+    monkeypatch.setattr(yosort.adoption.adopting, "adopt", adopt)
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text('a dog\n{"body": "a cat"}\n', encoding="utf-8")
+    Path("b.jsonl").write_text(ROW + "\n", encoding="utf-8")
+    with pytest.raises(Stop):
+        main(["adopt", "some/model", "made", *arguments])
+    usual = {
+        "source": "some/model", "folder": "made", "texts": None, "max_tokens": 1 << 16,
+        "progress": False, "positions": 4096, "hash_code_len": None, "encoder_only": False,
+        "num_threads": None, "revision": None, "local_files_only": False,
+    }  # fmt: skip
+    assert seen == {**usual, **wanted}
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS.values() if task.command])

@@ -279,6 +279,11 @@ def test_the_script_speaks_as_the_command_does(
     folder = str(make(tmp_path / "m", "YosoModel"))
     assert convert_main([folder, folder]) == 1
     assert capsys.readouterr().err.endswith("; --overwrite replaces it\n")
+    with pytest.raises(SystemExit):
+        convert_main([folder])
+    usage, said = capsys.readouterr().err.split("\n", 1)
+    assert usage.startswith("usage: convert_weights [")
+    assert said.splitlines()[-1].startswith("convert_weights: error: ")
 
 
 def test_a_folder_without_permission_is_noticed_at_once(
