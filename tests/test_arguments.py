@@ -27,7 +27,8 @@ from odd_values import Stubborn, odd
 from properties import examples
 
 import yosort
-from yosort import ConfigError, YosortError
+from yosort import ConfigError, InputError, YosortError
+from yosort.arguments import checks_calls, with_names
 from yosort.checkpoint import read_state, resolve
 from yosort.conversion import convert
 from yosort.model.architectures import TASKS
@@ -250,3 +251,31 @@ def test_a_pipelines_own_options_are_checked_as_it_is_made(
     for option in sorted(options):
         with pytest.raises(ConfigError, match=rf"\b{option}\b"):
             yosort.pipeline(task, made.model, **{option: Stubborn()})
+
+
+def test_of_a_class_what_is_public_checks_its_calls() -> None:
+    @checks_calls(ConfigError)
+    class Checked:
+        def __call__(self, one: Any) -> Any:
+            return one
+
+        def method(self, one: Any) -> Any:
+            return one
+
+        @with_names(InputError)
+        def other(self, one: Any) -> Any:
+            return one
+
+        def _own(self, one: Any) -> Any:
+            return one
+
+    made: Any = Checked()
+    for call, error in (
+        (made, ConfigError), (made.method, ConfigError), (made.other, InputError),
+        (made._own, TypeError),
+    ):  # fmt: skip
+        assert call(3) == call(one=3) == 3
+        for arguments, options in (((), {}), ((1, 2), {}), ((1,), {"two": 2})):
+            with pytest.raises(Exception) as caught:  # noqa: PT011
+                call(*arguments, **options)
+            assert type(caught.value) is error
