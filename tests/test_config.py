@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import yosort
 from yosort import CheckpointError, ConfigError, YosoConfig
+from yosort.tokenizer import Tokenizer
 
 
 def test_defaults_describe_yoso_base() -> None:
@@ -143,6 +145,26 @@ def test_why_a_hub_id_cannot_be_had_is_said(
         YosoConfig.from_pretrained("some/model", **options)
     assert str(caught.value) == str(wanted.value)
     assert "some/model" in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [YosoConfig, Tokenizer])
+def test_no_weights_are_fetched_where_none_are_read(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def resolve(source: Any, **options: Any) -> Any:
+        seen.update(options)
+        raise Stop
+
+    seen: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules[read.__module__], "resolve", resolve)
+    options = {"revision": "v2", "local_files_only": True, "cache_dir": "c", "token": "t"}
+    with pytest.raises(Stop):
+        read.from_pretrained("some/model", **options)
+    assert seen == {**options, "weights": False}
 
 
 json_values = st.recursive(
