@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -135,15 +136,19 @@ def test_allowed_globals_are_exactly_these() -> None:
     [
         ("empty", b"", "protocol 2"),
         ("text protocol", b"(lp0\n.", "protocol 2"),
+        ("protocol 1", b"\x80\x01}.", "protocol 2 to 5, got 1"),
+        ("protocol 6", b"\x80\x06}.", "protocol 2 to 5, got 6"),
         ("only a mark", b"\x80\x02(.", "empty stack"),
         ("nothing left", b"\x80\x02.", "got 0"),
         ("no end", b"\x80\x02}", "ends in the middle"),
         ("8 exabytes of text", b"\x80\x04\x8d" + b"\xff" * 7 + b"\x7f", "ends in the middle"),
         ("8 exabytes of bytes", b"\x80\x04\x8e" + b"\xff" * 8 + b".", "opcode 0x8e"),
         ("huge frame", b"\x80\x04\x95" + b"\xff" * 8 + b".", "inside a frame"),
+        ("frame of a byte more", b"\x80\x04\x95\x03" + b"\0" * 7 + b"}.", "frame of 3 bytes"),
         ("huge memo index", b"\x80\x02}r\xff\xff\xff\xff0.", "opcode 0x30"),
         ("unknown memo", b"\x80\x02h\x05.", "did not name"),
         ("huge integer", b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b".", "at most 64 bits"),
+        ("72 bits", b"\x80\x02\x8a\x09" + b"\x7f" * 9 + b".", "at most 64 bits, got 72"),
         ("new object", b"\x80\x02ccollections\nOrderedDict\n)\x81.", "opcode 0x81"),
         ("instance", b"\x80\x02(ios\nsystem\n.", "opcode 0x69"),
         ("extension code", b"\x80\x02\x82\x01.", "opcode 0x82"),
@@ -163,6 +168,12 @@ def test_allowed_globals_are_exactly_these() -> None:
 def test_hostile_pickles(name: str, content: bytes, match: str) -> None:
     with pytest.raises(CheckpointError, match=match):
         loads(content)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_values_of_each_protocol(protocol: int) -> None:
+    for value in ({"a": [-(2**63), 2**63 - 1, 2**31, -1]}, "é" * 300, (True, None, 0.5), ()):
+        assert loads(pickle.dumps(value, protocol)) == value
 
 
 def test_deep_nesting_and_cycles_are_only_data() -> None:
