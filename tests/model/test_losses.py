@@ -67,3 +67,18 @@ def test_the_problem_says_which_loss(problem: str | None, labels: Any, wanted: A
     model = yosort.YosoForSequenceClassification(config, device="cpu")
     output = model([[3, 4, 5], [6, 7, 8]], labels=labels)
     assert float(output.loss) == pytest.approx(wanted(output.logits, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["masked", "attended"])
+@pytest.mark.parametrize("mask", [[[1, 1, 1], [1, 1, 1]], [[1, 1, 0], [1, 0, 0]]])
+def test_of_masked_tokens_no_label_counts(padding: str, mask: list[list[int]]) -> None:
+    config = yosort.YosoConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=3,
+        intermediate_size=16, max_position_embeddings=12, initializer_range=0.5,
+    )  # fmt: skip
+    model = yosort.YosoForTokenClassification(config, device="cpu", padding=padding)
+    labels = np.array([[0, -100, 1], [2, 0, 1]])
+    output = model([[3, 4, 5], [6, 7, 8]], attention_mask=mask, labels=labels)
+    counted = (np.array(mask) != 0) & (labels != -100)
+    wanted = losses.cross_entropy(np, output.logits[counted], labels[counted])
+    assert float(output.loss) == pytest.approx(float(wanted), rel=1e-5)
