@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 import yosort
 from yosort import elsewhere
+from yosort.tasks import bundled_model
 
 #: torch's own words on how it makes modules.
 OF_TORCH = {"T_destination", "call_super_init", "dump_patches"}
@@ -64,6 +68,64 @@ def test_an_attribute_that_is_not_here(
     with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{message}"):
         getattr(ours[owner], name)
     assert getattr(ours[owner], name, 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "names", "message"),
+    [
+        ("load", "load_in_8bit load_in_4bit quantization_config", 'dtype="int8" quantises at load'),
+        ("load", "attn_implementation experts_implementation", 'attention="expectation" or "sam'),
+        ("load", "tp_plan tp_size device_mesh distributed_config max_memory", "on one device"),
+        ("load", "offload_folder offload_buffers offload_state_dict", "mapped from their file"),
+        ("load", "adapter_name adapter_kwargs", "merge the adapter with PEFT"),
+        ("load", "from_tf from_flax", "with transformers first"),
+        ("load", "use_kernels kernel_config allow_all_kernels", "yosort is its own"),
+        ("load", "key_mapping", "rename the weights in the file"),
+        ("load", "output_loading_info", "what is missing is an error here"),
+        ("load", "state_dict", "save the weights into a folder"),
+        ("load", "variant", "name a folder that holds these weights"),
+        ("load", "generation_config", "an encoder and writes no text"),
+        ("tokenizer", "tokenizer_type", "the folder's own files say"),
+        ("tokenizer", "from_slow", "no slow tokenizer"),
+        ("tokenizer", "chat_template", "an encoder, which is not chatted with"),
+        ("load tokenizer", "force_download subfolder", "huggingface_hub.snapshot_download"),
+        ("load tokenizer", "return_unused_kwargs", "a keyword that is no field is named"),
+        ("load tokenizer", "proxies", "HTTPS_PROXY"),
+        ("load tokenizer", "mirror", "HF_ENDPOINT"),
+        ("load tokenizer", "gguf_file", "that the file was made from"),
+        ("call", "use_cache past_key_values", "there is nothing to cache"),
+        ("call", "decoder_input_ids", "no decoder"),
+        ("encode", "text_target text_pair_target max_target_length", "have no target texts"),
+        ("encode", "tokenizer_kwargs", "not chatted with"),
+        ("encode", "add_prefix_space do_lower_case tokenizer_file vocab_file", "part of the fol"),
+        ("encode", "add_bos_token add_eos_token", "part of the folder"),
+        ("encode", "additional_special_tokens extra_special_tokens", "part of the folder"),
+        ("decode", "spaces_between_special_tokens", "says where spaces stand"),
+        ("pipeline", "return_all_scores", "top_k=None gives the score of every label"),
+        ("pipeline", "grouped_entities", 'aggregation_strategy="simple" joins'),
+        ("pipeline", "ignore_subwords", 'aggregation_strategy="first" labels words'),
+        ("pipeline", "add_special_tokens return_attention_mask return_token_type_ids",
+         r"tokenizer\(text, return_tensors='np'\) takes it"),
+        ("pipeline", "truncation_side", "Tokenizer.from_pretrained takes it"),
+        ("pipeline", "pipeline_class", "the task's name chooses it"),
+        ("pipeline", "device device_map dtype torch_dtype", "it was done at load"),
+        ("pipeline", "feature_extractor image_processor processor", "texts"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_not_here(
+    ours: dict[str, Any], where: str, names: str, message: str
+) -> None:
+    calls: dict[str, Callable[..., Any]] = {
+        "load": partial(yosort.load, bundled_model()),
+        "tokenizer": partial(yosort.AutoTokenizer.from_pretrained, bundled_model()),
+        "call": partial(ours["model"], [[0, 5, 2]]),
+        "encode": partial(ours["tokenizer"], "a"),
+        "decode": partial(ours["tokenizer"].decode, [5]),
+        "pipeline": partial(ours["pipeline"], "a <mask>"),
+    }
+    for call, name in itertools.product(where.split(), names.split()):
+        with pytest.raises(yosort.YosortError, match=f"^{name}: no such option; .*{message}"):
+            calls[call](**{name: "x"})
 
 
 @pytest.mark.parametrize(
