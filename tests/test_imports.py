@@ -77,6 +77,21 @@ def test_functions_import_what_is_optional_alone() -> None:
     assert {(name, other) for name, other in found if other.split(".")[0] not in may} == set()
 
 
+def test_all_that_is_logged_is_under_the_package_s_name() -> None:
+    """Whoever asks the logger "yosort" hears every module, the command line's handler aside."""
+    found = {
+        (NAMES[path], ast.unparse(call.args[0]) if call.args else "")
+        for path in NAMES
+        if path.suffix == ".py"
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("getLogger")
+    }
+    assert len(found) > 10
+    assert {where for where, name in found if name not in ("'yosort'", "__name__")} == {
+        "yosort.cli"
+    }
+
+
 def test_the_version_loads_no_numpy() -> None:
     code = (
         "import sys, yosort.cli\n"
