@@ -182,7 +182,8 @@ class YosoForMaskedLM(PretrainedModel):
             position_ids: integers [n] or [batch, n].
             head_mask: [heads] or [layers, heads].
             inputs_embeds: floats [batch, n, hidden].
-            labels: integers [batch, n]; -100 does not count, nor does a masked token.
+            labels: integers [batch, n]; -100 does not count, nor, unless padding is
+                "attended", does a masked token.
             output_attentions: return each layer's attention context too.
             output_hidden_states: return each layer's output too.
             return_dict: False for a tuple.
