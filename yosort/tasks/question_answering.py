@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 import numpy as np
 import numpy.typing as npt
 
-from yosort.arguments import check_count, check_flag, check_inputs, pick_fields
+from yosort.arguments import check_count, check_flag, check_inputs, inputs_or_fields, pick_fields
 from yosort.errors import InputError, show
 from yosort.model.heads import YosoForQuestionAnswering
 from yosort.tasks.base import NO_TOKENS, Pipeline
@@ -159,10 +159,10 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
         Raises:
             InputError: an input or option that does not fit.
         """
-        if inputs is None:
-            inputs = _pairs(question, context)
-        elif question is not None or context is not None:
-            raise InputError("wanted inputs, or question and context, got both")
+        by_name = inputs is None
+        inputs = inputs_or_fields(inputs, question=question, context=context)
+        if by_name:
+            inputs = _pairs(**inputs)
         result = self.answer(inputs, options)
         # A list of one question gives its answer unwrapped, as in transformers.
         return result[0] if isinstance(inputs, (list, tuple)) and len(result) == 1 else result
@@ -273,8 +273,6 @@ class QuestionAnsweringPipeline(Pipeline[Options], Generic[Answers]):
 
 def _pairs(question: Any, context: Any) -> Any:
     """Return question and context arguments as dictionaries."""
-    if question is None or context is None:
-        raise InputError("wanted question and context, or inputs")
     if isinstance(question, str) and isinstance(context, str):
         return {"question": question, "context": context}
     questions, contexts = (
