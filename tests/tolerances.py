@@ -37,7 +37,8 @@ SCORE = 2e-3
 #: roundings of 1/254 of a row's largest value each, over sums of many.
 INT8 = 2e-2
 
-#: One rounding to the 8 bits of bfloat16, relative to the number itself.
+#: Roundings of a sum's numbers to the 8 bits of bfloat16, relative to the sum of magnitudes: each
+#: is 2 ** -8 at most, and half of it or less as a rule.
 BFLOAT16_ROUNDING = 2**-8 / 2
 
 #: Two products of bfloat16 in a row, relative to the largest magnitude: sums that differ by a

@@ -225,7 +225,7 @@ def normalize_heads(Kernels kernels, ThreadPool pool, float[:, :] x, int heads):
 
 cdef struct ExpectJob:
     const ys_kernels *kernels
-    const ys_product *product           # of weights and values
+    const ys_product *product           # of queries and keys, and of weights and values
     const float *query
     const float *key
     const float *value
@@ -248,12 +248,12 @@ cdef void pack_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
     cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
     cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
     job.kernels.pack_keys(
-        job.key + first * job.key_stride + head * job.dim, job.key_stride, keys, job.dim,
+        job.product, job.key + first * job.key_stride + head * job.dim, job.key_stride, keys, job.dim,
         job.normalize, packed,
     )
     job.product.pack_values(
         job.value + first * job.value_stride + head * job.value_dim, job.value_stride, keys,
-        job.value_dim, packed + round16(job.kernels.packed_keys(keys, job.dim)),
+        job.value_dim, packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)),
     )
 
 
@@ -270,8 +270,8 @@ cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
     job.kernels.expect_rows(
         job.product, job.query + first * job.query_stride + head * job.dim, job.query_stride,
         min(EXPECT_ROWS, job.query_offsets[text + 1] - first), packed,
-        packed + round16(job.kernels.packed_keys(keys, job.dim)), keys, job.dim, job.value_dim,
-        job.hash_code_len, job.normalize, job.out + first * job.out_stride + head * job.value_dim,
+        packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)), keys, job.dim,
+        job.value_dim, job.hash_code_len, job.normalize, job.out + first * job.out_stride + head * job.value_dim,
         job.out_stride, job.scratch + worker * job.scratch_size,
     )
 
@@ -283,7 +283,7 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
     """Compute YOSO-E: query [queries, heads * dim], key alike, value [keys, heads * value_dim].
 
     normalize: L2-normalise queries and keys first, and each head's output rows last.
-    kind: the product of weights and values, "float32" or "bfloat16".
+    kind: the type of both products, "float32" or "bfloat16".
     """
     cdef ExpectJob job
     cdef int64_t texts = offsets.shape[0] - 1, text, rows, keys
@@ -297,7 +297,7 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
     job.kernels, job.texts, job.heads = kernels.table, texts, heads
     job.product = kernels.product(kind)
     if job.product.pack_values == NULL:
-        raise ValueError(f"no product of values: {kind}")
+        raise ValueError(f"no product of attention: {kind}")
     job.query, job.query_stride = &query[0, 0], query.strides[0] // <Py_ssize_t>sizeof(float)
     job.key, job.key_stride = &key[0, 0], key.strides[0] // <Py_ssize_t>sizeof(float)
     job.value, job.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
@@ -313,7 +313,7 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
         unit_offsets[text + 1] = unit_offsets[text] + heads * ceil_div(rows, EXPECT_ROWS)
         packed_offsets[text + 1] = (
             packed_offsets[text]
-            + round16(kernels.table.packed_keys(keys, job.dim))
+            + round16(kernels.table.packed_keys(job.product, keys, job.dim))
             + round16(kernels.table.packed_values(job.product, keys, job.value_dim))
         )
     job.unit_offsets, job.packed_offsets = &unit_offsets[0], &packed_offsets[0]

@@ -137,7 +137,8 @@ cdef class PackedLinear:
             source = <const void *><size_t>rows.ctypes.data
             if depth and count:
                 with nogil:
-                    product.pack_weight(source, at, count, depth, target)
+                    product.pack_weight(source, depth, count, depth,
+                                        target + at // product.nr * product.panel_bytes(depth))
             at += count
         at = 0
         for weight, bias in zip(weights, biases, strict=True):

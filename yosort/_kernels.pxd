@@ -52,9 +52,10 @@ cdef extern from "kernels/cpu/kernels.h":
         int64_t cumulate_scratch(int64_t, int64_t, int) noexcept nogil
         void cumulate_slice(ys_codes, ys_codes, int, int, const float *, int64_t, int, float,
                             float *, int64_t, float *) noexcept nogil
-        int64_t packed_keys(int64_t, int) noexcept nogil
+        int64_t packed_keys(const ys_product *, int64_t, int) noexcept nogil
         int64_t packed_values(const ys_product *, int64_t, int) noexcept nogil
-        void pack_keys(const float *, int64_t, int64_t, int, int, float *) noexcept nogil
+        void pack_keys(const ys_product *, const float *, int64_t, int64_t, int, int,
+                       float *) noexcept nogil
         int64_t expect_scratch(const ys_product *, int64_t, int, int) noexcept nogil
         void expect_rows(const ys_product *, const float *, int64_t, int64_t, const float *,
                          const float *, int64_t, int, int, int, int, float *, int64_t,

@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     const struct ys_linear map = {product, packed, bias, scales, depth, columns};
     for (int64_t c = 0; c < columns && product->quantized; c++)
         scales[c] = kernels->quantize_row(weight + c * depth, depth, q + c * depth);
-    product->pack_weight(product->quantized ? (const void *)q : weight, 0, columns, depth, packed);
+    product->pack_weight(product->quantized ? (const void *)q : weight, depth, columns, depth, packed);
     kernels->linear_rows(&map, x, depth, rows, 0, 0, columns, out, columns,
                          space(kernels->packed_rows(&map, rows) * (int64_t)sizeof(float)));
     return fwrite(out, sizeof(float), (size_t)(rows * columns), stdout) != (size_t)(rows * columns);

@@ -347,13 +347,17 @@ class Attention(Case):
                 q, k, v = query[at], key[at], value[at]
                 both = np.concatenate([v, np.abs(v)], axis=1)[None]
                 if self.form == "expectation":
-                    q, k = (definitions.l2_normalize(x)[None] for x in (q, k))
+                    narrow = backend.attention_type == "bfloat16"
+                    direction = (
+                        definitions.bfloat16_directions if narrow else definitions.l2_normalize
+                    )
+                    q, k = (direction(x)[None] for x in (q, k))
                     error = error_of_weights(q, k, self.hash_code_len)[0] @ np.abs(v)
                     sums = definitions.expected_attention(
                         q, k, both, hash_code_len=self.hash_code_len
                     )
                     roundings = {"bfloat16": 2 * BFLOAT16_ROUNDING, "float16": HALF_ROUNDING}
-                    rounding = roundings.get(backend.kind.split(",")[0], 0.0)  # of weights, values
+                    rounding = roundings.get(backend.attention_type, 0.0)  # of weights, values
                     error = error + rounding * sums[0, :, self.width :]
                 else:
                     here = [c[head : head + 1, text] for c in codes]

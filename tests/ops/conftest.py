@@ -59,6 +59,11 @@ class Backend:
     kind: str = "float32"
     takes: Callable[[Case], bool] = lambda case: True
 
+    @property
+    def attention_type(self) -> str:
+        """What the products of expected attention multiply."""
+        return "bfloat16" if self.kind == "int8" else self.kind.split(",")[0]
+
     def product(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Return x @ weight.T + bias as this backend defines it."""
         return PRODUCTS[self.kind](x, weight, bias)
@@ -150,7 +155,7 @@ INT8 = [
         f"int8-{variant}",
         partial(Int8Ops, instruction_set=variant),
         kind="int8",
-        takes=lambda case: case.weighs,
+        takes=lambda case: case.weighs or is_exact(case),
     )
     for variant in VARIANTS
 ]

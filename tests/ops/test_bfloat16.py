@@ -1,4 +1,4 @@
-"""Products of bfloat16 beside test_ops.py: rounding, the order of sums, and what stays float32."""
+"""Products of bfloat16 beside test_ops.py: rounding, the order of sums, angles."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ops.conftest import ORDERS, VARIANTS
 from yosort import _cpu
 from yosort._dense import PackedLinear
 from yosort.ops import definitions
-from yosort.ops.cpu.backend import LARGE_HEAD
+from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps
 from yosort.ops.cpu.bfloat16 import Bfloat16Ops
+from yosort.ops.cpu.int8 import Int8Ops
 from yosort.widened import Widened
 
 
@@ -106,21 +107,30 @@ def test_small_heads_stay_float32() -> None:
     assert ops.linear_map([large[:-1]], [zeros[:-1]]).kind == "bfloat16"
 
 
-def test_cosines_are_float32s() -> None:
-    """Keys that are their queries have a weight of 1, which rounded cosines would not give."""
-    rows = definitions.l2_normalize(draw(1, 64, 64)).astype(np.float32)
-    layout = layout_of([64], 1, 9)
-    sums = Bfloat16Ops(1).expectation(rows, rows, np.eye(64, dtype=np.float32), layout)
-    np.testing.assert_allclose(np.diag(sums), 1, rtol=9 * POLE + BFLOAT16_ROUNDING)
-    rounded = definitions.bfloat16(rows)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("ops", [Bfloat16Ops, Int8Ops])
+def test_angles_move_by_as_much_as_vectors_turn(ops: type[CpuOps], variant: str) -> None:
+    """Keys beside their queries keep their weights, which cosines of rounded vectors would not."""
+    query = definitions.l2_normalize(draw(1, 64, 64)).astype(np.float32)
+    layout, values = layout_of([64], 1, 9), np.eye(64, dtype=np.float32)
+    for distance in (0.0, 1e-3, 1e-2, 0.1, 1.0):
+        key = definitions.l2_normalize(query + distance / 8 * draw(2, 64, 64)).astype(np.float32)
+        sums = ops(1, variant).expectation(query, key, values, layout)
+        wanted = definitions.expected_attention(
+            query[None], key[None], values[None], hash_code_len=9
+        )[0]
+        turned = 9 * 2 * 2**-8 / np.pi  # both vectors
+        bound = turned + 2 * BFLOAT16_ROUNDING + 9 * POLE
+        assert np.abs(np.diag(sums) - np.diag(wanted)).max() < bound
+    rounded = definitions.bfloat16(query)
     cosines = (rounded.astype(np.float64) * rounded).sum(axis=1)
-    assert definitions.collision_probability(cosines, 9).min() < 0.95
+    assert definitions.collision_probability(cosines, 9).min() < 1 - 2 * bound
 
 
-def test_a_product_without_a_place_for_values_is_refused() -> None:
+def test_a_product_that_attention_has_not_is_refused() -> None:
     ops, rows = Bfloat16Ops(1), draw(1, 3, 8)
     offsets, out = np.array([0, 3]), np.zeros((3, 8), np.float32)
-    with pytest.raises(ValueError, match="no product of values: int8"):
+    with pytest.raises(ValueError, match="no product of attention: int8"):
         _cpu.expected_attention(
             ops.kernels, ops.pool, rows, rows, rows, offsets, offsets, 1, 9, True, out, "int8"
         )

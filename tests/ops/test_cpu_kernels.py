@@ -20,7 +20,7 @@ def test_a_variant_is_there_and_the_baseline_always() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_product_goes_by_its_name(variant: str) -> None:
     kernels = Kernels(variant)
-    assert kernels.products == ["float32", "bfloat16", "int8", "narrow"]
+    assert kernels.products == ["float32", "bfloat16", "rounded", "int8", "narrow"]
     weight = np.eye(3, dtype=np.float32)
     for name in kernels.products:
         assert PackedLinear(kernels, [weight], [None], name).kind == name

@@ -23,6 +23,7 @@
 
 #define NR (2 * LANES)
 #define STEPS 8                 /* of the inner loop, unrolled; a multiple of a cache line of a panel */
+#define PART 64                 /* depth that is packed of a column at once */
 #define ALL_COLUMNS ((int64_t)1 << 48)  /* an NC without end */
 #define LINE_BYTES (CACHE_LINE * (ptrdiff_t)sizeof(float))
 
@@ -102,6 +103,8 @@ YS_INLINE void ys_finish_row(vf sum0, vf sum1, float *row, const struct ys_tile 
 YS_INLINE void ys_finish_tile(ptrdiff_t rows, vf (*sum)[2], const struct ys_tile *t) {
     for (ptrdiff_t r = 0; r < rows; r++) ys_finish_row(sum[r][0], sum[r][1], t->out + r * t->stride, t);
 }
+
+static int64_t ys_panels_of(int64_t columns) { return (columns + NR - 1) / NR; }
 
 /* Floats of space for so many packed rows, and for those of a map. */
 static int64_t ys_packed_space(const struct ys_product *p, int64_t rows) {

@@ -35,31 +35,48 @@ static int64_t ys_pairs(int64_t depth) { return ys_words_of(depth, 2); }
 
 static int64_t ys_bfloat16_panel(int64_t depth) { return ys_pairs(depth) * NR * (int64_t)sizeof(int32_t); }
 
-/* Lay out W^T: value k of column j lies at j * across + k * along. */
-YS_INLINE void ys_bfloat16_pack(const float *w, int64_t across, int64_t along, int64_t count,
-                                int64_t depth, int32_t *to) {
+/* Where word k of column j of a panel lies. */
+YS_INLINE int64_t ys_word_at(int64_t k, int64_t j) {
+    return (k / UNIT_RUN * NR + j) * UNIT_RUN + k % UNIT_RUN;
+}
+
+static void ys_bfloat16_pack_weight(const void *weight, int64_t stride, int64_t count, int64_t depth,
+                                    void *panels) {
+    const int64_t words = ys_pairs(depth);
     for (int64_t at = 0; at < count; at += NR)
-        for (int64_t run = 0; run < 2 * ys_pairs(depth); run += 2 * UNIT_RUN)
-            for (int64_t j = at; j < at + NR; j++)
-                for (int64_t k = run; k < run + 2 * UNIT_RUN; k += 2) {
-                    const int even = j < count && k < depth, odd = j < count && k + 1 < depth;
-                    *to++ = ys_bfloat16_word(even ? w[j * across + k * along] : 0.0f,
-                                             odd ? w[j * across + (k + 1) * along] : 0.0f);
-                }
-}
-
-static void ys_bfloat16_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
-                                    void *panels) {
-    ys_bfloat16_pack((const float *)weight, depth, 1, count, depth,
-                     (int32_t *)((char *)panels + first / NR * ys_bfloat16_panel(depth)));
-}
-
-static void ys_bfloat16_pack_values(const float *value, int64_t stride, int64_t keys, int value_dim,
-                                    void *panels) {
-    ys_bfloat16_pack(value, 1, stride, value_dim, keys, (int32_t *)panels);
+        for (int64_t begin = 0; begin < words; begin += PART / 2) {
+            int32_t *to = (int32_t *)panels + (at * words + begin * NR), part[PART / 2];
+            const int64_t here = words - begin < PART / 2 ? words - begin : PART / 2;
+            for (int64_t j = 0; j < NR; j++) {
+                const int64_t width = at + j < count ? depth - 2 * begin : 0;
+                const float *row = (const float *)weight + (at + j) * stride + 2 * begin;
+                for (int64_t k = 0; k < 2 * here; k += LANES)
+                    ys_bfloat16_store((uint16_t *)part + k, vf_load_part(row + k, width - k));
+                for (int64_t k = 0; k < here; k++) to[ys_word_at(k, j)] = part[k];
+            }
+        }
 }
 
 #ifdef BFLOAT16_NATIVE
+
+static void ys_bfloat16_pack_values(const float *value, int64_t stride, int64_t keys, int value_dim,
+                                    void *panels) {
+    const int64_t words = ys_pairs(keys);
+    for (int64_t first = 0; first < value_dim; first += NR)
+        for (int64_t k = 0; k < words; k++) {
+            const float *row = value + 2 * k * stride + first;
+            int32_t *to = (int32_t *)panels + first * words;
+            if (2 * k + AHEAD < keys) ys_prefetch(row + AHEAD * stride, NR);
+            for (int64_t j = 0; j < NR; j += LANES) {
+                const int64_t width = value_dim - first - j;
+                int32_t word[LANES];
+                vi_store(word, ys_bfloat16_words(vf_load_part(row + j, 2 * k < keys ? width : 0),
+                                                 vf_load_part(row + stride + j,
+                                                              2 * k + 1 < keys ? width : 0)));
+                for (int i = 0; i < LANES; i++) to[ys_word_at(k, j + i)] = word[i];
+            }
+        }
+}
 
 YS_INLINE uint16_t *ys_bfloat16_at(char *block, int64_t rows, int64_t r, int64_t k) {
     return (uint16_t *)(block + ys_row_at(rows, r, BFLOAT16_BYTES, k * (int64_t)sizeof(uint16_t)));
@@ -204,6 +221,8 @@ static const struct ys_product ys_bfloat16 = {
 #ifdef BFLOAT16_NATIVE
     .native = 1,
     .nc = ALL_COLUMNS,
+    .pack_values = ys_bfloat16_pack_values,
+    .square = ys_bfloat16_square,
     .packed_row = BFLOAT16_STRIDE,
     .spare_rows = UNIT_SPARE,
 #else
@@ -212,7 +231,6 @@ static const struct ys_product ys_bfloat16 = {
 #endif
     .panel_bytes = ys_bfloat16_panel,
     .pack_weight = ys_bfloat16_pack_weight,
-    .pack_values = ys_bfloat16_pack_values,
     .pack_rows = ys_bfloat16_pack_rows,
     .multiply = ys_bfloat16_multiply,
 };

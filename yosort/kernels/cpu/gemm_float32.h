@@ -9,17 +9,17 @@
 
 static int64_t ys_float32_panel(int64_t depth) { return depth * NR * (int64_t)sizeof(float); }
 
-static void ys_float32_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
+static void ys_float32_pack_weight(const void *weight, int64_t stride, int64_t count, int64_t depth,
                                    void *panels) {
-    for (int64_t at = 0; at < count; at += NR) {
-        const float *YS_RESTRICT rows = (const float *)weight + at * depth;
-        float *YS_RESTRICT panel = (float *)panels + (first + at) * depth;
-        const int64_t width = count - at < NR ? count - at : NR;
-        for (int64_t k = 0; k < depth; k++) {
-            for (int64_t j = 0; j < width; j++) panel[k * NR + j] = rows[j * depth + k];
-            for (int64_t j = width; j < NR; j++) panel[k * NR + j] = 0.0f;
+    for (int64_t at = 0; at < count; at += NR)
+        for (int64_t begin = 0; begin < depth; begin += PART) {
+            const int64_t width = depth - begin < PART ? depth - begin : PART;
+            float *YS_RESTRICT to = (float *)panels + at * depth + begin * NR;
+            for (int64_t j = 0; j < NR; j++) {
+                const float *YS_RESTRICT row = (const float *)weight + (at + j) * stride + begin;
+                for (int64_t k = 0; k < width; k++) to[k * NR + j] = at + j < count ? row[k] : 0.0f;
+            }
         }
-    }
 }
 
 static void ys_float32_pack_values(const float *value, int64_t stride, int64_t keys, int value_dim,
@@ -33,6 +33,15 @@ static void ys_float32_pack_values(const float *value, int64_t stride, int64_t k
             memset(to + here, 0, (size_t)(NR - here) * sizeof(float));
         }
     }
+}
+
+static float ys_float32_square(const float *x, int64_t width) {
+    const int64_t whole = width / LANES * LANES;
+    vf squares = vf_set1(0.0f);
+    float square = 0.0f;
+    for (int64_t k = 0; k < whole; k += LANES) squares += vf_load(x + k) * vf_load(x + k);
+    for (int64_t k = whole; k < width; k++) square += x[k] * x[k];
+    return square + vf_sum(squares);
 }
 
 static const void *ys_float32_pack_rows(const float *x, int64_t stride, int64_t rows, int64_t depth,
@@ -105,6 +114,7 @@ static const struct ys_product ys_float32 = {
     .panel_bytes = ys_float32_panel,
     .pack_weight = ys_float32_pack_weight,
     .pack_values = ys_float32_pack_values,
+    .square = ys_float32_square,
     .pack_rows = ys_float32_pack_rows,
     .multiply = ys_float32_multiply,
 };

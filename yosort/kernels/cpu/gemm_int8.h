@@ -57,10 +57,10 @@ static int64_t ys_int8_panel(int64_t depth) {
 }
 static int64_t ys_int8_span(int64_t span) { return span * NR * ((int64_t)sizeof(int32_t) + SPAN); }
 
-static void ys_int8_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
+static void ys_int8_pack_weight(const void *weight, int64_t stride, int64_t count, int64_t depth,
                                 void *panels) {
     for (int64_t at = 0; at < count; at += NR) {
-        int8_t *panel = (int8_t *)panels + (first + at) / NR * ys_int8_panel(depth);
+        int8_t *panel = (int8_t *)panels + at / NR * ys_int8_panel(depth);
         for (int64_t begin = 0; begin < depth; begin += SPAN) {
             const int64_t width = depth - begin < SPAN ? depth - begin : SPAN;
             int8_t *to = panel + ys_int8_span(begin / SPAN) + NR * sizeof(int32_t);
@@ -69,7 +69,7 @@ static void ys_int8_pack_weight(const void *weight, int64_t first, int64_t count
             for (int64_t j = 0; j < NR; j++) {
                 start[j] = 0;
                 if (at + j >= count) continue;
-                const int8_t *row = (const int8_t *)weight + (at + j) * depth + begin;
+                const int8_t *row = (const int8_t *)weight + (at + j) * stride + begin;
                 for (int64_t k = 0; k < width; k++) {
                     to[(k / INT8_RUN * NR + j) * INT8_RUN + k % INT8_RUN] = row[k];
                     start[j] -= INT8_OFFSET * row[k];

@@ -7,13 +7,13 @@
 
 static int64_t ys_narrow_panel(int64_t depth) { return depth * NR; }
 
-static void ys_narrow_pack_weight(const void *weight, int64_t first, int64_t count, int64_t depth,
+static void ys_narrow_pack_weight(const void *weight, int64_t stride, int64_t count, int64_t depth,
                                   void *panels) {
-    int8_t *to = (int8_t *)panels + first * depth;
+    int8_t *to = (int8_t *)panels;
     for (int64_t at = 0; at < count; at += NR)
         for (int64_t k = 0; k < depth; k++)
             for (int64_t j = 0; j < NR; j++)
-                *to++ = at + j < count ? ((const int8_t *)weight)[(at + j) * depth + k] : 0;
+                *to++ = at + j < count ? ((const int8_t *)weight)[(at + j) * stride + k] : 0;
 }
 
 static void ys_narrow_widen(const struct ys_linear *map, int64_t column, int64_t at, int64_t depth,

@@ -7,6 +7,7 @@
 #include "gemm_float32.h"
 #include "gemm_int8.h"
 #include "gemm_narrow.h"
+#include "gemm_rounded.h"
 #include "hash.h"
 #include "layer.h"
 
@@ -15,8 +16,8 @@
 #define YS_STRING(x) #x
 #define YS_NAME(isa) YS_STRING(isa)
 
-static const struct ys_product *const products[] = {&ys_float32, &ys_bfloat16, &ys_int8, &ys_narrow,
-                                                    NULL};
+static const struct ys_product *const products[] = {&ys_float32, &ys_bfloat16, &ys_rounded,
+                                                    &ys_int8, &ys_narrow, NULL};
 
 extern const struct ys_kernels YS_TABLE(YOSORT_ISA);
 const struct ys_kernels YS_TABLE(YOSORT_ISA) = {

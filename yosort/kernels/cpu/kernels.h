@@ -38,14 +38,15 @@ struct ys_product {
 
     /* Bytes of one panel over all of the depth. */
     int64_t (*panel_bytes)(int64_t depth);
-    /* Lay out rows [first, first + count) of W [out][depth], `weight` the first of them, in panels;
-     * first is a multiple of nr. Missing columns of the last panel are 0. */
-    void (*pack_weight)(const void *weight, int64_t first, int64_t count, int64_t depth,
+    /* Lay out rows of W, `weight` [count][stride], of which `depth` count, in panels. Missing columns of
+     * the last panel are 0. */
+    void (*pack_weight)(const void *weight, int64_t stride, int64_t count, int64_t depth,
                         void *panels);
-    /* Lay out W^T, `value` [keys][stride], so that a head's values are a map of depth `keys`; NULL
-     * where nothing multiplies by them. */
+    /* Where attention may multiply so, else NULL: lay out W^T, `value` [keys][stride], so that a head's
+     * values are a map of depth `keys`; and the squared length of a row, as it is when multiplied. */
     void (*pack_values)(const float *value, int64_t stride, int64_t keys, int value_dim,
                         void *panels);
+    float (*square)(const float *x, int64_t width);
     /* Lay out rows of x [rows][stride] as blocks [depth / kc][rows][packed_row]. Returns where they
      * are: in `packed`, or in x itself where it is laid out so already. */
     const void *(*pack_rows)(const float *x, int64_t stride, int64_t rows, int64_t depth,
@@ -111,10 +112,10 @@ struct ys_kernels {
                            float scale, float *out, int64_t out_stride, float *scratch);
 
     /* expectation.h */
-    int64_t (*packed_keys)(int64_t keys, int dim);
+    int64_t (*packed_keys)(const struct ys_product *product, int64_t keys, int dim);
     int64_t (*packed_values)(const struct ys_product *product, int64_t keys, int value_dim);
-    void (*pack_keys)(const float *key, int64_t stride, int64_t keys, int dim, int normalize,
-                      float *packed_keys);
+    void (*pack_keys)(const struct ys_product *product, const float *key, int64_t stride, int64_t keys,
+                      int dim, int normalize, float *packed_keys);
     int64_t (*expect_scratch)(const struct ys_product *product, int64_t rows, int dim,
                               int value_dim);
     void (*expect_rows)(const struct ys_product *product, const float *query, int64_t query_stride,

@@ -61,11 +61,11 @@ YS_INLINE vf vf_sqrt(vf x) {
 }
 #endif
 
-/* A vector of `count` <= LANES values, zeros behind them. */
+/* A vector of `count` values, LANES at most, zeros behind them. */
 YS_INLINE vf vf_load_part(const float *x, ptrdiff_t count) {
     if (count >= LANES) return vf_load(x);
     float part[LANES] = {0};
-    memcpy(part, x, (size_t)count * sizeof(float));
+    if (count > 0) memcpy(part, x, (size_t)count * sizeof(float));
     return vf_load(part);
 }
 

@@ -50,8 +50,8 @@ class CpuOps(HostOps):
     name = "cpu"
     compute_type = "float32"
     dtype: np.dtype[Any] = np.dtype(np.float32)
-    #: The product of the expectation's weights and values.
-    value_product = "float32"
+    #: What the expectation's products multiply.
+    attention_type = "float32"
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
@@ -61,6 +61,8 @@ class CpuOps(HostOps):
         if wanted and not _dense.request_tiles():
             _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
         self.kernels = Kernels(instruction_set)
+        native = self.kernels.multiplies(self.attention_type)
+        self._attention_product = self.attention_type if native else "rounded"
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -205,7 +207,7 @@ class CpuOps(HostOps):
             layout.hash_code_len,
             normalize,
             out,
-            self.value_product,
+            self._attention_product,
         )
 
     def _sample(

@@ -1,9 +1,9 @@
 """The CPU backend with products of bfloat16: half of float32's weights to keep and to read.
 
 Weights and what meets them are rounded to bfloat16, products summed in float32:
-`definitions.bfloat16_linear`. In the expectation, weights and values meet so as well; cosines stay
-float32's, since the angle between like vectors would show their rounding (a cosine that is off by
-2^-9 moves an angle of 0 to one of 3.6 degrees). All else is float32, the heads' small maps, too.
+`definitions.bfloat16_linear`. In the expectation, queries and keys meet so as well, and weights and
+values; cosines are those of the rounded vectors, by whose lengths float32 divides
+(`definitions.bfloat16_directions`). All else is float32, the heads' small maps, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Bfloat16Ops(CpuOps):
     """See the module."""
 
     compute_type = "bfloat16"
-    value_product = "bfloat16"
+    attention_type = "bfloat16"
 
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         super().__init__(num_threads, instruction_set)

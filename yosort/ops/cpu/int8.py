@@ -1,8 +1,9 @@
-"""The CPU backend with products of 8-bit integers in the encoder; everything else is float32.
+"""The CPU backend with products of 8-bit integers in the encoder.
 
 Weights have a scale for each output column, activations one for each token (and each 1,024 of the
-depth). `definitions.quantized_linear` defines the product. Heads stay in float32; a large one,
-which is the decoder of a vocabulary, holds its weights as int8.
+depth). `definitions.quantized_linear` defines the product. The expectation's products are of
+bfloat16 (ops/cpu/bfloat16.py), everything else is float32; a large head, which is the decoder of a
+vocabulary, holds its weights as int8.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Int8Ops(CpuOps):
     """See the module; `tuning.int8` chooses which of the encoder's products are of integers."""
 
     compute_type = "int8"
+    attention_type = "bfloat16"
 
     def linear_map(
         self,
