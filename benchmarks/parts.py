@@ -1,10 +1,13 @@
 """Where the time of a layer of YOSO-base goes, beside the least that this machine would need.
 
     python benchmarks/parts.py
+    python benchmarks/parts.py --dtype int8
 
 Prints Markdown tables: each part's time and its floor (operations over the measured peak of
 multiply-adds, or bytes over the measured bandwidth, by peak.c; needs a C compiler), and the dense
-products beside numpy's. Medians; the two sides of a ratio are measured in turn.
+products beside numpy's. An instruction multiplies two pairs of bfloat16 or four of int8 in the
+place of one of float32: their peak is taken for so many times float32's. Medians; the two sides of
+a ratio are measured in turn.
 """
 
 from __future__ import annotations
@@ -20,11 +23,17 @@ from pathlib import Path
 import numpy as np
 
 from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.bfloat16 import Bfloat16Ops
+from yosort.ops.cpu.int8 import Int8Ops
 from yosort.ops.hashing import hash_signs
 from yosort.ops.interface import HashFunctions, LayerNorm, LayerTail, Layout
 
 HIDDEN, HEADS, DIM, MIDDLE, CODE = 768, 12, 64, 3072, 9
 RNG = np.random.default_rng(0)
+OPS = {"float32": CpuOps, "bfloat16": Bfloat16Ops, "int8": Int8Ops}
+#: Pairs of numbers that one lane of an instruction multiplies, and bytes of a weight.
+PAIRS = {"float32": 1, "bfloat16": 2, "int8": 4}
+WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def measured_peak(threads: int) -> tuple[float, float]:
@@ -86,7 +95,10 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
     )
     fused = ops.fuse(tail, product(3 * HIDDEN, HIDDEN))
     assert fused is not None
-    weights = 4 * (4 * HIDDEN**2 + 2 * HIDDEN * MIDDLE)
+    weights = 4 * HIDDEN**2 + 2 * HIDDEN * MIDDLE
+    dense_peak = PAIRS[ops.compute_type] * peak
+    attention_peak = PAIRS[ops.attention_type] * peak
+    weight_bytes = WEIGHT_BYTES[ops.compute_type] * weights
     print("\n| n | part of a layer | ms | floor, ms | time over floor |\n|---|---|---|---|---|")
     for n in lengths:
         qkv, x = normal(n, 3 * HIDDEN), normal(n, HIDDEN)
@@ -96,17 +108,17 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
             Layout(HEADS, CODE, offsets, offsets, np.array([form])) for form in (False, True)
         )
         rounds = 15 if n <= 1024 else 5
-        dense = 2 * n * weights / 4
+        dense = 2 * n * weights
         rows = [
             (
                 "dense products, GELU, norms",
                 lambda x=x: fused(x, x),
-                max(dense / peak, weights / bandwidth),
+                max(dense / dense_peak, weight_bytes / bandwidth),
             ),
             (
                 "attention, expectation",
                 lambda q=query, k=key, v=value, h=exact: ops.attention(q, k, v, ops.layout(h)),
-                4 * n * n * HEADS * DIM / peak,
+                4 * n * n * HEADS * DIM / attention_peak,
             ),
         ]
         for num_hash in (32, 64):
@@ -156,15 +168,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512, 4096])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--dtype", choices=list(OPS), default="float32")
     arguments = parser.parse_args()
-    ops = CpuOps(arguments.threads)
+    ops = OPS[arguments.dtype](arguments.threads)
     peak, bandwidth = measured_peak(arguments.threads)
     print(
-        f"{arguments.threads} threads, {ops.kernels.name}: peak {peak * 1e-9:.0f} GFLOP/s, "
-        f"reads {bandwidth * 1e-9:.0f} GB/s"
+        f"{arguments.dtype}, {arguments.threads} threads, {ops.kernels.name}: peak of float32 "
+        f"{peak * 1e-9:.0f} GFLOP/s, reads {bandwidth * 1e-9:.0f} GB/s"
     )
     profile_layer(ops, arguments.lengths, peak, bandwidth)
-    compare_dense(ops, arguments.lengths)
+    if arguments.dtype == "float32":
+        compare_dense(ops, arguments.lengths)
 
 
 if __name__ == "__main__":
