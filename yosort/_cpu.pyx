@@ -271,8 +271,8 @@ cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
         job.product, job.query + first * job.query_stride + head * job.dim, job.query_stride,
         min(EXPECT_ROWS, job.query_offsets[text + 1] - first), packed,
         packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)), keys, job.dim,
-        job.value_dim, job.hash_code_len, job.normalize, job.out + first * job.out_stride + head * job.value_dim,
-        job.out_stride, job.scratch + worker * job.scratch_size,
+        job.value_dim, job.hash_code_len, job.normalize,
+        job.out + first * job.out_stride + head * job.value_dim, job.out_stride, job.scratch + worker * job.scratch_size,
     )
 
 
@@ -283,7 +283,7 @@ def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query
     """Compute YOSO-E: query [queries, heads * dim], key alike, value [keys, heads * value_dim].
 
     normalize: L2-normalise queries and keys first, and each head's output rows last.
-    kind: the type of both products, "float32" or "bfloat16".
+    kind: both products; "bfloat16" where an instruction has it, else "rounded" for its numbers.
     """
     cdef ExpectJob job
     cdef int64_t texts = offsets.shape[0] - 1, text, rows, keys

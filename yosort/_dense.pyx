@@ -77,7 +77,7 @@ cdef class Kernels:
         return names
 
     def multiplies(self, str name):
-        """Whether an instruction multiplies what this product does, which else is widened first."""
+        """Whether an instruction multiplies just what this product does; else float32's does."""
         return self.product(name).native
 
     cdef const ys_product *product(self, str name) except NULL:
@@ -107,7 +107,7 @@ cdef class PackedLinear:
     """Weight [out, in] in the panels of a product, and its bias; immutable.
 
     kind: the product's name, one of `Kernels.products`: "float32"; "bfloat16"; "int8", a product of
-    integers; or "narrow", int8 weights in a float32 product.
+    integers; or, in a float32 product, "narrow", int8 weights, and "rounded", those of bfloat16.
     """
 
     def __cinit__(self, Kernels kernels, weights, biases, str kind="float32"):
@@ -116,14 +116,14 @@ cdef class PackedLinear:
         cdef Py_ssize_t depth = weights[0].shape[1], count, at = 0
         cdef Py_ssize_t columns = sum(w.shape[0] for w in weights)
         cdef Py_ssize_t panels = ceil_div(columns, product.nr)
-        cdef void *target
+        cdef char *target
         cdef const void *source
         self.in_features, self.out_features = depth, columns
         self.padded_bias = np.zeros(panels * product.nr, np.float32)
         self.scales = np.zeros(panels * product.nr, np.float32) if product.quantized else None
         size = panels * product.panel_bytes(depth)
         self.panels = on_a_cache_line((size + 3) // 4 * 4).view(np.float32)
-        target = <void *><size_t>self.panels.ctypes.data
+        target = <char *><size_t>self.panels.ctypes.data
         # About 4 MB at a time: a half-precision checkpoint is never whole in float32 twice.
         step = max(1, (1 << 20) // (max(depth, 1) * product.nr)) * product.nr
         for rows in _blocks(weights, step):

@@ -127,6 +127,20 @@ def test_angles_move_by_as_much_as_vectors_turn(ops: type[CpuOps], variant: str)
     assert definitions.collision_probability(cosines, 9).min() < 1 - 2 * bound
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("bits", [0x7F800001, 0x7FFFFFFF, 0xFF800001])
+@pytest.mark.parametrize("key", [0, 1])
+def test_nan_of_a_value_stays_in_its_column(variant: str, bits: int, key: int) -> None:
+    """Of a pair of keys that are multiplied at once, whose bits are one word."""
+    rows = definitions.l2_normalize(draw(1, 2, 8)).astype(np.float32)
+    values = np.ones((2, 3), np.float32)
+    values[key, 1] = np.array(bits, np.uint32).view(np.float32)
+    sums = Bfloat16Ops(1, variant).expectation(rows, rows, values, layout_of([2], 1, 9))
+    np.testing.assert_array_equal(np.isnan(sums), [[False, True, False]] * 2)
+    assert (sums[:, [0, 2]] > 0.9).all()
+    assert (sums[:, [0, 2]] < 2).all()
+
+
 def test_a_product_that_attention_has_not_is_refused() -> None:
     ops, rows = Bfloat16Ops(1), draw(1, 3, 8)
     offsets, out = np.array([0, 3]), np.zeros((3, 8), np.float32)

@@ -254,11 +254,12 @@ def bfloat16(x: Floats) -> npt.NDArray[np.float32]:
 
 
 def bfloat16_directions(x: Floats) -> npt.NDArray[np.float64]:
-    """Round rows to bfloat16 and divide them by the lengths that they then have.
+    """Round rows [..., width] to bfloat16 and divide them by the lengths that they then have.
 
-    `expected_attention` of such rows is what products of bfloat16 give. Rounding turns a vector by
-    2^-8 at most, and moves its angles by as much; a cosine that is off by 2^-8 would turn an angle
-    of 0 into one of 0.09.
+    `expected_attention` of such queries and keys is what products of bfloat16 give, but for weights
+    and values, which are rounded as well. Rounding turns a vector by 2^-8 radians at most, and
+    moves angles by what both turn; a cosine that is off by 2^-8 would make an angle of 0 one of
+    0.09.
     """
     return np.asarray(l2_normalize(bfloat16(x).astype(np.float64)))
 

@@ -66,6 +66,7 @@ class ComparingOps(CpuOps):
     def __init__(self, ops: Int8Ops) -> None:
         self.ops = ops
         self.pool, self.workspace, self.kernels = ops.pool, ops.workspace, ops.kernels
+        self.attention_product = ops.attention_product
         self.errors: dict[str, float] = {}
 
     def linear_map(
@@ -109,8 +110,8 @@ def prepare_int8(
 ) -> tuple[Encoder, dict[str, float]]:
     """Prepare an encoder whose products are of integers where their error is within bounds.
 
-    The probe walks up the layers in float32; each map is made in both types, compared on what
-    reaches it, and kept in one.
+    The probe walks up the layers with the exact answer of each map; it is made in both types,
+    compared on what reaches it, and kept in one.
 
     Args:
         config: the architecture.

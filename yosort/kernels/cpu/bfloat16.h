@@ -19,8 +19,8 @@ YS_INLINE float ys_bfloat16_round(float x) {
 
 YS_INLINE vf ys_bfloat16_rounded(vf x) {
     const vu bits = (vu)vi_bits(x);
-    const vu up = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    return vf_select(x == x, vf_from_bits((vi)up), x);
+    const vu up = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000, quiet = (bits | 0x400000) & 0xffff0000;
+    return vf_select(x == x, vf_from_bits((vi)up), vf_from_bits((vi)quiet));
 }
 
 /* The squared length of a row that is rounded. */
@@ -34,12 +34,6 @@ static float ys_bfloat16_square(const float *x, int64_t width) {
 }
 
 /* Two neighbouring values as a word, the first in its lower half; and back, LANES words at once. */
-YS_INLINE int32_t ys_bfloat16_word(float even, float odd) {
-    const uint32_t bits = ys_bfloat16_bits(even) | ys_bfloat16_bits(odd) << 16;
-    int32_t word;
-    memcpy(&word, &bits, sizeof word);
-    return word;
-}
 YS_INLINE vi ys_bfloat16_words(vf even, vf odd) {
     return (vi)((vu)vi_bits(ys_bfloat16_rounded(even)) >> 16) | vi_bits(ys_bfloat16_rounded(odd));
 }

@@ -6,7 +6,8 @@
  *
  * The function is steep where a cosine is 1: one that is off by 2^-8 moves the angle by 5 degrees. So
  * lengths are taken of rows as they are multiplied, and cosines scaled after the product. Rounding then
- * only turns the vectors, which moves no angle by more: bfloat16's by a tenth of a degree.
+ * only turns the vectors, bfloat16's by a tenth of a degree, and angles by what both turn at most. Rows
+ * so long that float32 has not the square of their length are not expected.
  */
 #ifndef YOSORT_EXPECTATION_H
 #define YOSORT_EXPECTATION_H
@@ -21,7 +22,8 @@ YS_INLINE float ys_over_norm(float length, float square) {
     return length / (norm < YS_NORM_EPS ? YS_NORM_EPS : norm);
 }
 
-/* What makes the length of a row 1, or of one that is rounded what it was. */
+/* The factor for products of a row: 1 over its length as it is multiplied; or, if lengths are to stay,
+ * the length that it had over that. */
 YS_INLINE float ys_row_scale(const struct ys_product *product, const float *x, int dim, int normalize) {
     return ys_over_norm(normalize ? 1.0f : sqrtf(ys_float32_square(x, dim)), product->square(x, dim));
 }
@@ -61,7 +63,8 @@ YS_INLINE vf ys_collision(vf s, int hash_code_len) {
 YS_INLINE void ys_collisions(float *weights, int64_t stride, int64_t rows, int64_t columns,
                              const float *row_scales, const float *column_scales, int hash_code_len) {
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < columns; j += LANES) {  /* the stride leaves room for whole vectors */
+        /* The stride leaves room for whole vectors; what comes of columns past the last is not read. */
+        for (int64_t j = 0; j < columns; j += LANES) {
             float *at = weights + r * stride + j;
             const vf scale = vf_set1(row_scales[r]) * vf_load(column_scales + j);
             vf_store(at, ys_collision(vf_load(at) * scale, hash_code_len));

@@ -45,14 +45,16 @@ static void ys_bfloat16_pack_weight(const void *weight, int64_t stride, int64_t 
     const int64_t words = ys_pairs(depth);
     for (int64_t at = 0; at < count; at += NR)
         for (int64_t begin = 0; begin < words; begin += PART / 2) {
-            int32_t *to = (int32_t *)panels + (at * words + begin * NR), part[PART / 2];
+            int32_t *to = (int32_t *)panels + (at * words + begin * NR);
+            uint16_t part[PART];
             const int64_t here = words - begin < PART / 2 ? words - begin : PART / 2;
             for (int64_t j = 0; j < NR; j++) {
                 const int64_t width = at + j < count ? depth - 2 * begin : 0;
                 const float *row = (const float *)weight + (at + j) * stride + 2 * begin;
                 for (int64_t k = 0; k < 2 * here; k += LANES)
-                    ys_bfloat16_store((uint16_t *)part + k, vf_load_part(row + k, width - k));
-                for (int64_t k = 0; k < here; k++) to[ys_word_at(k, j)] = part[k];
+                    ys_bfloat16_store(part + k, vf_load_part(row + k, width - k));
+                for (int64_t k = 0; k < here; k++)
+                    memcpy(to + ys_word_at(k, j), part + 2 * k, sizeof *to);
             }
         }
 }

@@ -28,7 +28,7 @@ struct ys_epilogue {
 struct ys_product {
     const char *name;
     int quantized;                  /* W comes as int8 with a scale a column, else as float32 */
-    int native;                     /* an instruction multiplies just these; else they are widened */
+    int native;                     /* an instruction multiplies just these; else float32's does */
     int nr;                         /* columns of a panel */
     int kc;                         /* depth of a block: what one call of `multiply` takes at most */
     int mc;                         /* rows that a thread best carries through a layer together */

@@ -62,7 +62,7 @@ class CpuOps(HostOps):
             _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
         self.kernels = Kernels(instruction_set)
         native = self.kernels.multiplies(self.attention_type)
-        self._attention_product = self.attention_type if native else "rounded"
+        self.attention_product = self.attention_type if native else "rounded"
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -207,7 +207,7 @@ class CpuOps(HostOps):
             layout.hash_code_len,
             normalize,
             out,
-            self._attention_product,
+            self.attention_product,
         )
 
     def _sample(

@@ -1,8 +1,8 @@
 """The CPU backend with products of bfloat16: half of float32's weights to keep and to read.
 
 Weights and what meets them are rounded to bfloat16, products summed in float32:
-`definitions.bfloat16_linear`. In the expectation, queries and keys meet so as well, and weights and
-values; cosines are those of the rounded vectors, by whose lengths float32 divides
+`definitions.bfloat16_linear`. In the expectation, queries and keys are rounded as well, and weights
+and values; cosines are those of the rounded vectors, by whose lengths float32 divides
 (`definitions.bfloat16_directions`). All else is float32, the heads' small maps, too.
 """
 
