@@ -9,6 +9,7 @@
 
 /* 24 accumulators, 2 of the panel, 1 broadcast: of 32 registers. */
 #define MR 12
+#define MANY_REGISTERS
 
 YS_INLINE vi vi_round(vf x) { return (vi)_mm512_cvtps_epi32((__m512)x); }
 

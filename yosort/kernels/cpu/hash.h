@@ -28,7 +28,19 @@ YS_INLINE void ys_radix8(const vf *from, const int32_t *signs, vf *to, int width
         }
 }
 
-/* One stage; signs as above. */
+/* One radix-4 pass: strides s, 2s. */
+YS_INLINE void ys_radix4(vf *x, int width, int s) {
+    for (int group = 0; group < width; group += 4 * s)
+        for (int i = group; i < group + s; i++) {
+            vf v[4];
+            for (int j = 0; j < 4; j++) v[j] = x[i + j * s];
+            for (int j = 0; j < 4; j += 2) YS_BUTTERFLY(v[j], v[j + 1]);
+            for (int j = 0; j < 2; j++) YS_BUTTERFLY(v[j], v[j + 2]);
+            for (int j = 0; j < 4; j++) x[i + j * s] = v[j];
+        }
+}
+
+/* One stage; signs as of radix 8. */
 YS_INLINE void ys_radix2(const vf *from, const int32_t *signs, vf *to, int width, int s) {
     for (int group = 0; group < width; group += 2 * s)
         for (int i = group; i < group + s; i++) {
@@ -57,8 +69,40 @@ YS_INLINE void ys_rotate(const vf *from, const int32_t *signs, vf *to, int width
         return;
     }
     for (; 8 * s <= width; s *= 8) ys_radix8(to, NULL, to, width, s);
-    for (; s < width; s *= 2) ys_radix2(to, NULL, to, width, s);
+    if (4 * s == width) ys_radix4(to, width, s);
+    if (2 * s == width) ys_radix2(to, NULL, to, width, s);
 }
+
+/* The rotations of a part, its signs `step` apart. */
+YS_INLINE void ys_rotate_thrice(const vf *from, const int32_t *signs, ptrdiff_t step, vf *to, int width) {
+    ys_rotate(from, signs, to, width);
+    ys_rotate(to, signs + step, to, width);
+    ys_rotate(to, signs + 2 * step, to, width);
+}
+
+#ifdef MANY_REGISTERS
+#  ifdef __clang__
+#    define YS_UNROLL _Pragma("unroll")
+#  else
+#    define YS_UNROLL _Pragma("GCC unroll 32")
+#  endif
+/* The same of 32 rows, which stay in registers on the way. */
+YS_INLINE void ys_rotate_32(const vf *from, const int32_t *signs, ptrdiff_t step, vf *to) {
+    vf v[32];
+    YS_UNROLL for (int i = 0; i < 32; i++) v[i] = from[i];
+    for (int turn = 0; turn < 3; turn++, signs += step) {
+        YS_UNROLL for (int i = 0; i < 32; i++) v[i] = vf_from_bits(vi_bits(v[i]) ^ vi_set1(signs[i]));
+        YS_UNROLL for (int s = 1; s < 32; s *= 2)
+            YS_UNROLL for (int i = 0; i < 32; i++)
+                if (!(i & s)) YS_BUTTERFLY(v[i], v[i + s]);
+    }
+    YS_UNROLL for (int i = 0; i < 32; i++) to[i] = v[i];
+}
+#else
+YS_INLINE void ys_rotate_32(const vf *from, const int32_t *signs, ptrdiff_t step, vf *to) {
+    ys_rotate_thrice(from, signs, step, to, 32);
+}
+#endif
 
 /* Codes of one part: function h, bit b is x[h * hash_code_len + b] > 0. */
 YS_INLINE void ys_store_codes(const vf *x, int functions, int hash_code_len, int count,
@@ -98,14 +142,10 @@ static void ys_hash_tokens(const float *x, ptrdiff_t stride, ptrdiff_t count, in
         for (int p = 0; p < parts; p++) {
             const int32_t *sign = signs + (ptrdiff_t)p * width;
             const ptrdiff_t step = (ptrdiff_t)parts * width;
-            if (width == 64) {          /* the usual width, with every loop unrolled for it */
-                ys_rotate(tokens, sign, rotated, 64);
-                ys_rotate(rotated, sign + step, rotated, 64);
-                ys_rotate(rotated, sign + 2 * step, rotated, 64);
-            } else {
-                ys_rotate(tokens, sign, rotated, width);
-                ys_rotate(rotated, sign + step, rotated, width);
-                ys_rotate(rotated, sign + 2 * step, rotated, width);
+            switch (width) {            /* the usual widths, with every loop unrolled for them */
+            case 32: ys_rotate_32(tokens, sign, step, rotated); break;
+            case 64: ys_rotate_thrice(tokens, sign, step, rotated, 64); break;
+            default: ys_rotate_thrice(tokens, sign, step, rotated, width);
             }
             const int left = num_hash - p * per_part;
             ys_store_codes(rotated, left < per_part ? left : per_part, hash_code_len, here,

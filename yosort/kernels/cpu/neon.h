@@ -10,6 +10,7 @@
 
 /* 16 accumulators of 32 registers. */
 #define MR 8
+#define MANY_REGISTERS
 
 YS_INLINE vi vi_round(vf x) { return (vi)vcvtnq_s32_f32((float32x4_t)x); }
 

@@ -3,6 +3,7 @@
  *
  *     LANES                            floats in a vector, see vector.h
  *     MR                               rows of a tile, see gemm.h: as many as the registers hold
+ *     MANY_REGISTERS                   if there are 32 of them
  *     vi_round                         float to int32, to the nearest, ties to even
  *     INT8_PACK, ys_int8_x, ...        its dot product of 8-bit integers, if it has one: gemm_int8.h
  *     YS_BFLOAT16_DOT, ...             its dot product of bfloat16, if it has one: gemm_bfloat16.h
