@@ -31,9 +31,8 @@ from yosort.ops.interface import HashFunctions, LayerNorm, LayerTail, Layout
 HIDDEN, HEADS, DIM, MIDDLE, CODE = 768, 12, 64, 3072, 9
 RNG = np.random.default_rng(0)
 OPS = {"float32": CpuOps, "bfloat16": Bfloat16Ops, "int8": Int8Ops}
-#: Pairs of numbers that one lane of an instruction multiplies, and bytes of a weight.
+#: Pairs of numbers that one lane of an instruction multiplies, each in its share of 4 bytes.
 PAIRS = {"float32": 1, "bfloat16": 2, "int8": 4}
-WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def measured_peak(threads: int) -> tuple[float, float]:
@@ -98,7 +97,7 @@ def profile_layer(ops: CpuOps, lengths: list[int], peak: float, bandwidth: float
     weights = 4 * HIDDEN**2 + 2 * HIDDEN * MIDDLE
     dense_peak = PAIRS[ops.compute_type] * peak
     attention_peak = PAIRS[ops.attention_type] * peak
-    weight_bytes = WEIGHT_BYTES[ops.compute_type] * weights
+    weight_bytes = 4 / PAIRS[ops.compute_type] * weights
     print("\n| n | part of a layer | ms | floor, ms | time over floor |\n|---|---|---|---|---|")
     for n in lengths:
         qkv, x = normal(n, 3 * HIDDEN), normal(n, HIDDEN)

@@ -276,6 +276,6 @@ def test_of_a_class_what_is_public_checks_its_calls() -> None:
     ):  # fmt: skip
         assert call(3) == call(one=3) == 3
         for arguments, options in (((), {}), ((1, 2), {}), ((1,), {"two": 2})):
-            with pytest.raises(Exception) as caught:  # noqa: PT011
+            with pytest.raises(error) as caught:
                 call(*arguments, **options)
             assert type(caught.value) is error

@@ -248,8 +248,8 @@ cdef void pack_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
     cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
     cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
     job.kernels.pack_keys(
-        job.product, job.key + first * job.key_stride + head * job.dim, job.key_stride, keys, job.dim,
-        job.normalize, packed,
+        job.product, job.key + first * job.key_stride + head * job.dim, job.key_stride, keys,
+        job.dim, job.normalize, packed,
     )
     job.product.pack_values(
         job.value + first * job.value_stride + head * job.value_dim, job.value_stride, keys,
@@ -272,7 +272,8 @@ cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogi
         min(EXPECT_ROWS, job.query_offsets[text + 1] - first), packed,
         packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)), keys, job.dim,
         job.value_dim, job.hash_code_len, job.normalize,
-        job.out + first * job.out_stride + head * job.value_dim, job.out_stride, job.scratch + worker * job.scratch_size,
+        job.out + first * job.out_stride + head * job.value_dim, job.out_stride,
+        job.scratch + worker * job.scratch_size,
     )
 
 

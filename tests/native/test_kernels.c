@@ -61,7 +61,7 @@ static double activate(double x, int kind) {
 /* The error of a product whose weights come as floats, relative to a sum's rounding in float32. */
 static double bound_of(const struct ys_product *product) {
     if (!strcmp(product->name, "float32")) return 1e-6;
-    /* Two roundings of 2^-9 a product. */
+    /* Two roundings a product, of 2^-8 at most, and of half of it as a rule. */
     if (!strcmp(product->name, "bfloat16") || !strcmp(product->name, "rounded")) return 4e-3;
     return 0.0; /* a new product says here how exact it is */
 }

@@ -6,7 +6,7 @@
  *
  * The function is steep where a cosine is 1: one that is off by 2^-8 moves the angle by 5 degrees. So
  * lengths are taken of rows as they are multiplied, and cosines scaled after the product. Rounding then
- * only turns the vectors, bfloat16's by a tenth of a degree, and angles by what both turn at most. Rows
+ * only turns the vectors, by 2^-8 radians at most, and moves angles by what both turn. Rows
  * so long that float32 has not the square of their length are not expected.
  */
 #ifndef YOSORT_EXPECTATION_H
