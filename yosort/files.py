@@ -10,6 +10,7 @@ import json
 import logging
 import mmap
 import os
+import re
 import shutil
 import stat
 import sys
@@ -344,13 +345,18 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
     Whatever stood at `path` is removed only after that. Where the system can exchange two names
     (Linux) no moment is without a whole folder at `path`; elsewhere the old one is for an instant
-    at `.NAME.HEX.old`. An empty folder stays and gets the files, as one: it may be a container's
-    volume, which cannot be renamed and beside which nothing can be written. Raises OSError.
+    at `.NAME.HEX.old`. A folder that has to stay, as a container's volume, or that is empty gets
+    the files as one, and loses then what else it held: whoever dies between the two leaves some of
+    that beside them. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and not os.listdir(path):
+    if path.is_dir() and (not (before := {*os.listdir(path)}) or _has_to_stay(path)):
         with replace_files(path) as temporary:
             yield temporary
+            before -= {*os.listdir(temporary), temporary.name}
+        for name in before:
+            _remove(path / name)
+        sync_folder(path)
         return
     tag = os.urandom(4).hex()
     temporary = path.with_name(f".{path.name}.{tag}.tmp")
@@ -372,6 +378,28 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def _has_to_stay(folder: Path) -> bool:
+    """Whether a folder cannot be renamed: something is mounted there, or its parent is closed."""
+    if not os.access(folder.parent, os.W_OK | os.X_OK) or os.path.ismount(folder):
+        return True
+    try:
+        # A folder bound from the same file system, which no number of a device tells.
+        with open("/proc/self/mountinfo", "rb") as file:
+            places = [line.split()[4] for line in file]
+    except (OSError, IndexError):  # no Linux
+        return False
+    spelt = re.sub(rb"[\\ \t\n]", lambda m: b"\\%03o" % m[0][0], os.fsencode(folder.resolve()))
+    return spelt in places
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all in it. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -325,6 +326,48 @@ def test_an_empty_folder_is_filled_where_it_is(
     with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
         convert(source, volume)
     assert os.listdir(volume) == []
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        pytest.param("mount -t tmpfs none volume", id="another file system"),
+        pytest.param("mount --bind shelf volume", id="the same file system"),
+        pytest.param(
+            'mount --bind . . && mount -o remount,bind,ro . && cd "$1" && '
+            "mount --bind shelf volume && mount -o remount,bind,rw volume",
+            id="beside nothing",
+        ),
+    ],
+)
+def test_a_volume_is_overwritten_where_it_is(tmp_path: Path, mount: str) -> None:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-rm", "true"], check=False).returncode:
+        pytest.skip("no mounts of one's own to be had")
+    source, volume = model_folder(tmp_path / "m"), tmp_path / "a place" / "volume"
+    for name in ("volume", "shelf"):
+        (volume.parent / name).mkdir(parents=True)
+    program = """if True:
+        import os, sys
+        from yosort.conversion import convert
+        source, volume = sys.argv[1:]
+        convert(source, volume, max_shard_size=1_000)
+        os.mkdir(f"{volume}/1_Pooling")
+        assert len(os.listdir(volume)) > 4, os.listdir(volume)
+        before = os.stat(volume).st_ino
+        convert(source, volume, overwrite=True)
+        print(os.stat(volume).st_ino == before, *sorted(os.listdir(volume)))
+        print(*sorted(os.listdir(os.path.dirname(volume))))
+    """
+    script = f'cd "$1" && {mount} && exec "$2" -c "$3" "$4" "$1/volume"'
+    done = subprocess.run(
+        [unshare, "-rm", "sh", "-ec", script, "sh", volume.parent, sys.executable, program, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["True", "config.json", "model.safetensors", "shelf", "volume"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere no open file can be replaced")
