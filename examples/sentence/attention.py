@@ -60,7 +60,7 @@ def collisions(query: Tensor, key: Tensor, bits: int, num_hash: int) -> Tensor:
     Args:
         query: [texts, heads, n, width], width a power of two.
         key: likewise.
-        bits: of a code, at most 8.
+        bits: of a code, at most 15.
         num_hash: how many functions, at most 255.
     """
     heads, width = query.shape[1], query.shape[-1]
@@ -72,10 +72,11 @@ def collisions(query: Tensor, key: Tensor, bits: int, num_hash: int) -> Tensor:
         rotation = (rotation * signs) @ hadamard(width)
     rotation = rotation.permute(0, 2, 1, 3)[..., : each * bits].reshape(heads, width, -1)
     powers = 2.0 ** torch.arange(bits)
+    dtype = torch.uint8 if bits <= 8 else torch.int16
 
     def codes(x: Tensor) -> Tensor:
         positive = (x @ rotation > 0).unflatten(-1, (parts * each, bits)).float()
-        return (positive @ powers)[..., :num_hash].to(torch.uint8).movedim(-1, 0).contiguous()
+        return (positive @ powers)[..., :num_hash].to(dtype).movedim(-1, 0).contiguous()
 
     count = torch.zeros(*query.shape[:-1], key.shape[-2], dtype=torch.uint8)
     for q, k in zip(codes(query), codes(key), strict=True):
