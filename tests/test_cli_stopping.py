@@ -307,8 +307,8 @@ def test_what_a_termination_is_heeded_by(folder: Path) -> None:
 def test_a_terminated_conversion_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     """Termination amid the writing: as a batch system does when the time is over."""
     program = (
-        "import os, signal, sys; from yosort import files; from yosort.cli import main\n"
-        "files.shutil.copyfile = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "import os, signal, sys; from yosort import replacing; from yosort.cli import main\n"
+        "replacing.shutil.copyfile = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, "convert", str(folder), "out"]

@@ -23,7 +23,8 @@ from yosort.checkpoint.installed import find_installed
 from yosort.elsewhere import CONFIGS, FETCHING, WITHOUT_EFFECT, Hinted
 from yosort.errors import CheckpointError, ConfigError
 from yosort.fields import agree_labels, check_fields, int_keys
-from yosort.files import read_json, replace_file
+from yosort.files import read_json
+from yosort.replacing import replace_file
 from yosort.saving import check_saving, make_folder
 
 #: Options of the hub, as `yosort.checkpoint.resolve` takes them.

@@ -28,7 +28,7 @@ from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
 from yosort.checkpoint.stored import State, Tensor
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
-from yosort.files import copy_file, read_json, replace_folder
+from yosort.files import read_json
 from yosort.model.architectures import (
     ANSWER_ENDS,
     ARCHITECTURES,
@@ -38,6 +38,7 @@ from yosort.model.architectures import (
     architecture_of,
 )
 from yosort.model.parameters import select, stored
+from yosort.replacing import copy_file, replace_folder
 from yosort.tuning.int8 import quantize_state
 
 logger = logging.getLogger(__name__)

@@ -344,7 +344,7 @@ def test_exchange_falls_back_to_two_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = convert(hf_folder(tmp_path / "in"), tmp_path / "out")
-    monkeypatch.setattr("yosort.files._exchange", lambda *_: False)
+    monkeypatch.setattr("yosort.replacing._exchange", lambda *_: False)
     convert(tmp_path / "in", out, overwrite=True, dtype="float16")
     assert YosoConfig.from_pretrained(out).extra["dtype"] == "float16"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

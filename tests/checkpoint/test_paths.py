@@ -20,7 +20,7 @@ from checkpoint_builders import logits, model_folder, weights, write_torch
 from tasks.models import make
 
 import yosort
-from yosort import files
+from yosort import files, replacing
 from yosort.checkpoint import read_state
 from yosort.cli.converting import convert_main
 from yosort.conversion import convert
@@ -106,7 +106,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
             log.append((kind, Path(what).name))
             return function(*arguments)
 
-        monkeypatch.setattr(files.os, function.__name__, recorded)
+        monkeypatch.setattr(os, function.__name__, recorded)
 
     record("fsync", os.fsync)
     record("rename", os.rename)
@@ -118,7 +118,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 def test_files_are_on_the_disk_before_they_are_renamed(
     tmp_path: Path, calls: list[tuple[str, str]]
 ) -> None:
-    with files.replace_file(tmp_path / "f") as file:
+    with replacing.replace_file(tmp_path / "f") as file:
         file.write(b"content")
     (first, temporary), second, third = calls
     assert first == "fsync"
@@ -127,8 +127,8 @@ def test_files_are_on_the_disk_before_they_are_renamed(
     assert third == ("fsync", tmp_path.name)
 
     for replace, target in (
-        (files.replace_files, tmp_path),
-        (files.replace_folder, tmp_path / "d"),
+        (replacing.replace_files, tmp_path),
+        (replacing.replace_folder, tmp_path / "d"),
     ):
         calls.clear()
         with replace(target) as new:
@@ -162,7 +162,7 @@ def test_what_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
     convert(source, path, overwrite=True)
     assert {p.name: stat.S_IMODE(p.stat().st_mode) for p in (path, *path.iterdir())} == modes
     assert read_state(path)["cls.predictions.bias"].all()
-    with files.replace_file(path / "model.safetensors") as file:
+    with replacing.replace_file(path / "model.safetensors") as file:
         file.write(b"new")
     assert stat.S_IMODE((path / "model.safetensors").stat().st_mode) == 0o400
 
@@ -221,7 +221,7 @@ def test_a_save_that_nobody_may_finish_further_is_read(
 ) -> None:
     """All its files were in place when the process died, and the disk is read-only now."""
     path = model_folder(tmp_path / "m")
-    (path / files.COMMITTED).mkdir()
+    (path / replacing.COMMITTED).mkdir()
 
     def rmdir(self: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
@@ -246,7 +246,7 @@ def test_a_folder_that_may_be_written_but_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = model_folder(tmp_path / "m")
-    monkeypatch.setattr(files.os, "open", refusing(os.open, tmp_path))
+    monkeypatch.setattr(os, "open", refusing(os.open, tmp_path))
     convert(source, tmp_path / "out")
     assert set(read_state(tmp_path / "out")) == set(weights())
 
@@ -255,7 +255,7 @@ def test_a_folder_that_may_not_be_entered_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = model_folder(tmp_path / "m")
-    monkeypatch.setattr(files.os, "lstat", refusing(os.lstat, path / files.COMMITTED))
+    monkeypatch.setattr(os, "lstat", refusing(os.lstat, path / replacing.COMMITTED))
     with pytest.raises(CheckpointError, match=r"m: cannot be read: Permission denied$"):
         yosort.load(path)
 
@@ -322,7 +322,7 @@ def test_an_empty_folder_is_filled_where_it_is(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "_sync_files", full)
+    monkeypatch.setattr(replacing, "_sync_files", full)
     with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
         convert(source, volume)
     assert os.listdir(volume) == []

@@ -14,7 +14,7 @@ import pytest
 from reliability.kills import BOTH, make, which
 from yosort.conversion import convert
 from yosort.errors import CheckpointError
-from yosort.files import COMMITTED, finish_files, replace_files
+from yosort.replacing import COMMITTED, finish_files, replace_files
 
 KILLS = Path(__file__).with_name("kills.py")
 

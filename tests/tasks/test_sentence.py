@@ -18,7 +18,7 @@ from yosort.checkpoint.sentence import SENTENCE_FILES
 from yosort.cli import main
 from yosort.conversion import convert
 from yosort.distributed import BatchPipeline
-from yosort.files import COMMITTED
+from yosort.replacing import COMMITTED
 
 MODELS = "sentence_transformers.models."
 NEWER = "sentence_transformers.sentence_transformer.modules.pooling."

@@ -20,12 +20,12 @@ from yosort.arguments import check_count, check_flag, check_path, checks_calls, 
 from yosort.checkpoint import Sentence, read_sentence, resolve
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, InputError
-from yosort.files import replace_folder
 from yosort.machine import WORTH_ASKING, check_memory, host_memory
 from yosort.model.architectures import BASE_PREFIX, POSITIONS
 from yosort.model.encoder import Encoder, prepare_encoder
 from yosort.model.folder import write_model
 from yosort.ops import get_ops
+from yosort.replacing import replace_folder
 from yosort.saving import check_place, check_room
 from yosort.tokenizer import Tokenizer
 

@@ -13,8 +13,9 @@ from yosort.checkpoint.installed import find_installed, installed_models
 from yosort.checkpoint.sentence import SENTENCE_FILES
 from yosort.checkpoint.shards import WEIGHT_FILES, has_weights
 from yosort.errors import CheckpointError, install_hint, quote
-from yosort.files import COMMITTED, finish_files, read_json
+from yosort.files import read_json
 from yosort.foreign import OTHERS, START, list_names, name_content, name_folder
+from yosort.replacing import COMMITTED, finish_files
 
 # The files that tokenizers of YOSO checkpoints consist of.
 TOKENIZER_FILES = (

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from yosort.checkpoint.stored import BITS, Array, State, Tensor
 from yosort.errors import CheckpointError, quote
-from yosort.files import is_mapped, map_file, parse_json, replace_file
+from yosort.files import is_mapped, map_file, parse_json
+from yosort.replacing import replace_file
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the format's reference implementation
 MAX_DIMS = 32  # NumPy's limit before 2.0; weights have at most four

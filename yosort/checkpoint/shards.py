@@ -14,9 +14,10 @@ from yosort.checkpoint.safetensors import read_safetensors, write_safetensors
 from yosort.checkpoint.stored import Array, State, Tensor
 from yosort.checkpoint.torch_zip import read_torch_zip
 from yosort.errors import CheckpointError, quote
-from yosort.files import read_json, replace_file
+from yosort.files import read_json
 from yosort.foreign import list_names, name_folder
 from yosort.model.architectures import TIES
+from yosort.replacing import replace_file
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"

@@ -20,9 +20,9 @@ from yosort.checkpoint.shards import remove_stale
 from yosort.checkpoint.stored import DTYPES, State
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError
-from yosort.files import copy_file, replace_files
 from yosort.model.parameters import stored
 from yosort.quantized import Weight
+from yosort.replacing import copy_file, replace_files
 from yosort.saving import make_folder
 from yosort.tokenizer import Tokenizer
 

@@ -21,7 +21,7 @@ from yosort.arguments import (
 from yosort.checkpoint.hub import resolve
 from yosort.elsewhere import TOKENIZER_CALLS, TOKENIZER_LOADING, TOKENIZER_WITHOUT_EFFECT
 from yosort.errors import CheckpointError, ConfigError, InputError
-from yosort.files import replace_files
+from yosort.replacing import replace_files
 from yosort.saving import check_saving, make_folder
 from yosort.tokenizer.arguments import (
     check_tensors,
