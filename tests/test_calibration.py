@@ -193,6 +193,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["texts"] == len(TEXTS)
     assert main([*command, "--seeds", "1"]) == 0
     assert "expectation" in capsys.readouterr().out
+    command[1] = "bundled"
+    assert main([*command, "--seeds", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["texts"] == len(TEXTS)
     assert main([*command[:2], str(tmp_path / "none.txt")]) == 1
     assert "none.txt: cannot be read" in capsys.readouterr().err
 

@@ -543,6 +543,17 @@ def test_info_shows_every_fact_of_the_bundled_model(
     ]
 
 
+def test_info_names_no_convolution_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoModel", conv_window=None, hash_code_len=5)
+    assert main(["info", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.split(r"  +", line)[1] for line in lines if line.startswith("attention")] == [
+        "expectation; 5-bit codes, fast (Hadamard) hash"
+    ]
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson"])
 def test_json_lines_by_either_name(
     models: dict[str, Path], suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ def ours() -> dict[str, Any]:
         ("tokenizer", "add_tokens", "change and save it with transformers"),
         ("tokenizer", "init_inputs", "init_kwargs has what it was made with"),
         ("tokenizer", "special_tokens_map_extended", "special_tokens_map and"),
+        ("tokenizer", "all_special_tokens_extended", "special_tokens_map and"),
         ("tokenizer", "_encode_plus", r"the call itself does it: tokenizer\(text\)"),
         ("config", "get_config_dict", r"from_pretrained\(folder\).to_dict\(\)"),
         ("config", "push_to_hub", "huggingface_hub.upload_folder"),

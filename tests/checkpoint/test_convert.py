@@ -147,6 +147,18 @@ def test_authors_checkpoint_with_options(tmp_path: Path) -> None:
     assert (made.type_vocab_size, made.layer_norm_eps) == (2, 1e-5)
 
 
+@pytest.mark.parametrize("config", [AUTHORS, CONFIG])
+def test_authors_checkpoint_without_positions(tmp_path: Path, config: dict[str, Any]) -> None:
+    arrays = weights()
+    del arrays["yoso.embeddings.position_embeddings.weight"]
+    source = authors_file(tmp_path / "x.model", arrays)
+    with pytest.raises(
+        CheckpointError, match=r"wanted the matrix \S+position\S+ among the weights"
+    ):
+        convert(source, tmp_path / "out", config=config)
+    assert os.listdir(tmp_path) == ["x.model"]
+
+
 def test_expectation_of_the_authors(tmp_path: Path) -> None:
     source = authors_file(tmp_path / "x.model")
     convert(source, tmp_path / "out", config={**AUTHORS, "attn_type": "yoso-v1-e"})

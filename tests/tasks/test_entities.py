@@ -119,6 +119,20 @@ def test_two_windows_answer_nothing_twice(
     assert [(e["entity_group"], e["start"], e["end"]) for e in found] == wanted
 
 
+def test_a_call_that_truncates_reads_no_windows(tag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline's stride says what becomes of long texts; a call may say otherwise."""
+    options: dict[str, Any] = {"aggregation_strategy": "simple", "max_length": 4}
+    windows = yosort.pipeline(
+        "token-classification", tag.model, tokenizer=tag.tokenizer, stride=1, **options
+    )
+    ask = type(tag).ask
+    monkeypatch.setattr(type(tag), "ask", lambda self, batch: ask(self, batch) + 99 * np.array(ONE))
+    for cut in ({"truncation": True}, {"overflow": "truncate"}):
+        assert windows(TEXT, **cut) == tag(TEXT, **options, **cut) != windows(TEXT)
+    with pytest.raises(yosort.InputError, match="text too long"):
+        windows(TEXT, overflow="error")
+
+
 @pytest.mark.parametrize(
     ("scores", "wanted"),
     [

@@ -39,8 +39,7 @@ async def answer(service: Service, body: dict[str, Any], task: str) -> Answer:
     def write(results: list[Any], tokens: int) -> Answer:
         return Answer(results if several else pipeline.wrap(results[0], value, given))
 
-    one = {"words": value} if words and isinstance(value, list) and not several else value
-    return await service.answer(Call(task, value if several else [one], given), write)
+    return await service.answer(Call(task, value if several else [value], given), write)
 
 
 def read(task: Task, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
