@@ -167,11 +167,13 @@ def replace_folder(path: Path) -> Iterator[Path]:
     that beside them. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and (not (before := {*os.listdir(path)}) or _has_to_stay(path)):
+    if path.is_dir() and (not os.listdir(path) or _has_to_stay(path)):
+        finish_files(path)
+        before = {*os.listdir(path)}
         with replace_files(path) as temporary:
             yield temporary
-            before -= {*os.listdir(temporary), temporary.name}
-        for name in before:
+            written = {*os.listdir(temporary)}
+        for name in before - written:
             _remove(path / name)
         sync_folder(path)
         return

@@ -25,6 +25,7 @@ from yosort.checkpoint import read_state
 from yosort.cli.converting import convert_main
 from yosort.conversion import convert
 from yosort.errors import CheckpointError
+from yosort.replacing import COMMITTED
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "b"])
@@ -221,7 +222,7 @@ def test_a_save_that_nobody_may_finish_further_is_read(
 ) -> None:
     """All its files were in place when the process died, and the disk is read-only now."""
     path = model_folder(tmp_path / "m")
-    (path / replacing.COMMITTED).mkdir()
+    (path / COMMITTED).mkdir()
 
     def rmdir(self: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
@@ -255,7 +256,7 @@ def test_a_folder_that_may_not_be_entered_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = model_folder(tmp_path / "m")
-    monkeypatch.setattr(os, "lstat", refusing(os.lstat, path / replacing.COMMITTED))
+    monkeypatch.setattr(os, "lstat", refusing(os.lstat, path / COMMITTED))
     with pytest.raises(CheckpointError, match=r"m: cannot be read: Permission denied$"):
         yosort.load(path)
 
@@ -328,6 +329,37 @@ def test_an_empty_folder_is_filled_where_it_is(
     assert os.listdir(volume) == []
 
 
+def test_a_folder_that_has_to_stay_is_overwritten_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a process that died there had begun is finished, and replaced as the rest is."""
+    source, out = model_folder(tmp_path / "m"), tmp_path / "out"
+    convert(source, out, max_shard_size=1_000)
+    (out / "1_Pooling").mkdir()
+    (out / COMMITTED).mkdir()
+    (out / COMMITTED / "merges.txt").touch()
+    before, renamed = out.stat().st_ino, os.rename
+
+    def rename(path: Any, *arguments: Any) -> None:
+        if Path(path) == out:
+            raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+        renamed(path, *arguments)
+
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(replacing, "_has_to_stay", lambda folder: folder == out)
+    convert(source, out, overwrite=True)
+    assert out.stat().st_ino == before
+    assert sorted(os.listdir(out)) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["m", "out"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux lists what is mounted")
+def test_a_folder_has_to_stay_where_something_is_mounted(tmp_path: Path) -> None:
+    assert replacing._has_to_stay(Path("/proc"))
+    assert replacing._has_to_stay(Path("/"))
+    assert not replacing._has_to_stay(tmp_path)
+
+
 @pytest.mark.parametrize(
     "mount",
     [
@@ -343,7 +375,7 @@ def test_an_empty_folder_is_filled_where_it_is(
 def test_a_volume_is_overwritten_where_it_is(tmp_path: Path, mount: str) -> None:
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rm", "true"], check=False).returncode:
-        pytest.skip("no mounts of one's own to be had")
+        pytest.skip("an unprivileged process may mount nothing here")
     source, volume = model_folder(tmp_path / "m"), tmp_path / "a place" / "volume"
     for name in ("volume", "shelf"):
         (volume.parent / name).mkdir(parents=True)
