@@ -40,7 +40,8 @@ def rows(rng: np.random.Generator, *shape: int) -> Any:
 
 
 @pytest.mark.parity
-def test_attention_is_yosort_s(example: Any) -> None:
+@pytest.mark.parametrize("bits", [5, 9])
+def test_attention_is_yosort_s(example: Any, bits: int) -> None:
     torch = pytest.importorskip("torch")
     attention = example("attention")
     rng = np.random.default_rng(0)
@@ -50,16 +51,16 @@ def test_attention_is_yosort_s(example: Any) -> None:
     value = rng.standard_normal((2, 3, 9, 16))
     q, k, v = (torch.tensor(x) for x in (query, key, value))
     wanted = definitions.l2_normalize(
-        definitions.expected_attention(query, key, value, hash_code_len=5)
+        definitions.expected_attention(query, key, value, hash_code_len=bits)
     )
-    np.testing.assert_allclose(attention.attend(q, k, v, 5, None), wanted, atol=1e-12)
+    np.testing.assert_allclose(attention.attend(q, k, v, bits, None), wanted, atol=1e-12)
     # One by one, as long texts are: the same.
     attention.ONE_BY_ONE = 1
-    np.testing.assert_allclose(attention.attend(q, k, v, 5, None), wanted, atol=1e-12)
+    np.testing.assert_allclose(attention.attend(q, k, v, bits, None), wanted, atol=1e-12)
     # What is sampled has the chance of a common code as its mean.
     torch.manual_seed(0)
-    drawn = [attention.collisions(q.float(), k.float(), 5, 255) for _ in range(60)]
-    chance = definitions.collision_probability(query @ key.swapaxes(-1, -2), 5)
+    drawn = [attention.collisions(q.float(), k.float(), bits, 255) for _ in range(60)]
+    chance = definitions.collision_probability(query @ key.swapaxes(-1, -2), bits)
     np.testing.assert_allclose(sum(drawn) / len(drawn), chance, atol=0.03)
 
 
