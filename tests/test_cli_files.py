@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,19 +18,16 @@ import pytest
 from tasks.models import ENTITIES, TEXTS, make
 
 import yosort
-from yosort._dense import Kernels
 from yosort.cli import main
-from yosort.tasks import bundled_model
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model of each task."""
-    labels = {"id2label": ENTITIES, "label2id": {v: k for k, v in ENTITIES.items()}}
     made = {
         "embed": ("YosoModel", {}),
         "classify": ("YosoForSequenceClassification", {"num_labels": 3}),
-        "ner": ("YosoForTokenClassification", {"num_labels": 5, **labels}),
+        "ner": ("YosoForTokenClassification", {"id2label": ENTITIES}),
         "qa": ("YosoForQuestionAnswering", {}),
     }
     return {
@@ -450,66 +446,6 @@ def test_errors_say_what_to_do(
     assert message in error
 
 
-def test_info_bench_and_doctor(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", str(models["ner"]), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["class"] == "YosoForTokenClassification"
-    assert facts["labels"] == ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
-    assert facts["answers"] == ["yosort ner", "yosort embed"]
-    assert facts["parameters"] == yosort.load(models["ner"]).num_parameters()
-    assert facts["bytes"]["float32"] == 4 * facts["stored_as"]["float32"]
-    assert facts["bytes_of_tokens"] == {"64": 64 * 8 * 32 * 4}
-    assert main(["info"]) == 0
-    shown = capsys.readouterr().out
-    assert "float16" in shown
-    assert "yosort fill-mask" in shown
-    assert "LABEL_0" not in shown
-    arguments = ["bench", "--lengths", "8", "16", "--rounds", "1", "--model"]
-    assert main([*arguments, str(models["embed"])]) == 0
-    table = capsys.readouterr().out.splitlines()
-    header, *rows = table[-7:]
-    assert "threads; medians of 1" in " ".join(table[:-7])
-    assert header.split() == ["tokens", "dtype", "expectation", "tokens/s", "sampled", "tokens/s"]
-    assert all(re.fullmatch(r"( *[\d,.]+ ms +[\d,]+){2}", row[16:]) for row in rows), rows
-    assert [row.split()[:2] for row in rows] == [
-        [n, dtype] for n in ("8", "16") for dtype in ("float32", "bfloat16", "int8")
-    ]
-    assert max(map(len, table)) <= 80
-    assert main([*arguments[:2], "9999", *arguments[3:], str(models["embed"])]) == 1
-    assert "--lengths: wanted 1 to 64" in capsys.readouterr().err
-    assert main(["doctor"]) == 0
-    report = capsys.readouterr().out
-    assert "instruction sets" in report
-    found = re.search(r"number types +float32, bfloat16([^,]*), int8", report)
-    assert found is not None
-    assert (found[1] == "") == Kernels().multiplies("bfloat16")
-    assert "GPU" in report
-    assert "the bundled model loads and answers" in report
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "",
-        "fill-mask",
-        "classify",
-        "rerank",
-        "ner",
-        "qa",
-        "embed",
-        "convert",
-        "info",
-        "bench",
-        "doctor",
-    ],
-)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([*command.split(), "--help"])
-    assert stop.value.code == 0
-    assert "usage: yosort" in capsys.readouterr().out
-
-
 def test_standard_errors_have_a_column(models: dict[str, Path], tmp_path: Path) -> None:
     target = tmp_path / "labels.csv"
     draws = ("--attention", "sampled", "--num-hash", 4, "--samples", 3)
@@ -518,40 +454,6 @@ def test_standard_errors_have_a_column(models: dict[str, Path], tmp_path: Path) 
         rows = list(csv.DictReader(file))
     assert len(rows) == len(TEXTS)
     assert all(float(row["standard_error"]) > 0 for row in rows)
-
-
-def test_info_shows_every_fact_of_the_bundled_model(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    assert main(["info"]) == 0
-    first, *lines = capsys.readouterr().out.splitlines()
-    assert first.split(maxsplit=1) == ["folder", str(bundled_model())]
-    assert [re.split(r"  +", line) for line in lines] == [
-        ["class", "YosoForMaskedLM"],
-        ["answers", "yosort fill-mask, yosort embed"],
-        ["layers", "3, 256 wide, 4 heads of 64"],
-        ["positions", "4,096"],
-        ["vocabulary", "8,192"],
-        ["parameters", "5,590,892"],
-        ["stored as", "float16 (100%)"],
-        ["attention", "expectation; 8-bit codes, fast (Hadamard) hash; convolution of 9"],
-        ["memory, weights", "about 21 MB as float32, 17 MB as bfloat16, 6 MB as int8"],
-        ["memory, 512 tokens", "about 4 MB more"],
-        ["memory, 4,096 tokens", "about 32 MB more"],
-        ["tokenizer", "8,192 tokens; special: <s>, </s>, <unk>, <pad>, <mask>"],
-    ]
-
-
-def test_info_names_no_convolution_where_there_is_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = make(tmp_path / "m", "YosoModel", conv_window=None, hash_code_len=5)
-    assert main(["info", str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [re.split(r"  +", line)[1] for line in lines if line.startswith("attention")] == [
-        "expectation; 5-bit codes, fast (Hadamard) hash"
-    ]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".ndjson"])
@@ -569,46 +471,6 @@ def test_no_bar_where_nobody_looks(
 ) -> None:
     assert run(models, "classify", *TEXTS, "--output", tmp_path / "out.jsonl") == 0
     assert capsys.readouterr().err == ""
-
-
-def test_info_of_a_sampled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside the rows come codes, 4 bytes for each hash and head: a group of at most 16 MB."""
-    fields = {"use_expectation": False, "num_hash": 512, "max_position_embeddings": 8192}
-    folder = make(tmp_path / "m", "YosoModel", **fields)
-    assert main(["info", str(folder), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert (facts["attention"]["form"], facts["attention"]["num_hash"]) == ("sampled", 512)
-    rows, codes = 8 * 32 * 4, 4 * 512 * 2
-    assert facts["bytes_of_tokens"] == {
-        "512": 512 * (rows + codes),
-        "4096": 4096 * rows + 16 * 2**20,
-        "8192": 8192 * rows + 16 * 2**20,
-    }
-
-
-def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("bench", "--lengths", "8", "16", "--rounds", "2", "--json", "--num-threads", "1")
-    arguments = (*arguments, "--model", str(models["embed"]))
-    assert main([*arguments]) == 0
-    rows = lines(capsys.readouterr().out)
-    dtypes = ["float32", "bfloat16", "int8"]
-    wanted = [(n, dtype) for n in (8, 16) for dtype in dtypes]
-    assert [(row["tokens"], row["dtype"]) for row in rows] == wanted
-    assert main([*arguments, "--dtype", "bf16"]) == 0
-    rows = lines(capsys.readouterr().out)
-    assert [row.pop("tokens") for row in rows] == [8, 16]
-    for row in rows:
-        seconds = row.pop("seconds")
-        assert list(seconds) == ["expectation", "sampled"]
-        assert min(seconds.values()) > 0
-        assert row == {
-            "model": str(models["embed"]),
-            "parameters": yosort.load(models["embed"]).num_parameters(),
-            "dtype": "bfloat16",
-            "device": "cpu",
-            "num_threads": 1,
-            "rounds": 2,
-        }
 
 
 def test_answers_to_several_masks_stand_under_a_name_beside_what_is_kept(

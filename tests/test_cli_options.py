@@ -24,7 +24,8 @@ from yosort.tasks import pipeline_class
 #: A line of JSON that has a text under two names.
 ROW = '{"text": "the moon", "body": "a bird"}'
 COMMANDS = tuple(task.command for task in TASKS.values() if task.command)
-#: What the command line itself does something with; tested in test_cli_files.py and beside it.
+#: What the command line itself does something with; tested in test_cli_files.py,
+#: test_cli_inspecting.py and beside them.
 OWN = {
     "help", "debug", "text", "input", "format", "field", "output", "resume", "context",
     "context_file", "documents", "documents_file", "model", "delimiter", "keep", "spans",
