@@ -40,13 +40,13 @@ COMPILING = 0.3
 
 EITHER = "where both sides are equal, both answers are right"
 PADDING = "writes to a padding column, which nobody reads"
-UNREAD = "fetches zeros past the last tile, which nobody meets"
+UNREAD = "fetches a tile past the last, which nobody meets"
 GUARDED = "past PER_THREAD the check of the width fails"
 #: Mutants that compute the same: (file, part of the changed line) -> why.
 EQUIVALENT = {
     ("common.cuh", "return norm <= 1e-12f"): EITHER,
     ("layer.cu", "tanhf(false ? x"): "where exp overflows, the tanh of infinity is 1 all the same",
-    ("lsh_cumulation.cu", "for (int j = 0; j <= i; j++)"): "j = i gives a sum to itself",
+    ("lsh_cumulation.cu", "for (int k = 0; k <= i; k++)"): "k = i gives a sum to itself",
     ("lsh_cumulation.cu", "first_hash + per_group <= num_hash"): EITHER,
     ("lsh_cumulation.cu", "if (true) fetch("): UNREAD,
     ("lsh_cumulation.cu", "if (first - TILE < end) fetch("): UNREAD,

@@ -236,12 +236,19 @@ def test_a_chunk_of_dims_is_no_wider_than_need_be(
 
 
 def test_no_two_codes_of_a_key_share_a_bank() -> None:
-    """Of four tables at once; nor do sums, where their buckets do not."""
-    codes = np.tile(np.arange(4)[:, None], (2, 128))
+    """Of four tables at once; nor do sums, of the same bucket in each.
+
+    A tile of 64 keys is 16 steps. Each reads four keys, a bucket and a value each, and their sums;
+    the first keys are read twice.
+    """
+    codes = np.zeros((8, 128), np.int64)
     with by_warps() as found:
         cumulate(codes, draw(7, 128, 8), 9)
     counters = found["lsh_cumulation"]
-    assert counters["shared_load_wavefronts"] == counters["shared_loads"] > 0
+    rounds, tiles, queries = 8 // 4, 128 // 64, 128 * 8 // 32
+    adding = tiles * (17 * (4 + 4) + 16 * 4)
+    assert counters["shared_loads"] == rounds * (adding + queries * 4)
+    assert counters["shared_load_wavefronts"] == counters["shared_loads"]
 
 
 def test_tiles_are_filled_without_conflicts() -> None:

@@ -12,30 +12,52 @@
 
 #define PIPELINE 4
 #define TILE 64
+// Of a table: one more, for keys of no bucket, which nobody reads.
+#define ROWS (BUCKETS + 1)
 
 #if TABLES * SLICE != WARP
 #error "a warp owns the tables: a lane a table and dim"
 #endif
 
-// Keys first, first + 1, ... of a text, as far as `end`, for one head's slice of dims. Two codes to a
-// word: two more a row put the tables' codes of one key on different banks.
-struct Tile {
-    code_t code[TABLES][TILE + 2];
-    float value[TILE][SLICE];
+// Keys first, first + 1, ... of a text, as far as `end`, for one head's slice of dims: where their
+// buckets begin in the tables, and their values. PIPELINE neighbours are one load of a lane; as many
+// more than they need keep these loads aligned and put a warp's on different banks.
+struct __align__(16) Tile {
+    int bucket[TABLES][TILE + PIPELINE];
+    float value[SLICE][TILE + PIPELINE];
 };
 
-// Add PIPELINE keys to one column in order. All buckets are read before any is written, so that
-// the reads overlap; a key whose bucket came earlier among them takes the newer sum.
-__device__ inline void insert(float *column, const unsigned *bucket, const float *value) {
-    float sum[PIPELINE];
-    for (int i = 0; i < PIPELINE; i++) sum[i] = bucket[i] < BUCKETS ? column[bucket[i] * SLICE] : 0.0f;
-    for (int i = 0; i < PIPELINE; i++) {
-        for (int j = 0; j < i; j++)
-            if (bucket[j] == bucket[i]) sum[i] = sum[j];
-        sum[i] += value[i];
+// PIPELINE of them, of a lane's table and dim.
+struct Keys {
+    int bucket[PIPELINE];
+    float value[PIPELINE];
+};
+
+__device__ inline Keys take(const Tile &tile, int first, int table, int dim) {
+    Keys keys;
+    for (int i = 0; i < PIPELINE; i++) keys.bucket[i] = tile.bucket[table][first + i];
+    for (int i = 0; i < PIPELINE; i++) keys.value[i] = tile.value[dim][first + i];
+    return keys;
+}
+
+// Add a tile's keys to one column of the tables in order, PIPELINE at a time. Their sums are all read
+// before any is written, and the next keys before these: so that the reads overlap, and a step waits
+// for shared memory once. A key whose bucket came earlier in a step takes the newer sum.
+__device__ inline void insert(float *column, const Tile &tile, int table, int dim) {
+    Keys keys = take(tile, 0, table, dim);
+#pragma unroll 2
+    for (int j = 0; j < TILE; j += PIPELINE) {
+        const Keys next = take(tile, (j + PIPELINE) % TILE, table, dim);  // after the last: nobody's
+        float sum[PIPELINE];
+        for (int i = 0; i < PIPELINE; i++) sum[i] = column[keys.bucket[i]];
+        for (int i = 0; i < PIPELINE; i++) {
+            for (int k = 0; k < i; k++)
+                if (keys.bucket[k] == keys.bucket[i]) sum[i] = sum[k];
+            sum[i] += keys.value[i];
+        }
+        for (int i = 0; i < PIPELINE; i++) column[keys.bucket[i]] = sum[i];
+        keys = next;
     }
-    for (int i = 0; i < PIPELINE; i++)
-        if (bucket[i] < BUCKETS) column[bucket[i] * SLICE] = sum[i];
 }
 
 // grid.x: sampled texts * slices, `texts` says which; grid.y: heads; grid.z: groups of `per_group`
@@ -50,7 +72,7 @@ extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes
                                           const int *__restrict__ offsets, int slices, int dim,
                                           int num_hash, int per_group, int code_len,
                                           float *__restrict__ partial) {
-    DYNAMIC_SHARED(tables);  // [TABLES][BUCKETS][SLICE]
+    DYNAMIC_SHARED(tables);  // [TABLES][ROWS][SLICE]
     __shared__ Tile tiles[2];
     const int text = texts[blockIdx.x / slices], head = blockIdx.y, heads = gridDim.y;
     const int first_dim = blockIdx.x % slices * SLICE, thread = threadIdx.x;
@@ -65,21 +87,25 @@ extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes
 
     for (int hash = first_hash; hash < last_hash; hash += TABLES)
         for (unsigned base = 0; base < 1u << code_len; base += BUCKETS) {
-            // Past the last key a tile holds zeros for some bucket, past the last dim or function
-            // anything that nobody reads.
+            // Past the last dim a tile holds what nobody reads, past the last key or function keys of no
+            // bucket, as of codes before `base`, whose difference wraps, and past its buckets.
             auto fetch = [&](Tile &tile, int first, int worker, int workers) {
                 for (int i = worker; i < TILE * SLICE; i += workers) {
                     const int key = first + i / SLICE, d = first_dim + i % SLICE;
-                    tile.value[i / SLICE][i % SLICE] =
+                    tile.value[i % SLICE][i / SLICE] =
                         key < end && d < dim ? load(value + key * value_stride + head * dim + d) : 0.0f;
                 }
                 for (int i = worker; i < TABLES * TILE; i += workers) {
                     const int key = first + i % TILE, function = hash + i / TILE;
-                    tile.code[i / TILE][i % TILE] =
-                        key < end && function < last_hash ? key_codes[(int64)function * keys + key] : base;
+                    unsigned bucket = BUCKETS;
+                    if (key < end && function < last_hash) {
+                        const unsigned inside = key_codes[(int64)function * keys + key] - base;
+                        if (inside < BUCKETS) bucket = inside;
+                    }
+                    tile.bucket[i / TILE][i % TILE] = (i / TILE * ROWS + bucket) * SLICE;
                 }
             };
-            for (int i = thread; i < TABLES * BUCKETS * SLICE; i += blockDim.x) tables[i] = 0.0f;
+            for (int i = thread; i < TABLES * ROWS * SLICE; i += blockDim.x) tables[i] = 0.0f;
             fetch(tiles[0], begin, thread, blockDim.x);
             __syncthreads();
 
@@ -87,16 +113,7 @@ extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes
                 if (thread >= WARP) {
                     if (first + TILE < end) fetch(tiles[now ^ 1], first + TILE, thread - WARP, blockDim.x - WARP);
                 } else {
-                    for (int j = 0; j < TILE; j += PIPELINE) {
-                        unsigned bucket[PIPELINE];
-                        float added[PIPELINE];
-                        for (int i = 0; i < PIPELINE; i++) {
-                            // Outside the range the difference wraps past BUCKETS.
-                            bucket[i] = tiles[now].code[table][j + i] - base;
-                            added[i] = tiles[now].value[j + i][column];
-                        }
-                        insert(tables + table * BUCKETS * SLICE + column, bucket, added);
-                    }
+                    insert(tables + column, tiles[now], table, column);
                 }
                 __syncthreads();
             }
@@ -110,7 +127,7 @@ extern "C" __global__ void lsh_cumulation(const code_t *__restrict__ query_codes
                 float sum = is_first ? 0.0f : *to;
                 for (int t = 0; t < TABLES && hash + t < last_hash; t++) {
                     const unsigned bucket = query_codes[(int64)(hash + t) * queries + row] - base;
-                    if (bucket < BUCKETS) sum += tables[(t * BUCKETS + bucket) * SLICE + dim_in_slice];
+                    if (bucket < BUCKETS) sum += tables[(t * ROWS + bucket) * SLICE + dim_in_slice];
                 }
                 *to = sum;
             }

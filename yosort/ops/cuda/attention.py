@@ -259,7 +259,7 @@ class AttentionKernels:
             per_group,
             hash_code_len,
             partial,
-            shared_bytes=4 * TABLES * buckets * SLICE,
+            shared_bytes=4 * TABLES * (buckets + 1) * SLICE,
             TABLES=TABLES,
             SLICE=SLICE,
             BUCKETS=buckets,
