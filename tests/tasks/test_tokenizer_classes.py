@@ -120,3 +120,19 @@ def test_the_class_says_what_the_model_is_given(
     save(tmp_path, tokenizer_class=name)
     tokenizer = Tokenizer.from_pretrained(tmp_path)
     assert tokenizer.model_input_names == list(tokenizer("a")) == wanted
+
+
+def test_the_special_tokens_of_an_albert_that_names_none(tmp_path: Path) -> None:
+    unigram(tmp_path)
+    stored = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    for own, name in (("<s>", "[CLS]"), ("</s>", "[SEP]"), ("<mask>", "[MASK]")):
+        stored = stored.replace(f'"{own}"', f'"{name}"')
+    (tmp_path / "tokenizer.json").write_text(stored, encoding="utf-8")
+    write(tmp_path, named("AlbertTokenizer"))
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert tokenizer.special_tokens_map == {
+        "bos_token": "[CLS]", "eos_token": "[SEP]", "unk_token": "<unk>", "sep_token": "[SEP]",
+        "pad_token": "<pad>", "cls_token": "[CLS]", "mask_token": "[MASK]",
+    }  # fmt: skip
+    padded = tokenizer("a", padding="max_length", max_length=5).input_ids
+    assert padded[-1] == tokenizer.id_of("pad_token")
