@@ -15,7 +15,15 @@ from yosort.checkpoint import State, read_state, to_canonical
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
 from yosort.files import read_json
-from yosort.model.architectures import ARCHITECTURES, BASE_PREFIX, POSITIONS, TOKEN_TYPES
+from yosort.model.architectures import (
+    ARCHITECTURES,
+    BASE_PREFIX,
+    DECODER_BIAS,
+    DECODER_WEIGHT,
+    MLM_BIAS,
+    POSITIONS,
+    TOKEN_TYPES,
+)
 from yosort.model.parameters import select
 from yosort.quantized import Weight
 
@@ -109,6 +117,8 @@ def read_source(folder: Path, *, encoder_only: bool = False) -> Source:
         weights[f"{BASE_PREFIX}{TOKEN_TYPES}.weight"] = np.zeros(
             (1, config.hidden_size), np.float32
         )
+    if DECODER_WEIGHT in weights and MLM_BIAS in weights:  # one bias, whose other name is left out
+        weights.setdefault(DECODER_BIAS, weights[MLM_BIAS])
     classifier = None
     if architecture == "YosoForSequenceClassification":
         classifier = _take_classifier(folder, config, weights)
