@@ -326,8 +326,13 @@ def test_what_may_be_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="another folder than that of the source"):
         convert(source, source, overwrite=True)
     before = (out / "model.safetensors").stat().st_ino
+    beside = ("README.md", ".gitattributes", "generation_config.json", "vocab.txt",
+              "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin")  # fmt: skip
+    for name in beside:  # what a hub's folder of a model has
+        (out / name).touch()
     convert(source, out, overwrite=True)
     assert (out / "model.safetensors").stat().st_ino != before
+    assert not any((out / name).exists() for name in beside)
     (out / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match=r"'thesis\.tex', which is no part of a model"):
         convert(source, out, overwrite=True)

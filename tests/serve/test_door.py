@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from serve.clients import INPUTS, ask, httpx, is_refusal, service_of, talk
+from yosort.serve import openai
+from yosort.serve.refusals import Refusal
 from yosort.tasks.stream import Stream
 
 PATHS = ("/v1/embeddings", "/embed", "/predict", "/fill-mask", "/tokenize")
@@ -33,6 +35,7 @@ def test_bodies_that_are_none(path: str, pipelines: Any) -> None:
         (413, b'{"inputs": "%s"}' % (b"a" * 1000), JSON),
         (413, b'{"inputs": "%s"}' % (b"a" * 10_000), JSON),
         (415, b'{"inputs": "a"}', {}),
+        (415, b'{"inputs": "a"}', {**JSON, "content-encoding": "gzip"}),
         (415, b"inputs=a", {"content-type": "application/x-www-form-urlencoded"}),
     ]
 
@@ -44,6 +47,27 @@ def test_bodies_that_are_none(path: str, pipelines: Any) -> None:
             assert response.headers.get("connection") == ("close" if status > 400 else None)
 
     talk(service, run)
+
+
+def test_fields_that_are_no_texts(pipelines: Any) -> None:
+    async def run(client: Any) -> None:
+        for path, body, message in (
+            ("/tokenize", {"inputs": ["a", 3]}, "inputs[1]: wanted a text, got 3"),
+            ("/tokenize", {"inputs": []}, "inputs: wanted a list of texts, not empty, got []"),
+            ("/fill-mask", {"inputs": []}, "inputs: wanted at least one, got an empty list"),
+        ):
+            response = await client.post(path, json=body)
+            assert 400 <= response.status_code < 500
+            assert message in response.json()["error"]
+            assert is_refusal(path, response)
+
+    talk(service_of(pipelines("fill-mask")), run)
+
+
+def test_the_kind_of_a_refusal_is_its_status() -> None:
+    kinds = {400: "invalid_request_error", 413: "invalid_request_error", 429: "rate_limit_error"}
+    for status, kind in {**kinds, 500: "server_error", 503: "server_error"}.items():
+        assert openai.refuse(Refusal(status, "x"))["error"]["type"] == kind
 
 
 def test_very_deep_bodies_and_very_long_numbers(pipelines: Any) -> None:

@@ -136,3 +136,14 @@ def test_the_special_tokens_of_an_albert_that_names_none(tmp_path: Path) -> None
     }  # fmt: skip
     padded = tokenizer("a", padding="max_length", max_length=5).input_ids
     assert padded[-1] == tokenizer.id_of("pad_token")
+
+
+@pytest.mark.parametrize("apart", [True, False, None])
+def test_chinese_characters_stand_alone_unless_the_files_say_otherwise(
+    tmp_path: Path, apart: bool | None
+) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "北", "京", "北京"]
+    config = named("BertTokenizer", **({} if apart is None else {"tokenize_chinese_chars": apart}))
+    folder = write(tmp_path, {"vocab.txt": "\n".join(words) + "\n", **config})
+    tokens = Tokenizer.from_pretrained(folder).tokenize("北京")
+    assert tokens == (["北京"] if apart is False else ["北", "京"])

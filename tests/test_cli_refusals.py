@@ -1,0 +1,154 @@
+"""What the command line says of files, options and runs that seldom go wrong; and what it shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tasks.models import make
+
+from yosort.cli import main
+from yosort.conversion import convert
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {
+        "embed": make(tmp_path_factory.mktemp("e"), "YosoModel"),
+        "wide": make(tmp_path_factory.mktemp("w"), "YosoModel", hidden_size=64),
+        "classify": make(tmp_path_factory.mktemp("c"), "YosoForSequenceClassification"),
+        "qa": make(tmp_path_factory.mktemp("q"), "YosoForQuestionAnswering"),
+    }
+    found["int8"] = convert(found["embed"], tmp_path_factory.mktemp("i") / "int8", dtype="int8")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(folder: Path, command: str, *arguments: str) -> int:
+    return main([command, "--model", str(folder), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "arguments", "message"),
+    [
+        ("qa", b"a\x80b", "a --context-file in.x", "in.x: wanted text in UTF-8, got other bytes"),
+        ("qa", None, "a --context-file in.x", "in.x: cannot be read: No such file"),
+        ("embed", b'"a",\xff\n"b"\n', "--input in.csv", "in.csv, line 1: "),
+        ("embed", b"a\xff,b\n1,2\n", "--input in.csv", "in.csv, line 1: wanted text in UTF-8"),
+        ("embed", b'text\n"a\nb\xff"\n', "--input in.csv --field text", "in.csv, line 2: wanted"),
+        ("embed", b'["a", "\xff"]', "--input in.json", "in.json, line 1: wanted text in UTF-8"),
+        ("embed", b'"a"\n', "--input in.jsonl --keep id --output o.jsonl",
+         "line 1: wanted an object with id, got a text"),
+        ("embed", b'{"text": "a", "id": 1}', "--input in.jsonl --keep id --output o.npy",
+         "--keep: wanted .jsonl or .csv, got .npy, which holds vectors alone"),
+        ("bench", None, "--rounds 0", "rounds: wanted at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str],
+    task: str, content: bytes | None, arguments: str, message: str,
+) -> None:  # fmt: skip
+    if content is not None:
+        name = next(word for word in arguments.split() if word.startswith("in."))
+        Path(name).write_bytes(content)
+    assert run(folders[task if task in folders else "embed"], task, *arguments.split()) == 1
+    assert message in capsys.readouterr().err
+    assert not Path("o.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["classify", "a", "--top-k", "many"], "--top-k: wanted a number or all, got 'many'"),
+        (["serve", "--served-model-name", " "], "wanted a name, got an empty one"),
+    ],
+)
+def test_options_that_are_none(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_all_labels_by_name(folders: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folders["classify"], "classify", "a dog", "--top-k", "All") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {answer["label"] for answer in found} == {"LABEL_0", "LABEL_1"}
+
+
+def test_vectors_of_another_width_are_not_continued(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in.txt").write_text("a\nb\n")
+    given = ("--input", "in.txt", "--output", "o.npy")
+    assert run(folders["wide"], "embed", *given) == 0
+    before = Path("o.npy").read_bytes()
+    assert run(folders["embed"], "embed", *given, "--resume") == 1
+    said = capsys.readouterr().err
+    assert "o.npy: cannot be continued: its rows are 64 wide, this model's 32: wanted" in said
+    assert Path("o.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["o.npy", "o.jsonl", "o.csv"])
+def test_more_results_than_inputs(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    command, folder = ("embed", "embed") if output == "o.npy" else ("classify", "classify")
+    Path("in.txt").write_text("a\nb\nc\n")
+    given = ("--input", "in.txt", "--output", output)
+    assert run(folders[folder], command, *given) == 0
+    before = Path(output).read_bytes()
+    Path("in.txt").write_text("a\nb\n")
+    capsys.readouterr()
+    assert run(folders[folder], command, *given, "--resume") == 1
+    assert f"{output}: holds 3 results, but there are 2 inputs" in capsys.readouterr().err
+    assert Path(output).read_bytes() == before
+
+
+def test_info_of_integers_and_of_what_a_sentence_model_does(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(folders["int8"]), "--int8"]) == 0
+    assert "stored so: nothing to try" in capsys.readouterr().out
+    folder = folders["embed"]
+    kinds = ("Transformer", "Pooling")
+    modules: list[dict[str, Any]] = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "",
+         "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
+    ]  # fmt: skip
+    (folder / "1_Pooling").mkdir()
+    written = {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": 32},
+        "sentence_bert_config.json": {"max_seq_length": 20, "do_lower_case": True},
+        "config_sentence_transformers.json": {
+            "prompts": {"query": "ask: "}, "default_prompt_name": "query",
+        },
+    }  # fmt: skip
+    try:
+        for name, fields in written.items():
+            (folder / name).write_text(json.dumps(fields))
+        assert main(["info", str(folder)]) == 0
+    finally:
+        for name in written:
+            (folder / name).unlink()
+        (folder / "1_Pooling").rmdir()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "mean of its tokens, texts cut at 20 tokens, lower case, 'ask: ' before each" in said
+
+
+def test_doctor_says_which_blas_numpy_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("BLAS")]
+    name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]  # type: ignore[index]
+    assert name in line
