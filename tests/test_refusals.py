@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import pytest
 from tasks.models import make
 
 import yosort
-from yosort import CheckpointError, ConfigError, InputError, YosoConfig
+from yosort import CheckpointError, ConfigError, DeviceError, InputError, YosoConfig
 from yosort.checkpoint.unpickle import MAX_PICKLE_BYTES, loads
 from yosort.conversion import convert
 from yosort.distributed import BatchPipeline
 from yosort.model.batch import pack_mask
+from yosort.ops import get_ops
+from yosort.ops.definitions import gaussian_hash
+from yosort.ops.hashing import gaussian_projection, hash_signs
 from yosort.tasks import bundled_model
+from yosort.widened import Widened
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +220,97 @@ def test_pickles_are_bounded_by_their_own_bytes() -> None:
     assert len(large) == MAX_PICKLE_BYTES
     assert loads(filled) == "x"
     assert loads(large) == "x" * (MAX_PICKLE_BYTES - 8)
+
+
+def test_memory_that_cannot_be_had_is_the_devices(folders: dict[str, Path]) -> None:
+    ops = get_ops("cpu")
+
+    def run() -> None:
+        with ops.running():
+            raise MemoryError("Unable to allocate 9 GiB")
+
+    message = "cpu: out of memory: Unable to allocate 9 GiB; smaller batches or shorter texts need"
+    refuses(run, DeviceError, message)
+
+
+def test_a_draw_that_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "ascontiguousarray", none)
+    for draw, size in ((hash_signs, 2 * 2 * 3 * 2 * 8), (gaussian_projection, 24 * 4 * 3 * 2 * 8)):
+        refuses(
+            lambda draw=draw: draw(4, 3, 8, heads=2, seed=0),  # type: ignore[misc]
+            DeviceError,
+            f"cpu: out of memory: a layer's hash functions need at least {size} bytes",
+        )
+
+
+def test_a_key_that_is_masked_has_code_zero() -> None:
+    x, projection = np.ones((1, 3, 4), np.float32), np.ones((1, 4, 6), np.float32)
+    mask = np.array([[1, 0, 1]])
+    codes = gaussian_hash(x, projection, num_hash=2, hash_code_len=3, mask=mask)
+    assert codes.tolist() == [[[7, 7], [0, 0], [7, 7]]]
+
+
+def test_whoever_stops_a_slow_source_gets_what_came_through_it(folders: dict[str, Path]) -> None:
+    def texts() -> Iterator[str]:
+        yield "a dog"
+        yield "a bird"
+        raise KeyboardInterrupt
+
+    answers = yosort.pipeline("feature-extraction", folders["embed"])(texts())
+    assert [np.shape(next(answers))[-1] for _ in range(2)] == [32, 32]
+    with pytest.raises(KeyboardInterrupt):
+        next(answers)
+
+
+def test_nothing_but_what_is_left_out(folders: dict[str, Path]) -> None:
+    ner = yosort.pipeline("ner", folders["ner"])
+    names = [*ner.model.config.id2label.values()]
+    for strategy in ("none", "simple", "first"):
+        assert ner("a dog", ignore_labels=names, aggregation_strategy=strategy) == []
+
+
+def test_several_questions_in_the_place_of_one(folders: dict[str, Path]) -> None:
+    qa = yosort.pipeline("question-answering", folders["qa"])
+    for value, message in (
+        (
+            {"question": ["a", "b"], "context": "c"},
+            "question: wanted a text, got ['a', 'b']",
+        ),
+        ({"question": "a", "context": 3}, "context: wanted a text, got 3"),
+    ):
+        refuses(lambda value=value: qa(value), InputError, message)  # type: ignore[misc]
+
+
+def test_a_tokenizer_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = yosort.AutoTokenizer.from_pretrained(bundled_model())
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    refuses(
+        lambda: tokenizer.save_pretrained(tmp_path / "new"),
+        CheckpointError,
+        f"{tmp_path / 'new'}: cannot be written: [Errno 28]",
+    )
+
+
+def test_no_hub_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for offline in (False, True):
+        refuses(
+            lambda offline=offline: yosort.load("a/b", local_files_only=offline),  # type: ignore[misc]
+            CheckpointError,
+            "a/b: no such folder here, and fetching it from the hub needs huggingface_hub: ",
+        )
+
+
+def test_numbers_of_half_the_size_stand_for_float32() -> None:
+    halves = Widened(np.array([[0x3F80, 0xC000]], np.uint16))
+    assert (halves.shape, halves.size, halves.dtype) == ((1, 2), 2, np.float32)
+    assert np.asarray(halves).tolist() == [[1.0, -2.0]]

@@ -142,6 +142,9 @@ def test_labels_answers_and_failures(
     nothing = {"score": 0.125, "start": 0, "end": 0, "answer": "", "standard_error": 0.01}
     write(screen.show_answers, ["Who?"], [answer, nothing])
     assert capsys.readouterr().out == " 50.00%  Ada\n 12.50% ±  1.00%  no answer\n"
+    ranked = [{"index": 1, "score": 2.5, "text": "b"}, {"index": 0, "score": -0.125, "text": "a"}]
+    write(screen.show_ranks, ["Who?"], ranked)
+    assert capsys.readouterr().out == "  2.5000  b\n -0.1250  a\n"
 
 
 @pytest.mark.parametrize(

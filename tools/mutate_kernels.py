@@ -48,6 +48,8 @@ EQUIVALENT = {
     ("layer.cu", "tanhf(false ? x"): "where exp overflows, the tanh of infinity is 1 all the same",
     ("lsh_cumulation.cu", "for (int k = 0; k <= i; k++)"): "k = i gives a sum to itself",
     ("lsh_cumulation.cu", "first_hash + per_group <= num_hash"): EITHER,
+    ("lsh_cumulation.cu", "i <= TILE * SLICE"): PADDING,
+    ("lsh_cumulation.cu", "if (inside <= BUCKETS)"): EITHER,
     ("lsh_cumulation.cu", "if (true) fetch("): UNREAD,
     ("lsh_cumulation.cu", "if (first - TILE < end) fetch("): UNREAD,
     ("lsh_cumulation.cu", "if (first + TILE <= end) fetch("): UNREAD,
