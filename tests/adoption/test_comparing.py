@@ -22,7 +22,6 @@ from yosort.checkpoint.sentence import Sentence
 from yosort.model.encoder import prepare_encoder
 from yosort.ops import get_ops
 
-RNG = np.random.default_rng(4)
 TEXTS = folders.texts(60)
 
 
@@ -45,8 +44,10 @@ def test_runs_are_neighbours_of_one_length() -> None:
     ]  # fmt: skip
 
 
-def test_vectors_of_texts_are_their_tokens_mean_or_first_of_length_1() -> None:
-    tokens, x = packed(2, 3), RNG.standard_normal((5, 4)).astype(np.float32)
+def test_vectors_of_texts_are_their_tokens_mean_or_first_of_length_1(
+    rng: np.random.Generator,
+) -> None:
+    tokens, x = packed(2, 3), rng.standard_normal((5, 4)).astype(np.float32)
     for pooling, rows in (("mean", [x[:2].mean(0), x[2:].mean(0)]), ("cls", [x[0], x[2]])):
         wanted = np.stack([row / np.linalg.norm(row) for row in rows])
         np.testing.assert_allclose(tokens.pooled(x, pooling), wanted, rtol=1e-6)
@@ -105,10 +106,10 @@ def test_matching_sees_each_text_as_often_and_no_more_than_it_may() -> None:
     assert len(found) == len({*found}) == SEEN // (STEP * 2)
 
 
-def test_of_a_head_that_carries_over_the_scores_are_its_formula() -> None:
+def test_of_a_head_that_carries_over_the_scores_are_its_formula(rng: np.random.Generator) -> None:
     config = yosort.YosoConfig(hidden_size=8, num_attention_heads=2, hidden_act="relu")
-    ops, x = get_ops("reference"), RNG.standard_normal((5, 8))
-    dense, bias, out, end = (RNG.standard_normal(shape) for shape in ((8, 8), 8, (3, 8), 3))
+    ops, x = get_ops("reference"), rng.standard_normal((5, 8))
+    dense, bias, out, end = (rng.standard_normal(shape) for shape in ((8, 8), 8, (3, 8), 3))
     weights: dict[str, Any] = {
         "classifier.dense.weight": dense, "classifier.dense.bias": bias,
         "classifier.out_proj.weight": out, "classifier.out_proj.bias": end,
@@ -123,13 +124,15 @@ def test_of_a_head_that_carries_over_the_scores_are_its_formula() -> None:
         np.testing.assert_allclose(score(ops, name, config, weights, x), wanted, rtol=1e-5)
 
 
-def test_a_fitted_classifier_is_the_best_of_scales_and_ridges_on_held_out_texts() -> None:
+def test_a_fitted_classifier_is_the_best_of_scales_and_ridges_on_held_out_texts(
+    rng: np.random.Generator,
+) -> None:
     config = yosort.YosoConfig(hidden_size=6, num_attention_heads=2, hidden_act="gelu")
     ops = get_ops("reference")
-    dense, bias = RNG.standard_normal((6, 6)) / 2, RNG.standard_normal(6) / 2
-    out, end = RNG.standard_normal((2, 6)), RNG.standard_normal(2) + 3
+    dense, bias = rng.standard_normal((6, 6)) / 2, rng.standard_normal(6) / 2
+    out, end = rng.standard_normal((2, 6)), rng.standard_normal(2) + 3
     theirs: Any = Classifier("tanh", (dense, bias), (out, end))
-    x = RNG.standard_normal((300, 6)), RNG.standard_normal((200, 6))
+    x = rng.standard_normal((300, 6)), rng.standard_normal((200, 6))
     wanted = tuple(classify(ops, theirs, rows) for rows in x)
     np.testing.assert_allclose(wanted[0], np.tanh(x[0] @ dense.T + bias) @ out.T + end, rtol=1e-5)
     weights, error = fit_classifier(ops, config, theirs, x, (wanted[0], wanted[1]))
@@ -335,8 +338,8 @@ def test_more_positions_than_the_memory_holds_are_refused_before_the_texts_are_r
     assert asked == [row * 50]
 
 
-def test_moments_of_two_halves_are_those_of_all() -> None:
-    x, y = RNG.standard_normal((50, 3)) + 2, RNG.standard_normal((50, 2)) - 1
+def test_moments_of_two_halves_are_those_of_all(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((50, 3)) + 2, rng.standard_normal((50, 2)) - 1
     found = Moments.zero(3, 2)
     found.add(x[:20], y[:20])
     found.add(x[20:], y[20:])

@@ -13,7 +13,6 @@ from yosort.adoption.fitting import Moments, ridge
 from yosort.adoption.original import softmax_attention, softmax_weights
 from yosort.adoption.texts import Tokens
 
-RNG = np.random.default_rng(3)
 HEADS, WIDTH = 2, 5
 HIDDEN = HEADS * WIDTH
 
@@ -23,10 +22,10 @@ def normalised(rows: np.ndarray) -> np.ndarray:
     return (parts / np.linalg.norm(parts, axis=2, keepdims=True)).reshape(rows.shape)
 
 
-def test_softmax_attention_is_its_formula_within_each_text() -> None:
+def test_softmax_attention_is_its_formula_within_each_text(rng: np.random.Generator) -> None:
     tokens = Tokens.of([np.arange(n) for n in (3, 1, 4, 3)])
     assert tokens.lengths.tolist() == [1, 3, 3, 4]
-    query, key, value = RNG.standard_normal((3, 11, HIDDEN))
+    query, key, value = rng.standard_normal((3, 11, HIDDEN))
     wanted = np.zeros((11, HIDDEN))
     for begin, end in ((0, 1), (1, 4), (4, 7), (7, 11)):
         for part in (slice(0, 5), slice(5, 10)):
@@ -57,18 +56,18 @@ def test_batches_hold_whole_texts() -> None:
         np.testing.assert_array_equal(tokens.ids[rows], batch.ids)
 
 
-def test_anchored_rows_keep_their_length_but_for_one_direction() -> None:
-    context = RNG.standard_normal((400, HIDDEN)) @ RNG.standard_normal((HIDDEN, HIDDEN)) + 3
-    weight, bias = RNG.standard_normal((HIDDEN, HIDDEN)), RNG.standard_normal(HIDDEN)
+def test_anchored_rows_keep_their_length_but_for_one_direction(rng: np.random.Generator) -> None:
+    context = rng.standard_normal((400, HIDDEN)) @ rng.standard_normal((HIDDEN, HIDDEN)) + 3
+    weight, bias = rng.standard_normal((HIDDEN, HIDDEN)), rng.standard_normal(HIDDEN)
     # One direction of each head says nothing: it is the one to spend.
     for part in (slice(0, 5), slice(5, 10)):
-        idle = RNG.standard_normal(WIDTH)
+        idle = rng.standard_normal(WIDTH)
         weight[:, part] -= np.outer(weight[:, part] @ idle, idle) / (idle @ idle)
     mean, covariance = context.mean(axis=0), np.cov(context.T, bias=True)
     found = anchor(np.zeros(HIDDEN), weight, bias, mean, covariance, HEADS, length=300.0)
     wanted = context @ weight.T + bias
     # Any positive weights: their sum is lost by the normalisation, and nothing else.
-    sums = RNG.uniform(0.1, 9, (400, 1)) * (context + found.value_bias)
+    sums = rng.uniform(0.1, 9, (400, 1)) * (context + found.value_bias)
     answer = normalised(sums) @ found.weight.T + found.bias
     spread = wanted.std()
     assert np.abs(answer - wanted).max() < 0.05 * spread
@@ -91,17 +90,17 @@ def moments(x: np.ndarray, y: np.ndarray) -> Moments:
     return found
 
 
-def test_the_error_of_moments_is_that_of_the_rows() -> None:
-    x, y = RNG.standard_normal((100, HIDDEN)), RNG.standard_normal((100, 3))
-    weight, bias = RNG.standard_normal((3, HIDDEN)), RNG.standard_normal(3)
+def test_the_error_of_moments_is_that_of_the_rows(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((100, HIDDEN)), rng.standard_normal((100, 3))
+    weight, bias = rng.standard_normal((3, HIDDEN)), rng.standard_normal(3)
     wanted = np.square(y - x @ weight.T - bias).sum()
     assert moments(x, y).error(weight, bias) == pytest.approx(wanted, rel=1e-10)
 
 
-def test_ridge_finds_a_map_and_reads_nothing_along_the_anchors() -> None:
-    begin = start(RNG.standard_normal((HIDDEN, HIDDEN)))
-    truth = begin.without(RNG.standard_normal((HIDDEN, HIDDEN)))
-    x = RNG.standard_normal((600, HIDDEN))
+def test_ridge_finds_a_map_and_reads_nothing_along_the_anchors(rng: np.random.Generator) -> None:
+    begin = start(rng.standard_normal((HIDDEN, HIDDEN)))
+    truth = begin.without(rng.standard_normal((HIDDEN, HIDDEN)))
+    x = rng.standard_normal((600, HIDDEN))
     y = x @ truth.T + np.arange(HIDDEN)
     weight, bias, error = ridge(moments(x[:500], y[:500]), moments(x[500:], y[500:]), begin)
     np.testing.assert_allclose(weight, truth, atol=2e-3)
@@ -112,10 +111,12 @@ def test_ridge_finds_a_map_and_reads_nothing_along_the_anchors() -> None:
         np.testing.assert_allclose(weight[:, part] @ direction, 0, atol=1e-12)
 
 
-def test_the_ridge_is_the_best_on_held_out_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = start(RNG.standard_normal((HIDDEN, HIDDEN)))
-    x, noise = RNG.standard_normal((12, HIDDEN)), RNG.standard_normal((12, HIDDEN))
-    held = RNG.standard_normal((2000, HIDDEN))
+def test_the_ridge_is_the_best_on_held_out_rows(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    begin = start(rng.standard_normal((HIDDEN, HIDDEN)))
+    x, noise = rng.standard_normal((12, HIDDEN)), rng.standard_normal((12, HIDDEN))
+    held = rng.standard_normal((2000, HIDDEN))
     fitted = moments(x, x @ begin.weight.T + 3 * noise)
     kept = moments(held, held @ begin.weight.T)
     chosen = ridge(fitted, kept, begin)[2]
