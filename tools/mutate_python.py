@@ -242,11 +242,8 @@ def unharmed(tree: Path, kept: Path | None) -> Judge:
     record: dict[str, dict] = {}
     names = (path.relative_to(tree).as_posix() for path in (tree / "tests").rglob("test_*.py"))
     for name in sorted(name for name in names if not name.startswith(NO_JUDGES)):
-        # Of older code, a map misleads about the order of tests alone.
-        key = f"{name} {hashlib.sha256((tree / name).read_bytes()).hexdigest()}"
-        of_file = known.get(key, {"seconds": {}})
-        if not of_file["seconds"]:
-            of_file = run_unharmed(name, tree)
+        key = f"{name} {digest(tree / name)}"
+        of_file = known[key] if key in known else run_unharmed(name, tree)
         if not of_file["seconds"]:  # not kept: with what they want they run next time
             print(f"no test of {name} ran:", *of_file["skipped"], file=sys.stderr, flush=True)
             continue
@@ -256,9 +253,22 @@ def unharmed(tree: Path, kept: Path | None) -> Judge:
     judge = Judge({}, {})
     for of_file in record.values():
         judge.seconds.update(of_file["seconds"])
+        # Of a file that has changed since, a test may execute any line.
+        same = {
+            file: (tree / file).is_file() and digest(tree / file) == was
+            for file, was in of_file.get("sources", {}).items()
+        }
         for test, files in of_file["lines"].items():
-            judge.lines[test] = {file: set(lines) for file, lines in files.items()}
+            judge.lines[test] = {
+                file: set(lines if same.get(file) else range(1, 10_000))
+                for file, lines in files.items()
+            }
     return judge
+
+
+def digest(path: Path) -> str:
+    """Return what tells a file from its earlier and later versions."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run_unharmed(name: str, tree: Path) -> dict:
@@ -280,11 +290,13 @@ def run_unharmed(name: str, tree: Path) -> dict:
                 print(f"left out, fails without a mutant: {test}", file=sys.stderr, flush=True)
                 seconds.pop(test, None)
                 lines.pop(test, None)
+    executed = sorted({file for files in lines.values() for file in files})
     return {
         "seconds": seconds,
+        "sources": {file: digest(tree / file) for file in executed},
         "skipped": sorted(set(re.findall(r"^SKIPPED \[\d+\] \S+ (.*)", traced, re.M))),
         "lines": {
-            test: {file: sorted(executed) for file, executed in files.items()}
+            test: {file: sorted(numbers) for file, numbers in files.items()}
             for test, files in lines.items()
         },
     }
