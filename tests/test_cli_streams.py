@@ -156,9 +156,11 @@ def test_formats_are_read_as_what_they_are(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input", "t.txt", "--field", "text"], "--field: wanted a format with fields"),
-        (["--input", "t.txt", "--keep", "id"], "--keep: wanted a format with fields"),
-        (["--input", "t.jsonl", "--delimiter", ";"], "--delimiter: wanted a format with"),
+        (["--input", "t.txt", "--field", "text"],
+         "--field: wanted a format with fields (jsonl, json, csv, tsv), got lines"),
+        (["--input", "t.txt", "--keep", "id"], "--keep: wanted a format with fields (jsonl, json,"),
+        (["--input", "t.jsonl", "--delimiter", ";"],
+         "--delimiter: wanted a format with fields (csv, tsv), got jsonl"),
         (["--input", "t.csv", "--delimiter", ";;"], "--delimiter: wanted one character"),
         (["--input", "twice.csv"], "wanted each column once, got 'text' twice"),
         (["--input", "t.txt", "missing.txt"], "missing.txt: cannot be read: no such file"),

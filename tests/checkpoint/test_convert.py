@@ -20,6 +20,7 @@ from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
 from yosort.conversion import convert, parse_size
 from yosort.errors import CheckpointError, ConfigError
+from yosort.replacing import _exchange
 
 # The same model as CONFIG, as the authors' training scripts describe it.
 AUTHORS = {
@@ -355,6 +356,18 @@ def test_a_failed_write_leaves_the_old_folder(
     monkeypatch.undo()
     check(out, weights())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one step on Linux alone")
+def test_two_names_are_exchanged_in_one_step(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    (first / "x").touch()
+    second.mkdir()
+    assert _exchange(first, second)
+    assert not (first / "x").exists()
+    assert (second / "x").exists()
+    assert not _exchange(first, tmp_path / "nowhere")
 
 
 def test_exchange_falls_back_to_two_renames(

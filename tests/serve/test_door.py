@@ -349,6 +349,8 @@ def test_who_goes_away_frees_the_place(pipelines: Any, monkeypatch: pytest.Monke
         await asyncio.sleep(0)
         assert waiting("yosort_waiting_tokens") == 0
         assert waiting("yosort_clients_gone_total") == 1
+        answered = {"route": "/embed", "status": "499"}
+        assert waiting("yosort_requests_total", answered) == 1
         held.go.set()
         assert (await first).status_code == 200
 

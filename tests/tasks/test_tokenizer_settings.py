@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tokenizers
 
 import yosort
+from tasks.models import save_word_piece
 from yosort import InputError, Tokenizer
 from yosort.tasks import bundled_model
 
@@ -96,6 +99,15 @@ def test_stored_padding_and_truncation_of_a_backend_are_off() -> None:
     stored.enable_truncation(4)
     assert len(Tokenizer(stored, ROLES)("a dog barks at a cat")["input_ids"]) > 4
     assert stored.padding is stored.truncation is None
+
+
+def test_stored_padding_and_truncation_of_a_folder_are_off(tmp_path: Path) -> None:
+    save_word_piece(tmp_path)
+    stored = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert stored["padding"]
+    assert stored["truncation"]
+    backend = Tokenizer.from_pretrained(tmp_path).backend
+    assert backend.padding is backend.truncation is None
 
 
 def test_padding_and_truncation_that_are_set_on_a_backend_do_not_count() -> None:
