@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import yosort
-from yosort.checkpoint import write_state
+from yosort.checkpoint import read_state, write_state
 from yosort.config import YosoConfig
 from yosort.model.parameters import base_shapes, head_shapes
 
@@ -197,3 +197,20 @@ def logits(path: Path) -> np.ndarray:
     """Return what the masked language model of a folder answers to one text."""
     model = yosort.YosoForMaskedLM.from_pretrained(path, device="cpu", attention="expectation")
     return model([[0, 5, 6, 2]]).logits  # type: ignore[no-any-return]
+
+
+def hf_folder(folder: Path, arrays: dict[str, np.ndarray] | None = None, **config: Any) -> Path:
+    """Write a folder of transformers, of `weights()` or others."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    write_state(folder, weights() if arrays is None else arrays)
+    return folder
+
+
+def check(folder: Path, wanted: dict[str, np.ndarray]) -> YosoConfig:
+    """Check that a folder has these weights, bit for bit; return its config."""
+    state = read_state(folder)
+    assert set(state) == set(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)
+    return YosoConfig.from_pretrained(folder)

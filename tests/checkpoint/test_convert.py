@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_builders import CONFIG, by_authors, weights, write_torch
+from checkpoint_builders import CONFIG, by_authors, check, hf_folder, weights, write_torch
 
 import yosort
-from yosort.checkpoint import read_state, write_state
+from yosort.checkpoint import read_state
 from yosort.checkpoint.stored import DTYPES
 from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
 from yosort.conversion import convert, parse_size
 from yosort.errors import CheckpointError, ConfigError
-from yosort.replacing import _exchange
 
 # The same model as CONFIG, as the authors' training scripts describe it.
 AUTHORS = {
@@ -52,26 +51,11 @@ V2 = {
 }
 
 
-def hf_folder(folder: Path, arrays: dict[str, np.ndarray] | None = None, **config: Any) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
-    write_state(folder, weights() if arrays is None else arrays)
-    return folder
-
-
 def authors_file(path: Path, arrays: dict[str, np.ndarray] | None = None, **options: Any) -> Path:
     options.setdefault("generation", "transformer_{}")
     return write_torch(
         path, by_authors(weights() if arrays is None else arrays, **options), "model_state_dict"
     )
-
-
-def check(folder: Path, wanted: dict[str, np.ndarray]) -> YosoConfig:
-    state = read_state(folder)
-    assert set(state) == set(wanted)
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(state[name], array, err_msg=name)
-    return YosoConfig.from_pretrained(folder)
 
 
 def test_folder_of_transformers(tmp_path: Path) -> None:
@@ -315,69 +299,6 @@ def test_misfits_are_named_together(tmp_path: Path) -> None:
         "LayerNorm.bias: wanted",
     ):
         assert part in str(caught.value)
-
-
-def test_what_may_be_overwritten(tmp_path: Path) -> None:
-    source = hf_folder(tmp_path / "in")
-    out = tmp_path / "out"
-    out.mkdir()
-    convert(source, out)
-    with pytest.raises(CheckpointError, match="new or empty folder"):
-        convert(source, out)
-    with pytest.raises(CheckpointError, match="another folder than that of the source"):
-        convert(source, source, overwrite=True)
-    before = (out / "model.safetensors").stat().st_ino
-    beside = ("README.md", ".gitattributes", "generation_config.json", "vocab.txt",
-              "model-00001-of-00002.safetensors", "pytorch_model-00001-of-00002.bin")  # fmt: skip
-    for name in beside:  # what a hub's folder of a model has
-        (out / name).touch()
-    convert(source, out, overwrite=True)
-    assert (out / "model.safetensors").stat().st_ino != before
-    assert not any((out / name).exists() for name in beside)
-    (out / "thesis.tex").touch()
-    with pytest.raises(CheckpointError, match=r"'thesis\.tex', which is no part of a model"):
-        convert(source, out, overwrite=True)
-    with pytest.raises(CheckpointError, match="got a file"):
-        convert(source, out / "thesis.tex", overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-
-
-def test_a_failed_write_leaves_the_old_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = convert(hf_folder(tmp_path / "in"), tmp_path / "out")
-
-    def fail(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(YosoConfig, "save", fail)
-    with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
-        convert(tmp_path / "in", out, overwrite=True, dtype="float16")
-    monkeypatch.undo()
-    check(out, weights())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="one step on Linux alone")
-def test_two_names_are_exchanged_in_one_step(tmp_path: Path) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    first.mkdir()
-    (first / "x").touch()
-    second.mkdir()
-    assert _exchange(first, second)
-    assert not (first / "x").exists()
-    assert (second / "x").exists()
-    assert not _exchange(first, tmp_path / "nowhere")
-
-
-def test_exchange_falls_back_to_two_renames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = convert(hf_folder(tmp_path / "in"), tmp_path / "out")
-    monkeypatch.setattr("yosort.replacing._exchange", lambda *_: False)
-    convert(tmp_path / "in", out, overwrite=True, dtype="float16")
-    assert YosoConfig.from_pretrained(out).extra["dtype"] == "float16"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
 def test_folders_that_are_no_model(tmp_path: Path) -> None:
