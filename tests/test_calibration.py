@@ -130,6 +130,10 @@ def test_the_least_setting_within_the_wanted_error_is_named(tmp_path: Path) -> N
     agreeing = [s.num_hash for s in loose.settings[1:] if s.agreement > 0]
     assert loose.num_hash == agreeing[0]
     assert f"num_hash={agreeing[0]} is the least" in loose.table()
+    tagger = make(tmp_path / "t", "YosoForTokenClassification", num_labels=2)
+    every = calibrate(tagger, TEXTS, num_hashes=[4, 3, 8], seeds=1, within=0.99999)
+    assert all(s.agreement > 0 for s in every.settings)
+    assert every.num_hash == 3
 
 
 def test_a_sample_is_spread_over_all_inputs(tmp_path: Path) -> None:

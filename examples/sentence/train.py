@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=7e-5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--check-every", type=float, default=6, help="minutes")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -300,7 +301,7 @@ def main() -> None:
         print(line, file=sys.stderr, flush=True)
 
     def autocast() -> Any:
-        return torch.autocast("cpu", torch.bfloat16)
+        return torch.autocast("cpu", torch.bfloat16, enabled=arguments.dtype == "bfloat16")
 
     with autocast():
         log({"held out": check(student, teacher, held_out, 12)})
