@@ -95,8 +95,6 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     has_json = _has(folder, "tokenizer.json")
     backend, made = (_from_json if has_json else _from_files)(folder, config, named)
     truncation, padding = backend.truncation, backend.padding
-    backend.no_truncation()
-    backend.no_padding()
     if padding:
         named.setdefault("pad_token", _Token(padding["pad_token"]))
     defaults = made.special_tokens if made else {}
