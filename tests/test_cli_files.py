@@ -213,7 +213,13 @@ def start_and_stop(command: list[str], output: Path, signal_number: int) -> tupl
         Its exit status, and what it wrote to stderr.
     """
     process = subprocess.Popen(
-        command, cwd=output.parent, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=output.parent,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Under nohup a command lets a hang-up pass, as it should; this one is to hear it.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert process.stdin is not None
     process.stdin.write("\n".join(TEXTS * 600) + "\n")
