@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tasks.models import make
+from tasks.test_sentence import write
 
 from yosort.cli import main
 from yosort.conversion import convert
@@ -120,30 +123,13 @@ def test_info_of_integers_and_of_what_a_sentence_model_does(
 ) -> None:
     assert main(["info", str(folders["int8"]), "--int8"]) == 0
     assert "stored so: nothing to try" in capsys.readouterr().out
-    folder = folders["embed"]
-    kinds = ("Transformer", "Pooling")
-    modules: list[dict[str, Any]] = [
-        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "",
-         "type": f"sentence_transformers.models.{kind}"}
-        for i, kind in enumerate(kinds)
-    ]  # fmt: skip
-    (folder / "1_Pooling").mkdir()
-    written = {
-        "modules.json": modules,
-        "1_Pooling/config.json": {"word_embedding_dimension": 32},
-        "sentence_bert_config.json": {"max_seq_length": 20, "do_lower_case": True},
-        "config_sentence_transformers.json": {
-            "prompts": {"query": "ask: "}, "default_prompt_name": "query",
-        },
-    }  # fmt: skip
-    try:
-        for name, fields in written.items():
-            (folder / name).write_text(json.dumps(fields))
-        assert main(["info", str(folder)]) == 0
-    finally:
-        for name in written:
-            (folder / name).unlink()
-        (folder / "1_Pooling").rmdir()
+    folder = write(
+        Path(shutil.copytree(folders["embed"], "sentence")),
+        "Pooling",
+        limits={"max_seq_length": 20, "do_lower_case": True},
+        prompts={"prompts": {"query": "ask: "}, "default_prompt_name": "query"},
+    )
+    assert main(["info", str(folder)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "mean of its tokens, texts cut at 20 tokens, lower case, 'ask: ' before each" in said
 
@@ -152,7 +138,54 @@ def test_doctor_says_which_blas_numpy_has(capsys: pytest.CaptureFixture[str]) ->
     assert main(["doctor"]) == 0
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("BLAS")]
     if "mode" in inspect.signature(np.show_config).parameters:
-        name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]  # type: ignore[index]
+        shown: Any = np.show_config(mode="dicts")
+        name = shown["Build Dependencies"]["blas"]["name"]
     else:  # before NumPy 1.25
         name = "one that it does not name"
     assert f"numpy has {name}" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "t.txt", "--field", "text"],
+         "--field: wanted a format with fields (jsonl, json, csv, tsv), got lines"),
+        (["--input", "t.txt", "--keep", "id"], "--keep: wanted a format with fields (jsonl, json,"),
+        (["--input", "t.jsonl", "--delimiter", ";"],
+         "--delimiter: wanted a format with fields (csv, tsv), got jsonl"),
+        (["--input", "t.csv", "--delimiter", ";;"], "--delimiter: wanted one character"),
+        (["--input", "twice.csv"], "wanted each column once, got 'text' twice"),
+        (["--input", "t.txt", "missing.txt"], "missing.txt: cannot be read: no such file"),
+        (["--input", "t.txt", "A text"], "A text: cannot be read: no such file (what follows"),
+        (["--input", "t.parquet"], "wanted text in UTF-8, or .csv, .json"),
+        (["--input", "t.gz"], "got gzip"),
+        (["--input", "wide.txt"], "got text in UTF-16"),
+        (["--input", "t.txt", "--output", "t.txt"], "wanted another file than what is read"),
+        (["--input", "t.jsonl", "--output", "link.jsonl"], "wanted another file than what is read"),
+        (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other names"),
+        (["--input", "t.jsonl", "--output", "o.jsonl", "--keep", "score"], "wanted other names"),
+        (["--input", "t.jsonl", "--keep", "index"], "the results', got 'index'"),
+        (["--input", "t.jsonl", "--keep", "error"], "the results', got 'error'"),
+        (["--input", "t.csv", "--output", "somebodys.csv"], "exists already; --resume"),
+        (["x", "--output", "o.txt"], "--output: wanted a name in .jsonl, .csv or .npy"),
+        (["x", "--resume"], "--resume: wanted --output FILE"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_leaves_every_file_as_it_was(
+    folders: dict[str, Path],
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {
+        "t.txt": b"A dog\n", "t.jsonl": b'{"text": "A dog", "score": 1}\n', "t.gz": b"\x1f\x8b\x08",
+        "t.csv": b"label,text\n1,A dog\n", "twice.csv": b"text,text\na,b\n", "t.parquet": b"PAR1",
+        "wide.txt": "A dog\n".encode("utf-16"), "somebodys.csv": b"a,b\n1,2\n3,4",
+    }  # fmt: skip
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    os.link("t.jsonl", "link.jsonl")
+    assert run(folders["classify"], "classify", *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert {name: Path(name).read_bytes() for name in files} == files
+    assert not Path("o.csv").exists()

@@ -153,49 +153,6 @@ def test_formats_are_read_as_what_they_are(
     assert all(error in result["error"] for result in results if "error" in result)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--input", "t.txt", "--field", "text"],
-         "--field: wanted a format with fields (jsonl, json, csv, tsv), got lines"),
-        (["--input", "t.txt", "--keep", "id"], "--keep: wanted a format with fields (jsonl, json,"),
-        (["--input", "t.jsonl", "--delimiter", ";"],
-         "--delimiter: wanted a format with fields (csv, tsv), got jsonl"),
-        (["--input", "t.csv", "--delimiter", ";;"], "--delimiter: wanted one character"),
-        (["--input", "twice.csv"], "wanted each column once, got 'text' twice"),
-        (["--input", "t.txt", "missing.txt"], "missing.txt: cannot be read: no such file"),
-        (["--input", "t.txt", "A text"], "A text: cannot be read: no such file (what follows"),
-        (["--input", "t.parquet"], "wanted text in UTF-8, or .csv, .json"),
-        (["--input", "t.gz"], "got gzip"),
-        (["--input", "wide.txt"], "got text in UTF-16"),
-        (["--input", "t.txt", "--output", "t.txt"], "wanted another file than what is read"),
-        (["--input", "t.jsonl", "--output", "link.jsonl"], "wanted another file than what is read"),
-        (["--input", "t.csv", "--output", "o.csv", "--keep", "label"], "wanted other names"),
-        (["--input", "t.jsonl", "--output", "o.jsonl", "--keep", "score"], "wanted other names"),
-        (["--input", "t.jsonl", "--keep", "index"], "the results', got 'index'"),
-        (["--input", "t.jsonl", "--keep", "error"], "the results', got 'error'"),
-        (["--input", "t.csv", "--output", "somebodys.csv"], "exists already; --resume"),
-        (["x", "--output", "o.txt"], "--output: wanted a name in .jsonl, .csv or .npy"),
-        (["x", "--resume"], "--resume: wanted --output FILE"),
-    ],
-)  # fmt: skip
-def test_what_is_refused_leaves_every_file_as_it_was(
-    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = {
-        "t.txt": b"A dog\n", "t.jsonl": b'{"text": "A dog", "score": 1}\n', "t.gz": b"\x1f\x8b\x08",
-        "t.csv": b"label,text\n1,A dog\n", "twice.csv": b"text,text\na,b\n", "t.parquet": b"PAR1",
-        "wide.txt": "A dog\n".encode("utf-16"), "somebodys.csv": b"a,b\n1,2\n3,4",
-    }  # fmt: skip
-    for name, content in files.items():
-        Path(name).write_bytes(content)
-    os.link("t.jsonl", "link.jsonl")
-    assert classify(folder, *arguments) == 1
-    assert message in capsys.readouterr().err
-    assert {name: Path(name).read_bytes() for name in files} == files
-    assert not Path("o.csv").exists()
-
-
 def test_an_empty_argument_is_no_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert classify(folder, "A dog", " ") == 1
     assert "text 2: wanted a text, got an empty one" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,11 @@ def refuses(call: Callable[[], Any], error: type[Exception], message: str) -> No
 
 
 def test_a_parameter_is_given_once(tmp_path: Path) -> None:
-    config = YosoConfig()
-    both = {"folder": tmp_path, "save_directory": tmp_path}
-    refuses(
-        lambda: config.save_pretrained(**both),
-        ConfigError,
-        "save_directory: wanted folder or save_directory, got both",
-    )
-    refuses(
-        lambda: convert("a", "b", source="c"),  # type: ignore[misc]
-        CheckpointError,
-        "source: wanted once, got twice",
-    )
+    both: dict[str, Any] = {"folder": tmp_path, "save_directory": tmp_path}
+    message = "save_directory: wanted folder or save_directory, got both"
+    refuses(partial(YosoConfig().save_pretrained, **both), ConfigError, message)
+    again: dict[str, Any] = {"source": "c"}
+    refuses(lambda: convert("a", "b", **again), CheckpointError, "source: wanted once, got twice")
 
 
 def test_what_json_cannot_hold_is_no_part_of_a_config(tmp_path: Path) -> None:
@@ -76,14 +70,12 @@ class Foreign:
 def test_another_librarys_config(folders: dict[str, Path]) -> None:
     ours = YosoConfig.from_pretrained(folders["embed"])
     fields = {**ours.to_dict(), "_name_or_path": "somewhere"}
-    model = yosort.load(folders["embed"], config=Foreign(**{**fields, "num_hash": 7}))  # type: ignore[arg-type]
-    assert model.config.num_hash == 7
-    assert yosort.YosoModel(Foreign(**fields)).config.name_or_path == "somewhere"  # type: ignore[arg-type]
-    refuses(
-        lambda: yosort.YosoModel(Foreign(**{**fields, "model_type": "bert"})),  # type: ignore[arg-type]
-        ConfigError,
-        "config: ",
-    )
+    theirs: Any = Foreign(**fields)
+    other: Any = Foreign(**{**fields, "num_hash": 7})
+    bert: Any = Foreign(**{**fields, "model_type": "bert"})
+    assert yosort.load(folders["embed"], config=other).config.num_hash == 7
+    assert yosort.YosoModel(theirs).config.name_or_path == "somewhere"
+    refuses(partial(yosort.YosoModel, bert), ConfigError, "config: ")
 
 
 def test_a_config_shows_its_fields_and_not_where_it_comes_from(folders: dict[str, Path]) -> None:
@@ -131,7 +123,7 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     for name, (content, message) in written.items():
         path = tmp_path / name
         path.write_text(content)
-        refuses(lambda path=path: yosort.load(path), CheckpointError, message)  # type: ignore[misc]
+        refuses(partial(yosort.load, path), CheckpointError, message)
 
 
 def test_a_folder_that_cannot_be_read(
@@ -163,8 +155,9 @@ def test_a_file_that_cannot_be_read(
 
 
 def test_options_of_pipelines(folders: dict[str, Path]) -> None:
+    nested: dict[str, Any] = {"model_kwargs": 3}
     refuses(
-        lambda: yosort.pipeline("ner", folders["ner"], model_kwargs=3),  # type: ignore[call-overload]
+        lambda: yosort.pipeline("ner", folders["ner"], **nested),
         ConfigError,
         "model_kwargs: wanted a dictionary of options, got 3",
     )
@@ -213,7 +206,7 @@ def test_special_tokens_by_name(folders: dict[str, Path], tmp_path: Path) -> Non
 
 
 def test_pickles_are_bounded_by_their_own_bytes() -> None:
-    """Of a pickle just as large as may be, what is wrong with it is said."""
+    """One that is just as large as may be is read."""
     filled = pickle.dumps("x", protocol=2)
     large = b"\x80\x02X" + (MAX_PICKLE_BYTES - 8).to_bytes(4, "little")
     large += b"x" * (MAX_PICKLE_BYTES - 8) + b"."
@@ -222,7 +215,7 @@ def test_pickles_are_bounded_by_their_own_bytes() -> None:
     assert loads(large) == "x" * (MAX_PICKLE_BYTES - 8)
 
 
-def test_memory_that_cannot_be_had_is_the_devices(folders: dict[str, Path]) -> None:
+def test_memory_that_cannot_be_had_is_the_devices() -> None:
     ops = get_ops("cpu")
 
     def run() -> None:
@@ -240,7 +233,7 @@ def test_a_draw_that_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "ascontiguousarray", none)
     for draw, size in ((hash_signs, 2 * 2 * 3 * 2 * 8), (gaussian_projection, 24 * 4 * 3 * 2 * 8)):
         refuses(
-            lambda draw=draw: draw(4, 3, 8, heads=2, seed=0),  # type: ignore[misc]
+            partial(draw, 4, 3, 8, heads=2, seed=0),
             DeviceError,
             f"cpu: out of memory: a layer's hash functions need at least {size} bytes",
         )
@@ -281,7 +274,7 @@ def test_several_questions_in_the_place_of_one(folders: dict[str, Path]) -> None
         ),
         ({"question": "a", "context": 3}, "context: wanted a text, got 3"),
     ):
-        refuses(lambda value=value: qa(value), InputError, message)  # type: ignore[misc]
+        refuses(partial(qa, value), InputError, message)
 
 
 def test_a_tokenizer_that_cannot_be_written(
@@ -304,7 +297,7 @@ def test_no_hub_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for offline in (False, True):
         refuses(
-            lambda offline=offline: yosort.load("a/b", local_files_only=offline),  # type: ignore[misc]
+            partial(yosort.load, "a/b", local_files_only=offline),
             CheckpointError,
             "a/b: no such folder here, and fetching it from the hub needs huggingface_hub: ",
         )
