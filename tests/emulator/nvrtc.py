@@ -112,8 +112,16 @@ def ptx(source: str, architecture: int, options: tuple[str, ...]) -> str:
     return _compile(source, (f"--gpu-architecture=compute_{architecture}", *options))[1]
 
 
-def _compile(source: str, flags: tuple[str, ...]) -> tuple[str, str]:
-    """Return the compiler's log, and the assembly; RuntimeError with the log if it fails."""
+def machine_code(source: str, flags: tuple[str, ...]) -> bytes:
+    """Return the binary of a source, for the sm_N that a flag names."""
+    return _compile(source, flags)[2]
+
+
+def _compile(source: str, flags: tuple[str, ...]) -> tuple[str, str, bytes]:
+    """Return the log, the assembly and the binary, which may be empty.
+
+    RuntimeError with the log if it fails.
+    """
     nvrtc = library()
     if nvrtc is None:
         raise RuntimeError("the nvidia-cuda-nvrtc wheel is not installed")
@@ -130,10 +138,13 @@ def _compile(source: str, flags: tuple[str, ...]) -> tuple[str, str]:
     nvrtc.nvrtcGetPTXSize(program, ctypes.byref(size))
     assembly = ctypes.create_string_buffer(max(size.value, 1))
     nvrtc.nvrtcGetPTX(program, assembly)
+    nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    binary = ctypes.create_string_buffer(max(size.value, 1))
+    nvrtc.nvrtcGetCUBIN(program, binary)
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if status != 0:
         raise RuntimeError(f"NVRTC, {' '.join(flags)}: {text}")
-    return text, assembly.value.decode(errors="replace")
+    return text, assembly.value.decode(errors="replace"), binary.raw
 
 
 def _parse(log: str) -> dict[str, Compiled]:
