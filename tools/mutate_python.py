@@ -256,11 +256,11 @@ def unharmed(tree: Path, kept: Path | None) -> Judge:
         # Of a file that has changed since, a test may execute any line.
         same = {
             file: (tree / file).is_file() and digest(tree / file) == was
-            for file, was in of_file.get("sources", {}).items()
+            for file, was in of_file["sources"].items()
         }
         for test, files in of_file["lines"].items():
             judge.lines[test] = {
-                file: set(lines if same.get(file) else range(1, 10_000))
+                file: set(lines if same[file] else range(1, 10_000))
                 for file, lines in files.items()
             }
     return judge
@@ -290,10 +290,9 @@ def run_unharmed(name: str, tree: Path) -> dict:
                 print(f"left out, fails without a mutant: {test}", file=sys.stderr, flush=True)
                 seconds.pop(test, None)
                 lines.pop(test, None)
-    executed = sorted({file for files in lines.values() for file in files})
     return {
         "seconds": seconds,
-        "sources": {file: digest(tree / file) for file in executed},
+        "sources": {file: digest(tree / file) for files in lines.values() for file in files},
         "skipped": sorted(set(re.findall(r"^SKIPPED \[\d+\] \S+ (.*)", traced, re.M))),
         "lines": {
             test: {file: sorted(numbers) for file, numbers in files.items()}
