@@ -36,8 +36,7 @@ def cumulate(
     hash_code_len: int,
     out: Floats,
 ) -> None: ...
-def normalize_heads(kernels: Kernels, pool: ThreadPool, x: Floats, heads: int) -> None: ...
-def expected_attention(
+def sampled_attention(
     kernels: Kernels,
     pool: ThreadPool,
     query: Floats,
@@ -45,12 +44,12 @@ def expected_attention(
     value: Floats,
     query_offsets: Offsets,
     offsets: Offsets,
-    heads: int,
+    sign_bits: npt.NDArray[np.int32],
+    num_hash: int,
     hash_code_len: int,
-    normalize: bool,
     out: Floats,
-    kind: str = "float32",
 ) -> None: ...
+def normalize_heads(kernels: Kernels, pool: ThreadPool, x: Floats, heads: int) -> None: ...
 def add_convolution(
     pool: ThreadPool,
     value: Floats,

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Attention on the CPU: hash, cumulation, expectation and convolution over packed texts.
+"""Attention on the CPU: hash, cumulation, both as one, and convolution over packed texts.
 
 Heads stand side by side in the columns of q, k and v; `offsets` cut the rows into texts. Work is
 shared out over texts, heads and blocks of rows or value dims, so that one long text and many short
@@ -9,34 +9,15 @@ ops/cpu/, and the loops run without the GIL.
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
-import numpy as np
-
 from yosort._dense cimport Kernels, PackedLinear
-from yosort._kernels cimport ceil_div, ys_codes, ys_kernels, ys_linear, ys_product
+from yosort._kernels cimport (
+    ceil_div, round16, text_of, ys_codes, ys_kernels, ys_linear, ys_sampling,
+)
 from yosort._threads cimport ThreadPool, ys_pool_run
 
 # Tokens that one unit hashes.
 cdef int64_t HASH_ROWS = 256
-# Query rows that one unit of the expectation answers: enough to reuse keys, few enough that their
-# weights stay in a core's caches.
-cdef int64_t EXPECT_ROWS = 48
 cdef int64_t PLAIN_ROWS = 64
-
-
-cdef inline int64_t text_of(const int64_t *unit_offsets, int64_t texts, int64_t unit) noexcept nogil:
-    """The text that a unit belongs to: the last whose first unit is at most `unit`."""
-    cdef int64_t low = 0, high = texts, middle
-    while high - low > 1:
-        middle = (low + high) // 2
-        if unit_offsets[middle] <= unit:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-cdef inline int64_t round16(int64_t n) noexcept nogil:
-    return (n + 15) // 16 * 16
 
 
 cdef struct HashJob:
@@ -197,6 +178,69 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
         ys_pool_run(&pool.pool, cumulate_unit, &job, job.texts * job.heads * job.slices)
 
 
+cdef struct SampleJob:
+    const ys_kernels *kernels
+    ys_sampling all                     # what is the same for all; of text 0 and head 0 otherwise
+    int64_t heads
+    const int64_t *query_offsets
+    const int64_t *offsets
+    float *scratch
+    int64_t scratch_size
+
+
+cdef void sample_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
+    cdef SampleJob *job = <SampleJob *>argument
+    cdef int64_t text = unit // job.heads, head = unit % job.heads
+    cdef int64_t q = job.query_offsets[text], k = job.offsets[text]
+    cdef ys_sampling one = job.all
+    one.queries, one.keys = job.query_offsets[text + 1] - q, job.offsets[text + 1] - k
+    one.query += q * one.query_stride + head * one.dim
+    one.key += k * one.key_stride + head * one.dim
+    one.value += k * one.value_stride + head * one.value_dim
+    one.signs += head * 3 * one.parts * one.width
+    one.out += q * one.out_stride + head * one.value_dim
+    job.kernels.sample_head(&one, job.scratch + worker * job.scratch_size)
+
+
+def sampled_attention(Kernels kernels, ThreadPool pool, const float[:, :] query,
+                      const float[:, :] key, const float[:, :] value,
+                      const int64_t[::1] query_offsets, const int64_t[::1] offsets,
+                      const int32_t[:, :, :, ::1] sign_bits, int num_hash, int hash_code_len,
+                      float[:, :] out):
+    """Hash, cumulate and normalise, a head of a text at a time: what the loops above do in turn.
+
+    query [queries, heads * dim], key alike, value [keys, heads * value_dim]; sign_bits as of
+    hash_tokens; out [queries, heads * value_dim].
+    """
+    cdef SampleJob job
+    cdef int64_t texts = offsets.shape[0] - 1, text
+    cdef float[::1] scratch
+    job.heads = sign_bits.shape[0]
+    if texts < 1 or query.shape[0] == 0 or job.heads == 0 or out.shape[1] == 0:
+        return
+    if key.shape[0] == 0:
+        out[:, :] = 0.0
+        return
+    job.kernels, job.query_offsets, job.offsets = kernels.table, &query_offsets[0], &offsets[0]
+    job.all.query, job.all.query_stride = &query[0, 0], query.strides[0] // <Py_ssize_t>sizeof(float)
+    job.all.key, job.all.key_stride = &key[0, 0], key.strides[0] // <Py_ssize_t>sizeof(float)
+    job.all.value, job.all.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
+    job.all.out, job.all.out_stride = &out[0, 0], out.strides[0] // <Py_ssize_t>sizeof(float)
+    job.all.dim, job.all.value_dim = query.shape[1] // job.heads, out.shape[1] // job.heads
+    job.all.signs, job.all.parts = &sign_bits[0, 0, 0, 0], sign_bits.shape[2]
+    job.all.width, job.all.num_hash = sign_bits.shape[3], num_hash
+    job.all.hash_code_len = hash_code_len
+    job.all.queries = job.all.keys = 0
+    for text in range(texts):
+        job.all.queries = max(job.all.queries, query_offsets[text + 1] - query_offsets[text])
+        job.all.keys = max(job.all.keys, offsets[text + 1] - offsets[text])
+    job.scratch_size = round16(kernels.table.sample_scratch(&job.all))
+    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
+    job.scratch = &scratch[0]
+    with nogil:
+        ys_pool_run(&pool.pool, sample_unit, &job, texts * job.heads)
+
+
 cdef struct NormalizeJob:
     const ys_kernels *kernels
     float *x
@@ -221,112 +265,6 @@ def normalize_heads(Kernels kernels, ThreadPool pool, float[:, :] x, int heads):
     job.x, job.stride = &x[0, 0], x.strides[0] // <Py_ssize_t>sizeof(float)
     with nogil:
         ys_pool_run(&pool.pool, normalize_unit, &job, ceil_div(job.rows, PLAIN_ROWS))
-
-
-cdef struct ExpectJob:
-    const ys_kernels *kernels
-    const ys_product *product           # of queries and keys, and of weights and values
-    const float *query
-    const float *key
-    const float *value
-    int64_t query_stride, key_stride, value_stride, out_stride, texts, heads
-    int dim, value_dim, hash_code_len, normalize
-    const int64_t *query_offsets
-    const int64_t *offsets
-    const int64_t *unit_offsets         # [texts + 1] units before each text
-    const int64_t *packed_offsets       # [texts + 1] floats of a head's packed rows before it
-    float *packed
-    float *out
-    float *scratch
-    int64_t scratch_size
-
-
-cdef void pack_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef ExpectJob *job = <ExpectJob *>argument
-    cdef int64_t text = unit // job.heads, head = unit % job.heads
-    cdef int64_t first = job.offsets[text], keys = job.offsets[text + 1] - first
-    cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
-    cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
-    job.kernels.pack_keys(
-        job.product, job.key + first * job.key_stride + head * job.dim, job.key_stride, keys,
-        job.dim, job.normalize, packed,
-    )
-    job.product.pack_values(
-        job.value + first * job.value_stride + head * job.value_dim, job.value_stride, keys,
-        job.value_dim, packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)),
-    )
-
-
-cdef void expect_unit(void *argument, Py_ssize_t unit, int worker) noexcept nogil:
-    cdef ExpectJob *job = <ExpectJob *>argument
-    cdef int64_t text = text_of(job.unit_offsets, job.texts, unit)
-    cdef int64_t blocks = (job.unit_offsets[text + 1] - job.unit_offsets[text]) // job.heads
-    cdef int64_t head = (unit - job.unit_offsets[text]) // blocks
-    cdef int64_t block = (unit - job.unit_offsets[text]) % blocks
-    cdef int64_t first = job.query_offsets[text] + block * EXPECT_ROWS
-    cdef int64_t keys = job.offsets[text + 1] - job.offsets[text]
-    cdef int64_t size = job.packed_offsets[text + 1] - job.packed_offsets[text]
-    cdef float *packed = job.packed + job.heads * job.packed_offsets[text] + head * size
-    job.kernels.expect_rows(
-        job.product, job.query + first * job.query_stride + head * job.dim, job.query_stride,
-        min(EXPECT_ROWS, job.query_offsets[text + 1] - first), packed,
-        packed + round16(job.kernels.packed_keys(job.product, keys, job.dim)), keys, job.dim,
-        job.value_dim, job.hash_code_len, job.normalize,
-        job.out + first * job.out_stride + head * job.value_dim, job.out_stride,
-        job.scratch + worker * job.scratch_size,
-    )
-
-
-def expected_attention(Kernels kernels, ThreadPool pool, const float[:, :] query,
-                       const float[:, :] key, const float[:, :] value,
-                       const int64_t[::1] query_offsets, const int64_t[::1] offsets, int heads,
-                       int hash_code_len, bint normalize, float[:, :] out, str kind="float32"):
-    """Compute YOSO-E: query [queries, heads * dim], key alike, value [keys, heads * value_dim].
-
-    normalize: L2-normalise queries and keys first, and each head's output rows last.
-    kind: both products; "bfloat16" where an instruction has it, else "rounded" for its numbers.
-    """
-    cdef ExpectJob job
-    cdef int64_t texts = offsets.shape[0] - 1, text, rows, keys
-    cdef int64_t[::1] unit_offsets, packed_offsets
-    cdef float[::1] packed, scratch
-    if texts < 1 or query.shape[0] == 0:
-        return
-    if key.shape[0] == 0:
-        out[:, :] = 0.0
-        return
-    job.kernels, job.texts, job.heads = kernels.table, texts, heads
-    job.product = kernels.product(kind)
-    if job.product.pack_values == NULL:
-        raise ValueError(f"no product of attention: {kind}")
-    job.query, job.query_stride = &query[0, 0], query.strides[0] // <Py_ssize_t>sizeof(float)
-    job.key, job.key_stride = &key[0, 0], key.strides[0] // <Py_ssize_t>sizeof(float)
-    job.value, job.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
-    job.out, job.out_stride = &out[0, 0], out.strides[0] // <Py_ssize_t>sizeof(float)
-    job.dim, job.value_dim = query.shape[1] // heads, value.shape[1] // heads
-    job.hash_code_len, job.normalize = hash_code_len, normalize
-    job.query_offsets, job.offsets = &query_offsets[0], &offsets[0]
-    unit_offsets = np.zeros(texts + 1, np.int64)
-    packed_offsets = np.zeros(texts + 1, np.int64)
-    for text in range(texts):
-        rows = query_offsets[text + 1] - query_offsets[text]
-        keys = offsets[text + 1] - offsets[text]
-        unit_offsets[text + 1] = unit_offsets[text] + heads * ceil_div(rows, EXPECT_ROWS)
-        packed_offsets[text + 1] = (
-            packed_offsets[text]
-            + round16(kernels.table.packed_keys(job.product, keys, job.dim))
-            + round16(kernels.table.packed_values(job.product, keys, job.value_dim))
-        )
-    job.unit_offsets, job.packed_offsets = &unit_offsets[0], &packed_offsets[0]
-    packed = pool.workspace.floats(heads * packed_offsets[texts] + 1)
-    job.scratch_size = round16(
-        kernels.table.expect_scratch(job.product, EXPECT_ROWS, job.dim, job.value_dim)
-    )
-    scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
-    job.packed, job.scratch = &packed[0], &scratch[0]
-    with nogil:
-        ys_pool_run(&pool.pool, pack_unit, &job, texts * heads)
-        ys_pool_run(&pool.pool, expect_unit, &job, unit_offsets[texts])
 
 
 cdef struct ConvolveJob:

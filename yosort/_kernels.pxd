@@ -32,6 +32,16 @@ cdef extern from "kernels/cpu/kernels.h":
     struct ys_codes:
         const uint16_t *codes
         int64_t count, stride
+    struct ys_sampling:
+        const float *query
+        const float *key
+        const float *value
+        int64_t query_stride, key_stride, value_stride, queries, keys
+        int dim, value_dim
+        const int32_t *signs
+        int parts, width, num_hash, hash_code_len
+        float *out
+        int64_t out_stride
     struct ys_kernels:
         const char *name
         const ys_product *const *products
@@ -52,6 +62,8 @@ cdef extern from "kernels/cpu/kernels.h":
         int64_t cumulate_scratch(int64_t, int64_t, int) noexcept nogil
         void cumulate_slice(ys_codes, ys_codes, int, int, const float *, int64_t, int, float,
                             float *, int64_t, float *) noexcept nogil
+        int64_t sample_scratch(const ys_sampling *) noexcept nogil
+        void sample_head(const ys_sampling *, float *) noexcept nogil
         int64_t packed_keys(const ys_product *, int64_t, int) noexcept nogil
         int64_t packed_values(const ys_product *, int64_t, int) noexcept nogil
         void pack_keys(const ys_product *, const float *, int64_t, int64_t, int, int,
@@ -66,3 +78,18 @@ cdef extern from "kernels/cpu/kernels.h":
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b
+
+cdef inline int64_t text_of(const int64_t *unit_offsets, int64_t texts, int64_t unit) noexcept nogil:
+    """The text that a unit belongs to: the last whose first unit is at most `unit`."""
+    cdef int64_t low = 0, high = texts, middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if unit_offsets[middle] <= unit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef inline int64_t round16(int64_t n) noexcept nogil:
+    return (n + 15) // 16 * 16

@@ -13,7 +13,7 @@ from tolerances import BFLOAT16_ROUNDING, POLE
 
 from ops.cases import draw, layout_of
 from ops.conftest import ORDERS, VARIANTS
-from yosort import _cpu
+from yosort import _expectation
 from yosort._dense import PackedLinear
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import LARGE_HEAD, CpuOps
@@ -145,7 +145,7 @@ def test_a_product_that_attention_has_not_is_refused() -> None:
     ops, rows = Bfloat16Ops(1), draw(1, 3, 8)
     offsets, out = np.array([0, 3]), np.zeros((3, 8), np.float32)
     with pytest.raises(ValueError, match="no product of attention: int8"):
-        _cpu.expected_attention(
+        _expectation.expected_attention(
             ops.kernels, ops.pool, rows, rows, rows, offsets, offsets, 1, 9, True, out, "int8"
         )
 

@@ -1,14 +1,18 @@
-"""The compiled kernels beside test_ops.py: which there are, and products of several weights."""
+"""The compiled kernels beside test_ops.py: which there are, several weights, heads of texts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ops.cases import draw
+from ops.cases import draw, layout_of
 from ops.conftest import CPU, VARIANTS, Backend, named
 from yosort._dense import Kernels, PackedLinear
 from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.hashing import hash_signs
+from yosort.ops.interface import HashFunctions
 
 
 def test_a_variant_is_there_and_the_baseline_always() -> None:
@@ -40,3 +44,49 @@ def test_several_weights_are_one_map(backend: Backend) -> None:
             ops.linear(x, ops.linear_map([w], [b])) for w, b in zip(weights, biases, strict=True)
         ]
         np.testing.assert_array_equal(ops.linear(x, packed), np.concatenate(apart, axis=1))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(
+    heads=st.integers(1, 3),
+    width=st.sampled_from([1, 3, 8, 16, 20, 32, 33, 64]),
+    value_width=st.sampled_from([1, 5, 16, 31, 32, 33, 64, 70]),
+    num_hash=st.integers(1, 11),
+    hash_code_len=st.integers(1, 13),
+    lengths=st.lists(st.integers(0, 70), min_size=1, max_size=4),
+    step=st.integers(1, 3),
+)
+def test_a_head_at_a_time_equals_all_heads_in_turn(
+    variant: str,
+    heads: int,
+    width: int,
+    value_width: int,
+    num_hash: int,
+    hash_code_len: int,
+    lengths: list[int],
+    step: int,
+) -> None:
+    """Bit for bit, whatever the sizes; and each is what ran."""
+    rows = sum(lengths)
+    draws = draw(1, rows, heads * width), draw(2, rows, heads * width)
+    key, value = draws[1], draw(3, rows, heads * value_width)
+    some = np.arange(0, rows, step)
+    query = draws[0][some]
+    layout = layout_of(lengths, heads, hash_code_len, some, True)
+    signs = hash_signs(num_hash, hash_code_len, width, heads=heads, seed=4)
+    found = []
+    for threads, enough in ((1, True), (len(lengths) * heads + 1, False)):
+        ops = CpuOps(threads, variant)
+        functions = ops.hash_functions(HashFunctions(num_hash, signs))
+        prepared = ops.layout(layout)
+        assert ops._have_a_head_each(prepared, functions) == enough
+        found.append(ops.attention(query, key, value, prepared, functions))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_long_text_with_many_hashes_is_not_held_by_every_thread() -> None:
+    functions = HashFunctions(256, hash_signs(256, 2, 4, heads=8, seed=0))
+    ops = CpuOps(4, "baseline")
+    prepared = ops.hash_functions(functions)
+    assert ops._have_a_head_each(layout_of([8192] * 99, 8, 2), prepared)
+    assert not ops._have_a_head_each(layout_of([8193], 8, 2), prepared)

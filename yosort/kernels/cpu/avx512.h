@@ -13,6 +13,13 @@
 
 YS_INLINE vi vi_round(vf x) { return (vi)_mm512_cvtps_epi32((__m512)x); }
 
+/* A mask picks the lanes: no vector of bits has to be made and cut. */
+#define YS_OR_WHERE_POSITIVE
+YS_INLINE vi vi_or_where_positive(vi code, vf x, vi bits) {
+    const __mmask16 positive = _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+    return (vi)_mm512_mask_or_epi32((__m512i)code, positive, (__m512i)code, (__m512i)bits);
+}
+
 #ifdef __AVX512VNNI__
 #  define INT8_PACK 4
 #  define INT8_OFFSET 128

@@ -42,11 +42,6 @@ static void ys_clear_tables(float *tables, int functions, int hash_code_len, str
     }
 }
 
-YS_INLINE void ys_insert(float *bucket, vf v0, vf v1) {
-    vf_store(bucket, vf_load(bucket) + v0);
-    vf_store(bucket + LANES, vf_load(bucket + LANES) + v1);
-}
-
 /* All keys into, then all queries out of, the tables of `functions` hashes (a constant). */
 YS_INLINE void ys_cumulate_group(int functions, float *tables, int hash_code_len,
                                  struct ys_codes queries, struct ys_codes keys, const float *values,
@@ -54,8 +49,18 @@ YS_INLINE void ys_cumulate_group(int functions, float *tables, int hash_code_len
     const size_t table = (size_t)SLICE << hash_code_len;
     for (int64_t j = 0; j < keys.count; j++) {
         const vf v0 = vf_load(values + j * SLICE), v1 = vf_load(values + j * SLICE + LANES);
-        for (int h = 0; h < functions; h++)
-            ys_insert(tables + h * table + ys_bucket(keys, h, j), v0, v1);
+        float *bucket[GROUP];
+        vf s[GROUP][2];
+        /* All loads before all stores: no load waits to learn that a store went to another table. */
+        for (int h = 0; h < functions; h++) {
+            bucket[h] = tables + h * table + ys_bucket(keys, h, j);
+            s[h][0] = vf_load(bucket[h]) + v0;
+            s[h][1] = vf_load(bucket[h] + LANES) + v1;
+        }
+        for (int h = 0; h < functions; h++) {
+            vf_store(bucket[h], s[h][0]);
+            vf_store(bucket[h] + LANES, s[h][1]);
+        }
     }
     for (int64_t i = 0; i < queries.count; i++) {
         vf s0 = vf_load(sums + i * SLICE), s1 = vf_load(sums + i * SLICE + LANES);
@@ -81,8 +86,8 @@ static void ys_cumulate_slice(struct ys_codes queries, struct ys_codes keys, int
     float *sums = values + keys.count * SLICE;
     for (int64_t j = 0; j < keys.count; j++) {
         if (j + AHEAD < keys.count) ys_prefetch(value + (j + AHEAD) * value_stride, dims);
-        memcpy(values + j * SLICE, value + j * value_stride, (size_t)dims * sizeof(float));
-        memset(values + j * SLICE + dims, 0, (size_t)(SLICE - dims) * sizeof(float));
+        for (int d = 0; d < SLICE; d += LANES)
+            vf_store(values + j * SLICE + d, vf_load_part(value + j * value_stride + d, dims - d));
     }
     memset(sums, 0, (size_t)(queries.count * SLICE) * sizeof(float));
     for (int h = 0, functions; h < num_hash; h += functions) {
@@ -96,7 +101,8 @@ static void ys_cumulate_slice(struct ys_codes queries, struct ys_codes keys, int
         keys.codes += functions * keys.stride;
     }
     for (int64_t i = 0; i < queries.count; i++)
-        for (int d = 0; d < dims; d++) out[i * out_stride + d] = sums[i * SLICE + d] * scale;
+        for (int d = 0; d < SLICE; d += LANES)
+            vf_store_part(out + i * out_stride + d, vf_load(sums + i * SLICE + d) * vf_set1(scale), dims - d);
 }
 
 #endif

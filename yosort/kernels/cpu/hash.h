@@ -104,13 +104,18 @@ YS_INLINE void ys_rotate_32(const vf *from, const int32_t *signs, ptrdiff_t step
 }
 #endif
 
+#ifndef YS_OR_WHERE_POSITIVE
+YS_INLINE vi vi_or_where_positive(vi code, vf x, vi bits) { return code | (vi_positive(x) & bits); }
+#endif
+
 /* Codes of one part: function h, bit b is x[h * hash_code_len + b] > 0. */
 YS_INLINE void ys_store_codes(const vf *x, int functions, int hash_code_len, int count,
                               uint16_t *codes, ptrdiff_t codes_stride) {
     for (int h = 0; h < functions; h++) {
         vi code = vi_set1(0);
-        for (int b = 0; b < hash_code_len; b++)
-            code |= vi_positive(x[h * hash_code_len + b]) & vi_set1(1 << b);
+        vi bit = vi_set1(1);
+        for (int b = 0; b < hash_code_len; b++, bit += bit)
+            code = vi_or_where_positive(code, x[h * hash_code_len + b], bit);
         int32_t lanes[LANES];
         memcpy(lanes, &code, sizeof lanes);
         uint16_t *row = codes + h * codes_stride;
@@ -119,6 +124,28 @@ YS_INLINE void ys_store_codes(const vf *x, int functions, int hash_code_len, int
         else
             for (int i = 0; i < count; i++) row[i] = (uint16_t)lanes[i];
     }
+}
+
+/* tokens [dim] = the columns of `here` rows of x, LANES at most; what further lanes hold is unused. */
+YS_INLINE void ys_transpose_rows(const float *x, ptrdiff_t stride, int here, int dim, vf *tokens) {
+    int d = 0;
+#if LANES > 1
+    for (; d + LANES <= dim; d += LANES) {
+        vf row[LANES], turned[LANES];
+        for (int i = 0; i < LANES; i++) row[i] = vf_load(x + (i < here ? i : here - 1) * stride + d);
+        /* The index of a lane, row then column, turns by one bit each time: the columns come first. */
+        for (int turn = 1; turn < LANES; turn *= 2) {
+            for (int i = 0; i < LANES / 2; i++) {
+                turned[2 * i] = vf_lower(row[i], row[i + LANES / 2]);
+                turned[2 * i + 1] = vf_upper(row[i], row[i + LANES / 2]);
+            }
+            memcpy(row, turned, sizeof row);
+        }
+        memcpy(tokens + d, row, sizeof row);
+    }
+#endif
+    for (; d < dim; d++)
+        for (int i = 0; i < here; i++) ((float *)(tokens + d))[i] = x[i * stride + d];
 }
 
 /* Hash `count` tokens of one head.
@@ -134,11 +161,9 @@ static void ys_hash_tokens(const float *x, ptrdiff_t stride, ptrdiff_t count, in
     memset(tokens, 0, (size_t)width * sizeof(vf));
     for (ptrdiff_t first = 0; first < count; first += LANES) {
         const int here = count - first < LANES ? (int)(count - first) : LANES;
-        float *transposed = (float *)tokens;
-        for (int i = 0; i < here; i++) {
-            for (int d = 0; d < dim; d++) transposed[d * LANES + i] = x[(first + i) * stride + d];
-            if (first + i + LANES < count) ys_prefetch(x + (first + i + LANES) * stride, dim);
-        }
+        ys_transpose_rows(x + first * stride, stride, here, dim, tokens);
+        for (ptrdiff_t next = first + LANES; next < first + 2 * LANES && next < count; next++)
+            ys_prefetch(x + next * stride, dim);
         for (int p = 0; p < parts; p++) {
             const int32_t *sign = signs + (ptrdiff_t)p * width;
             const ptrdiff_t step = (ptrdiff_t)parts * width;

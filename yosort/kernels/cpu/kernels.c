@@ -10,6 +10,7 @@
 #include "gemm_rounded.h"
 #include "hash.h"
 #include "layer.h"
+#include "sample.h"
 
 #define YS_PASTE(a, b) a##b
 #define YS_TABLE(isa) YS_PASTE(ys_kernels_, isa)
@@ -35,6 +36,8 @@ const struct ys_kernels YS_TABLE(YOSORT_ISA) = {
     .slice = SLICE,
     .cumulate_scratch = ys_cumulate_scratch,
     .cumulate_slice = ys_cumulate_slice,
+    .sample_scratch = ys_sample_scratch,
+    .sample_head = ys_sample_head,
     .packed_keys = ys_packed_keys,
     .packed_values = ys_packed_values,
     .pack_keys = ys_pack_keys,

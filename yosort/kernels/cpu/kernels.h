@@ -78,6 +78,18 @@ struct ys_codes {
     int64_t count, stride;
 };
 
+/* What sampled attention of one head of one text takes; see sample.h. */
+struct ys_sampling {
+    const float *query, *key, *value;           /* [queries or keys] rows, their strides apart */
+    int64_t query_stride, key_stride, value_stride, queries, keys;
+    int dim, value_dim;
+    const int32_t *signs;                       /* the head's first rotation of its first part, */
+    int parts, width;                           /* see hash.h */
+    int num_hash, hash_code_len;
+    float *out;                                 /* [queries] rows of value_dim floats */
+    int64_t out_stride;
+};
+
 struct ys_kernels {
     const char *name;               /* of the instruction set, such as "avx2" */
     const struct ys_product *const *products;   /* NULL after the last */
@@ -110,6 +122,10 @@ struct ys_kernels {
     void (*cumulate_slice)(struct ys_codes queries, struct ys_codes keys, int num_hash,
                            int hash_code_len, const float *value, int64_t value_stride, int dims,
                            float scale, float *out, int64_t out_stride, float *scratch);
+
+    /* sample.h */
+    int64_t (*sample_scratch)(const struct ys_sampling *sampling);
+    void (*sample_head)(const struct ys_sampling *sampling, float *scratch);
 
     /* expectation.h */
     int64_t (*packed_keys)(const struct ys_product *product, int64_t keys, int dim);

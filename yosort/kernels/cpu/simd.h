@@ -5,6 +5,7 @@
  *     MR                               rows of a tile, see gemm.h: as many as the registers hold
  *     MANY_REGISTERS                   if there are 32 of them
  *     vi_round                         float to int32, to the nearest, ties to even
+ *     YS_OR_WHERE_POSITIVE, ...        its way to set bits where a vector is positive, if it has one: hash.h
  *     INT8_PACK, ys_int8_x, ...        its dot product of 8-bit integers, if it has one: gemm_int8.h
  *     YS_BFLOAT16_DOT, ...             its dot product of bfloat16, if it has one: gemm_bfloat16.h
  *     YS_PAIRS, ...                    its products of two rows by two columns, if it has them: pairs.h

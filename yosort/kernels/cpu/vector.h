@@ -51,6 +51,24 @@ YS_INLINE vf vf_select(vi mask, vf a, vf b) {
 YS_INLINE vi vi_positive(vf x) { return x > vf_set1(0.0f); }
 YS_INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (m & a) | (~m & b); }
 YS_INLINE vf vf_of(vi x) { return __builtin_convertvector(x, vf); }
+/* Lanes of a and b in turn, a's first: those of their lower halves, and of their upper ones. */
+#if LANES == 4
+#  define YS_LOWER 0, 4, 1, 5
+#  define YS_UPPER 2, 6, 3, 7
+#elif LANES == 8
+#  define YS_LOWER 0, 8, 1, 9, 2, 10, 3, 11
+#  define YS_UPPER 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#  define YS_LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#  define YS_UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+#ifdef __clang__
+YS_INLINE vf vf_lower(vf a, vf b) { return __builtin_shufflevector(a, b, YS_LOWER); }
+YS_INLINE vf vf_upper(vf a, vf b) { return __builtin_shufflevector(a, b, YS_UPPER); }
+#else
+YS_INLINE vf vf_lower(vf a, vf b) { return __builtin_shuffle(a, b, (vi){YS_LOWER}); }
+YS_INLINE vf vf_upper(vf a, vf b) { return __builtin_shuffle(a, b, (vi){YS_UPPER}); }
+#endif
 /* There is no vector operator for it; compilers make one instruction of this loop. */
 YS_INLINE vf vf_sqrt(vf x) {
     float lane[LANES];
@@ -67,6 +85,17 @@ YS_INLINE vf vf_load_part(const float *x, ptrdiff_t count) {
     float part[LANES] = {0};
     if (count > 0) memcpy(part, x, (size_t)count * sizeof(float));
     return vf_load(part);
+}
+
+/* Store the first `count` lanes, LANES at most. */
+YS_INLINE void vf_store_part(float *to, vf x, ptrdiff_t count) {
+    if (count >= LANES) {
+        vf_store(to, x);
+    } else if (count > 0) {
+        float part[LANES];
+        vf_store(part, x);
+        memcpy(to, part, (size_t)count * sizeof(float));
+    }
 }
 
 #ifdef __GNUC__

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yosort import _cpu, _dense
+from yosort import _cpu, _dense, _expectation
 from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
@@ -33,8 +33,8 @@ Floats = npt.NDArray[np.float32]
 
 _log = logging.getLogger("yosort")
 
-#: Codes of this many heads are held at a time, so that a long text with many hashes stays small.
-CODE_BYTES = 16 << 20
+#: What codes may take at a time, so that a long text with many hashes stays small.
+CODE_BYTES = 32 << 20
 #: A head's map of more weights than this is held in the type of the encoder's.
 LARGE_HEAD = 1 << 20
 
@@ -195,7 +195,7 @@ class CpuOps(HostOps):
         normalize: bool,
         out: Floats,
     ) -> None:
-        _cpu.expected_attention(
+        _expectation.expected_attention(
             self.kernels,
             self.pool,
             query,
@@ -219,16 +219,56 @@ class CpuOps(HostOps):
         functions: CpuHashFunctions,
         out: Floats,
     ) -> None:
-        width = query.shape[1] // layout.heads
+        if functions.bits is not None and self._have_a_head_each(layout, functions):
+            _cpu.sampled_attention(
+                self.kernels,
+                self.pool,
+                query,
+                key,
+                value,
+                layout.query_offsets,
+                layout.offsets,
+                functions.bits,
+                functions.num_hash,
+                layout.hash_code_len,
+                out,
+            )
+        else:
+            self._sample_in_turn(query, key, value, layout, functions, out)
+
+    def _have_a_head_each(self, layout: Layout, functions: CpuHashFunctions) -> bool:
+        """Tell whether threads are to take a head of a text each, from its hash to its context.
+
+        That keeps codes in a core's cache, but leaves threads without work where there are more of
+        them than heads of texts, and holds the codes of a whole text in each.
+        """
+        offsets = layout.query_offsets, layout.offsets
+        longest = sum(int(np.diff(x).max(initial=0)) for x in offsets)
+        threads = self.pool.num_threads
+        enough = (len(layout.offsets) - 1) * layout.heads >= threads
+        return enough and threads * 2 * functions.num_hash * longest <= CODE_BYTES
+
+    def _sample_in_turn(
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        layout: Layout,
+        functions: CpuHashFunctions,
+        out: Floats,
+    ) -> None:
+        """Hash, cumulate, normalise: each of them shared out over all threads."""
+        width, value_width = (x.shape[1] // layout.heads for x in (query, value))
         per_head = 2 * functions.num_hash * (len(query) + len(key))
         group = max(1, min(layout.heads, CODE_BYTES // max(per_head, 1)))
         for first in range(0, layout.heads, group):
             heads = slice(first, min(first + group, layout.heads))
             columns = slice(heads.start * width, heads.stop * width)
+            values = slice(heads.start * value_width, heads.stop * value_width)
             part = functions.of(heads)
             query_codes = self.codes(query[:, columns], part, layout.hash_code_len)
             key_codes = self.codes(key[:, columns], part, layout.hash_code_len)
-            self._cumulate(query_codes, key_codes, value[:, columns], layout, out[:, columns])
+            self._cumulate(query_codes, key_codes, value[:, values], layout, out[:, values])
         _cpu.normalize_heads(self.kernels, self.pool, out, layout.heads)
 
     def codes(
