@@ -205,3 +205,16 @@ def test_defaults_are_those_of_the_call(task: Task) -> None:
     for action in actions:
         wanted = OTHERWISE.get((command, action.dest), defaults[action.dest])
         assert action.default == wanted, action.dest
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "adopt", "bench", "calibrate", "serve"])
+def test_the_default_is_the_one_that_help_tells(command: str) -> None:
+    """Help ends with it, in brackets; it is decided later where none is given here."""
+    (commands,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    told = 0
+    for action in commands.choices[command]._actions:
+        ending = re.search(r"\(([^()]*)\)$", action.help or "")
+        if ending and action.option_strings and action.default is not None:
+            assert str(action.default) == ending[1], action.option_strings
+            told += 1
+    assert told

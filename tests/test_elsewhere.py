@@ -19,6 +19,20 @@ from yosort.tasks import bundled_model
 #: torch's own words on how it makes modules.
 OF_TORCH = {"T_destination", "call_super_init", "dump_patches"}
 
+#: Those of transformers that people import from.
+MODULES = [
+    "configuration_utils", "data", "data.data_collator", "file_utils", "generation",
+    "modeling_outputs", "modeling_utils", "models", "models.auto",
+    "models.auto.configuration_auto", "models.auto.modeling_auto",
+    "models.auto.tokenization_auto", "models.yoso", "models.yoso.configuration_yoso",
+    "models.yoso.modeling_yoso", "pipelines", "pipelines.base", "pipelines.feature_extraction",
+    "pipelines.fill_mask", "pipelines.pt_utils", "pipelines.question_answering",
+    "pipelines.text_classification", "pipelines.token_classification", "tokenization_utils",
+    "tokenization_utils_base", "tokenization_utils_fast", "tokenization_utils_tokenizers",
+    "trainer", "trainer_callback", "trainer_utils", "training_args", "utils", "utils.generic",
+    "utils.logging",
+]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def ours() -> dict[str, Any]:
@@ -148,6 +162,14 @@ def test_imports_that_are_written_already(line: str) -> None:
     exec(line, names)
     found = names["found"]
     assert getattr(importlib.import_module(found.__module__), found.__name__) is found
+
+
+def test_modules_of_transformers_that_people_import_from() -> None:
+    """Each is there: what is asked of it is answered by a hint, not by its being missing."""
+    for name in MODULES:
+        module = importlib.import_module(f"yosort.{name}")
+        with pytest.raises(AttributeError, match="train with transformers"):
+            _ = module.Trainer
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,11 @@ def test_question_answering_of_the_authors(tmp_path: Path) -> None:
     ("changes", "match"),
     [
         ({"embedding_dim": 4}, "embedding_dim 4 differs from dim 8"),
+        ({"dim": 10, "embedding_dim": 10, "head_dim": 5}, r"word_emb.*: wanted \[11, 10\]"),
+        ({"hidden_dim": 14}, r"intermediate.dense.weight: wanted \[14, 8\]"),
+        ({"num_sen_type": 3}, r"token_type_embeddings.weight: wanted \[3, 8\]"),
+        ({"max_seq_len": 7}, "position_embeddings.weight: wanted 7 rows"),
+        ({"num_layers": 3}, "missing: yoso.encoder.layer.2"),
         ({"head_dim": 8}, "num_head 2 times head_dim 8"),
         ({"attn_type": "softmax"}, "attn_type: wanted yoso-v1"),
         ({"attn_type": None}, "attn_type: wanted yoso-v1"),

@@ -165,6 +165,15 @@ def test_scales_that_do_not_fit_are_refused(scales: Any, message: str) -> None:
         join_scales(state, where="here")
 
 
+def test_integers_without_scales_are_what_they_are() -> None:
+    """A tensor of int8 that is no weight; and floats beside which something has such a name."""
+    values = {"a": np.ones((2, 4), np.int8), "b": np.ones((2, 4), np.float32)}
+    joined = join_scales(State.of({**values, "b_scale": np.ones(2, np.float32)}), where="here")
+    assert set(joined) == {"a", "b"}
+    for name, value in values.items():
+        np.testing.assert_array_equal(np.asarray(joined[name]), value)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
     """No scale fits them: a file of int8 refuses them, a float32 map beside the others has them."""

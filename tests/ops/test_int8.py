@@ -72,6 +72,10 @@ def test_rows_are_rounded_as_defined(variant: str, width: int, exponent: int) ->
     values, scales = definitions.quantize(x)
     np.testing.assert_array_equal(quantized.values, values)
     np.testing.assert_array_equal(quantized.scales, scales)
+    assert definitions.quantize(np.array([[1e-30], [9e-31]], np.float32))[0].tolist() == [
+        [127],
+        [0],
+    ]
     # And as activations: through the identity, which has weights of 127 and scales of 1 / 127.
     ops = CpuOps(2, variant)
     got = ops.linear(x, linear_map(ops, np.eye(width, dtype=np.float32), None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -279,3 +279,28 @@ def test_no_bit_of_an_answer_depends_on_who_asks_beside(task: str, pipelines: An
 
 def test_length() -> None:
     assert length((Item(0, "", Prepared([Row([1, 2], [0, 0])]), [None]), 0)) == 2
+
+
+def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took() -> None:
+    """Half by the last batch, a quarter by the one before, and so on."""
+
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        now, of_recorder = 0.0, recorder.run
+        asyncio.get_running_loop().time = lambda: now  # type: ignore[method-assign]
+
+        def taking(seconds: float) -> Callable[[Sequence[tuple[Item, int]]], None]:
+            def slowly(places: Sequence[tuple[Item, int]]) -> None:
+                nonlocal now
+                now += seconds
+                of_recorder(places)
+
+            return slowly
+
+        for seconds, wanted in ((8, 10), (24, 35), (0, 18)):
+            recorder.run = taking(seconds)  # type: ignore[method-assign]
+            await batcher.run(job(recorder, [4], 1))
+            batcher._waiting = 10
+            assert batcher.retry_after() == wanted
+            batcher._waiting = 0
+
+    run(what)

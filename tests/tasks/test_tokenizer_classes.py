@@ -122,20 +122,32 @@ def test_the_class_says_what_the_model_is_given(
     assert tokenizer.model_input_names == list(tokenizer("a")) == wanted
 
 
-def test_the_special_tokens_of_an_albert_that_names_none(tmp_path: Path) -> None:
-    unigram(tmp_path)
-    stored = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+def albert(folder: Path, **steps: object) -> Path:
+    """Write a Unigram as Albert's class takes it, with these steps beside its vocabulary."""
+    unigram(folder)
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
     for own, name in (("<s>", "[CLS]"), ("</s>", "[SEP]"), ("<mask>", "[MASK]")):
-        stored = stored.replace(f'"{own}"', f'"{name}"')
-    (tmp_path / "tokenizer.json").write_text(stored, encoding="utf-8")
-    write(tmp_path, named("AlbertTokenizer"))
-    tokenizer = Tokenizer.from_pretrained(tmp_path)
+        text = text.replace(f'"{own}"', f'"{name}"')
+    stored = {**json.loads(text), **steps}
+    return write(folder, {"tokenizer.json": stored, **named("AlbertTokenizer")})
+
+
+def test_the_special_tokens_of_an_albert_that_names_none(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(albert(tmp_path))
     assert tokenizer.special_tokens_map == {
         "bos_token": "[CLS]", "eos_token": "[SEP]", "unk_token": "<unk>", "sep_token": "[SEP]",
         "pad_token": "<pad>", "cls_token": "[CLS]", "mask_token": "[MASK]",
     }  # fmt: skip
     padded = tokenizer("a", padding="max_length", max_length=5).input_ids
     assert padded[-1] == tokenizer.id_of("pad_token")
+
+
+def test_an_albert_cuts_at_spaces_and_marks_what_follows_one(tmp_path: Path) -> None:
+    """Its class takes the vocabulary alone from tokenizer.json, whose steps may be another's."""
+    tokenizer = Tokenizer.from_pretrained(albert(tmp_path, pre_tokenizer=None, normalizer=None))
+    tokens = tokenizer.tokenize("The  dogs\u0301 bark")
+    assert "".join(tokens) == "\u2581the\u2581dogs\u2581bark"
+    assert [token[0] for token in tokens].count("\u2581") == 3
 
 
 @pytest.mark.parametrize("apart", [True, False, None])

@@ -129,7 +129,6 @@ class Batcher:
         """Take out of the queue what still waits of a job."""
         self._jobs.pop(job, None)
         self._count(-job.tokens)
-        job.waiting.clear()
         job.tokens = 0
 
     async def _serve(self) -> None:
