@@ -24,7 +24,7 @@ NORM_EPS = 1e-12
 #: Activations have a scale for each token and this much of the depth.
 QUANTIZED_SPAN = 1024
 #: Sums of bfloat16 products start anew with so much of the depth; on a matrix unit, with so much.
-BFLOAT16_SPAN, TILED_SPAN = 256, 1024
+BFLOAT16_SPAN, TILED_SPAN = 384, 1024
 #: A matrix unit sums so much of the depth at a time.
 TILE_DEPTH = 32
 

@@ -4,7 +4,7 @@
 
 #include "gemm.h"
 
-#define KC 256
+#define KC 384
 #define STRIDE (KC + CACHE_LINE)
 
 static int64_t ys_float32_panel(int64_t depth) { return depth * NR * (int64_t)sizeof(float); }
