@@ -24,6 +24,6 @@ plant() { # FILE, WHAT IS THERE, WHAT IT BECOMES, WHAT MUST BE REPORTED
 }
 
 plant yosort/kernels/cpu/cumulation.h 'vf_set1(scale), dims - d)' 'vf_set1(scale), dims - d + 1)' 'ERROR: AddressSanitizer'
-plant yosort/_cpu.pyx 'longest_query, query_offsets\[text + 1\]' 'longest_query, query_offsets[text + 2]' 'IndexError: Out of bounds'
+plant yosort/_cpu.pyx 'job.query_offsets, job.offsets = &query_offsets\[0\], &offsets\[0\]' 'job.query_offsets, job.offsets = \&query_offsets[0], \&offsets[offsets.shape[0]]' 'IndexError: Out of bounds'
 plant yosort/kernels/cpu/pool.h '^static int ys_pool_init(.*{' '&\n    volatile int most = 0x7fffffff; most += size;' 'signed integer overflow'
 echo "each of the three was noticed"

@@ -2,16 +2,16 @@
 """Attention on the CPU: hash, cumulation, both as one, and convolution over packed texts.
 
 Heads stand side by side in the columns of q, k and v; `offsets` cut the rows into texts. Work is
-shared out over texts, heads and blocks of rows or value dims, so that one long text and many short
-ones both fill the threads; no sum depends on how. Arguments are checked by the callers in
-ops/cpu/, and the loops run without the GIL.
+shared out over texts and heads, and most of it over blocks of rows or value dims, too, so that one
+long text and many short ones both fill the threads; no sum depends on how. Arguments are checked by
+the callers in ops/cpu/, and the loops run without the GIL.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
 from yosort._dense cimport Kernels, PackedLinear
 from yosort._kernels cimport (
-    ceil_div, round16, text_of, ys_codes, ys_kernels, ys_linear, ys_sampling,
+    ceil_div, longest_of, round16, text_of, ys_codes, ys_kernels, ys_linear, ys_sampling,
 )
 from yosort._threads cimport ThreadPool, ys_pool_run
 
@@ -152,7 +152,6 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
     """
     cdef CumulateJob job
     cdef float[::1] scratch
-    cdef int64_t longest_query = 0, longest = 0, text
     job.texts = offsets.shape[0] - 1
     job.heads, job.num_hash = query_codes.shape[0], query_codes.shape[1]
     job.queries.stride, job.keys.stride = query_codes.shape[2], key_codes.shape[2]
@@ -161,9 +160,6 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
     if job.keys.stride == 0:
         out[:, :] = 0.0
         return
-    for text in range(job.texts):
-        longest_query = max(longest_query, query_offsets[text + 1] - query_offsets[text])
-        longest = max(longest, offsets[text + 1] - offsets[text])
     job.kernels, job.hash_code_len = kernels.table, hash_code_len
     job.queries.codes, job.keys.codes = &query_codes[0, 0, 0], &key_codes[0, 0, 0]
     job.query_offsets, job.offsets = &query_offsets[0], &offsets[0]
@@ -171,7 +167,9 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
     job.slices = ceil_div(job.dim, kernels.table.slice)
     job.value, job.value_stride = &value[0, 0], value.strides[0] // <Py_ssize_t>sizeof(float)
     job.out, job.out_stride = &out[0, 0], out.strides[0] // <Py_ssize_t>sizeof(float)
-    job.scratch_size = round16(kernels.table.cumulate_scratch(longest_query, longest, hash_code_len))
+    job.scratch_size = round16(kernels.table.cumulate_scratch(
+        longest_of(&query_offsets[0], job.texts), longest_of(&offsets[0], job.texts), hash_code_len
+    ))
     scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]
     with nogil:
@@ -180,7 +178,7 @@ def cumulate(Kernels kernels, ThreadPool pool, const uint16_t[:, :, ::1] query_c
 
 cdef struct SampleJob:
     const ys_kernels *kernels
-    ys_sampling all                     # what is the same for all; of text 0 and head 0 otherwise
+    ys_sampling all                     # of text 0 and head 0; as many rows as the longest has
     int64_t heads
     const int64_t *query_offsets
     const int64_t *offsets
@@ -207,13 +205,13 @@ def sampled_attention(Kernels kernels, ThreadPool pool, const float[:, :] query,
                       const int64_t[::1] query_offsets, const int64_t[::1] offsets,
                       const int32_t[:, :, :, ::1] sign_bits, int num_hash, int hash_code_len,
                       float[:, :] out):
-    """Hash, cumulate and normalise, a head of a text at a time: what the loops above do in turn.
+    """Hash, cumulate and normalise, a head of a text at a time.
 
     query [queries, heads * dim], key alike, value [keys, heads * value_dim]; sign_bits as of
     hash_tokens; out [queries, heads * value_dim].
     """
     cdef SampleJob job
-    cdef int64_t texts = offsets.shape[0] - 1, text
+    cdef int64_t texts = offsets.shape[0] - 1
     cdef float[::1] scratch
     job.heads = sign_bits.shape[0]
     if texts < 1 or query.shape[0] == 0 or job.heads == 0 or out.shape[1] == 0:
@@ -230,10 +228,7 @@ def sampled_attention(Kernels kernels, ThreadPool pool, const float[:, :] query,
     job.all.signs, job.all.parts = &sign_bits[0, 0, 0, 0], sign_bits.shape[2]
     job.all.width, job.all.num_hash = sign_bits.shape[3], num_hash
     job.all.hash_code_len = hash_code_len
-    job.all.queries = job.all.keys = 0
-    for text in range(texts):
-        job.all.queries = max(job.all.queries, query_offsets[text + 1] - query_offsets[text])
-        job.all.keys = max(job.all.keys, offsets[text + 1] - offsets[text])
+    job.all.queries, job.all.keys = longest_of(&query_offsets[0], texts), longest_of(&offsets[0], texts)
     job.scratch_size = round16(kernels.table.sample_scratch(&job.all))
     scratch = pool.workspace.floats(pool.pool.size * job.scratch_size)
     job.scratch = &scratch[0]

@@ -79,6 +79,13 @@ cdef extern from "kernels/cpu/kernels.h":
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b
 
+cdef inline int64_t longest_of(const int64_t *offsets, int64_t texts) noexcept nogil:
+    """Rows of the longest text."""
+    cdef int64_t longest = 0, text
+    for text in range(texts):
+        longest = max(longest, offsets[text + 1] - offsets[text])
+    return longest
+
 cdef inline int64_t text_of(const int64_t *unit_offsets, int64_t texts, int64_t unit) noexcept nogil:
     """The text that a unit belongs to: the last whose first unit is at most `unit`."""
     cdef int64_t low = 0, high = texts, middle
@@ -89,7 +96,6 @@ cdef inline int64_t text_of(const int64_t *unit_offsets, int64_t texts, int64_t 
         else:
             high = middle
     return low
-
 
 cdef inline int64_t round16(int64_t n) noexcept nogil:
     return (n + 15) // 16 * 16

@@ -496,7 +496,7 @@ FORMS = ["expectation", "fast", "gaussian"]
 FORMULAS = sorted({formula: name for name, formula in ACTIVATIONS.items()}.values())
 
 CASES: list[Case] = [
-    *(Linear(*sizes) for sizes in ((0, 7, 11), (1, 33, 70), (60, 700, 129))),
+    *(Linear(*sizes) for sizes in ((0, 7, 11), (1, 33, 70), (5, 385, 33), (60, 700, 129))),
     *(Linear(18, 7, 11, activation) for activation in sorted(ACTIVATIONS)),
     *(Activation(formula, reach, 1_001) for formula in FORMULAS for reach in (1e-3, 12, 200)),
     *(Norm(rows, width) for rows, width in ((0, 8), (5, 1), (5, 31), (5, 64), (5, 300), (5, 768))),
@@ -509,6 +509,7 @@ CASES: list[Case] = [
     *(Attention(form, *shape) for form in FORMS for shape in SHAPES),
     *(Attention(form, *shape, step=2) for form in FORMS for shape in SHAPES[3:15:3]),
     *(Attention(form, 2, 8, 3, 4, (0, 0)) for form in FORMS),
+    Attention("expectation", 1, 8, 1, 4, (400, 3)),  # more keys than a block of them
     *(Codes("fast", *shape) for shape in SHAPES),
     Codes(
         "fast", 1, 1100, 2, 13, (7, 5)

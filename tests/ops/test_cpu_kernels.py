@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ops.cases import draw, layout_of
 from ops.conftest import CPU, VARIANTS, Backend, named
 from yosort._dense import Kernels, PackedLinear
-from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.backend import CODE_BYTES, CpuOps
 from yosort.ops.hashing import hash_signs
 from yosort.ops.interface import HashFunctions
 
@@ -53,7 +53,7 @@ def test_several_weights_are_one_map(backend: Backend) -> None:
     value_width=st.sampled_from([1, 5, 16, 31, 32, 33, 64, 70]),
     num_hash=st.integers(1, 11),
     hash_code_len=st.integers(1, 13),
-    lengths=st.lists(st.integers(0, 70), min_size=1, max_size=4),
+    lengths=st.lists(st.integers(0, 70), min_size=1, max_size=4).filter(any),
     step=st.integers(1, 3),
 )
 def test_a_head_at_a_time_equals_all_heads_in_turn(
@@ -66,7 +66,7 @@ def test_a_head_at_a_time_equals_all_heads_in_turn(
     lengths: list[int],
     step: int,
 ) -> None:
-    """Bit for bit, whatever the sizes; and each is what ran."""
+    """Bit for bit, whatever the sizes, and in turn by one head or by all; each is what ran."""
     rows = sum(lengths)
     draws = draw(1, rows, heads * width), draw(2, rows, heads * width)
     key, value = draws[1], draw(3, rows, heads * value_width)
@@ -75,13 +75,23 @@ def test_a_head_at_a_time_equals_all_heads_in_turn(
     layout = layout_of(lengths, heads, hash_code_len, some, True)
     signs = hash_signs(num_hash, hash_code_len, width, heads=heads, seed=4)
     found = []
-    for threads, enough in ((1, True), (len(lengths) * heads + 1, False)):
-        ops = CpuOps(threads, variant)
-        functions = ops.hash_functions(HashFunctions(num_hash, signs))
-        prepared = ops.layout(layout)
-        assert ops._have_a_head_each(prepared, functions) == enough
-        found.append(ops.attention(query, key, value, prepared, functions))
-    np.testing.assert_array_equal(*found)
+    with pytest.MonkeyPatch.context() as patched:
+        for threads, code_bytes in (
+            (1, CODE_BYTES),
+            (len(lengths) * heads + 1, CODE_BYTES),
+            (1, 0),
+        ):
+            patched.setattr("yosort.ops.cpu.backend.CODE_BYTES", code_bytes)
+            ops = CpuOps(threads, variant)
+            functions, prepared = (
+                ops.hash_functions(HashFunctions(num_hash, signs)),
+                ops.layout(layout),
+            )
+            assert ops._have_a_head_each(prepared, functions) == (not found)
+            got = ops.attention(query, key, value, prepared, functions)
+            found.append(got.view(np.uint32))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 def test_a_long_text_with_many_hashes_is_not_held_by_every_thread() -> None:
@@ -90,3 +100,11 @@ def test_a_long_text_with_many_hashes_is_not_held_by_every_thread() -> None:
     prepared = ops.hash_functions(functions)
     assert ops._have_a_head_each(layout_of([8192] * 99, 8, 2), prepared)
     assert not ops._have_a_head_each(layout_of([8193], 8, 2), prepared)
+
+
+def test_one_long_text_among_short_ones_is_shared_out() -> None:
+    prepared = CpuOps(4, "baseline").hash_functions(
+        HashFunctions(2, hash_signs(2, 2, 4, heads=2, seed=0))
+    )
+    for lengths, enough in (([100] * 2, True), ([100, 99], False), ([100, *[1] * 99], False)):
+        assert CpuOps(4, "baseline")._have_a_head_each(layout_of(lengths, 2, 2), prepared) == enough

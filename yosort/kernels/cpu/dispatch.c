@@ -1,4 +1,5 @@
 /* Which of the compiled variants this processor can run, found out once per call: it is cheap. */
+#define _GNU_SOURCE     /* for syscall */
 #include "kernels.h"
 
 #ifdef YOSORT_AVX2

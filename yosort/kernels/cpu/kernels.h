@@ -83,9 +83,8 @@ struct ys_sampling {
     const float *query, *key, *value;           /* [queries or keys] rows, their strides apart */
     int64_t query_stride, key_stride, value_stride, queries, keys;
     int dim, value_dim;
-    const int32_t *signs;                       /* the head's first rotation of its first part, */
-    int parts, width;                           /* see hash.h */
-    int num_hash, hash_code_len;
+    const int32_t *signs;                       /* of the head, see ys_hash_tokens */
+    int parts, width, num_hash, hash_code_len;
     float *out;                                 /* [queries] rows of value_dim floats */
     int64_t out_stride;
 };

@@ -1,6 +1,6 @@
-/* Sampled attention of one head of one text, from its tokens to its context, by one thread: the codes
- * stay in the core's second-level cache. Hashing all heads before cumulating any of them takes them to
- * memory and back, which costs as much as the arithmetic.
+/* Sampled attention of one head of one text, from its tokens to its context, by one thread: its codes
+ * are read while they lie in a near cache, where they fit one. Hashing all heads before cumulating any
+ * of them takes the codes to memory and back.
  */
 #ifndef YOSORT_SAMPLE_H
 #define YOSORT_SAMPLE_H
@@ -9,12 +9,16 @@
 #include "expectation.h"
 #include "hash.h"
 
-/* Codes between functions' rows: off a power of two, so that the rows do not share a cache set. */
-static int64_t ys_code_stride(int64_t tokens) { return (tokens + 63) / 32 * 32; }
+/* Codes between functions' rows: an odd number of cache lines, so that the rows of a group do not all
+ * fall into one set. */
+static int64_t ys_code_stride(int64_t tokens) {
+    const int64_t line = LINE_BYTES / sizeof(uint16_t);
+    return ((tokens + line - 1) / line | 1) * line;
+}
 
 /* Floats that codes of so many tokens take. */
 static int64_t ys_code_space(const struct ys_sampling *s, int64_t tokens) {
-    return ys_code_stride(tokens) * s->num_hash / 2 + CACHE_LINE;
+    return ys_code_stride(tokens) * s->num_hash / 2;
 }
 
 /* Floats of scratch that ys_sample_head takes. */
@@ -33,6 +37,7 @@ static struct ys_codes ys_hash_head(const struct ys_sampling *s, const float *x,
 }
 
 static void ys_sample_head(const struct ys_sampling *s, float *scratch) {
+    if (s->queries == 0) return;
     float *query_codes = scratch + 2 * (int64_t)s->width * LANES;
     float *key_codes = query_codes + ys_code_space(s, s->queries);
     float *tables = key_codes + ys_code_space(s, s->keys);

@@ -1,4 +1,4 @@
-"""The CPU backend: numpy arrays in and out, the compiled loops of _dense and _cpu between."""
+"""The CPU backend: numpy arrays in and out, the loops of compiled modules between."""
 
 from __future__ import annotations
 
@@ -237,15 +237,16 @@ class CpuOps(HostOps):
             self._sample_in_turn(query, key, value, layout, functions, out)
 
     def _have_a_head_each(self, layout: Layout, functions: CpuHashFunctions) -> bool:
-        """Tell whether threads are to take a head of a text each, from its hash to its context.
+        """Tell whether a thread is to take a head of a text from its hash to its context.
 
-        That keeps codes in a core's cache, but leaves threads without work where there are more of
-        them than heads of texts, and holds the codes of a whole text in each.
+        Codes are then read soon after they were made. But threads would wait where no more is to
+        be done than the longest text's head, and each holds the codes of a whole text.
         """
         offsets = layout.query_offsets, layout.offsets
+        rows = sum(int(x[-1]) for x in offsets)
         longest = sum(int(np.diff(x).max(initial=0)) for x in offsets)
         threads = self.pool.num_threads
-        enough = (len(layout.offsets) - 1) * layout.heads >= threads
+        enough = layout.heads * rows >= threads * longest
         return enough and threads * 2 * functions.num_hash * longest <= CODE_BYTES
 
     def _sample_in_turn(
