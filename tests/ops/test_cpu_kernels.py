@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ops.cases import draw, layout_of
 from ops.conftest import CPU, VARIANTS, Backend, named
 from yosort._dense import Kernels, PackedLinear
-from yosort.ops.cpu.backend import CODE_BYTES, CpuOps
+from yosort.ops.cpu.backend import CODE_BYTES, EMBEDDED_ROWS, CpuOps
 from yosort.ops.hashing import hash_signs
-from yosort.ops.interface import HashFunctions
+from yosort.ops.interface import EmbeddingTables, HashFunctions, LayerNorm
 
 
 def test_a_variant_is_there_and_the_baseline_always() -> None:
@@ -108,3 +108,18 @@ def test_one_long_text_among_short_ones_is_shared_out() -> None:
     )
     for lengths, enough in (([100] * 2, True), ([100, 99], False), ([100, *[1] * 99], False)):
         assert CpuOps(4, "baseline")._have_a_head_each(layout_of(lengths, 2, 2), prepared) == enough
+
+
+@pytest.mark.parametrize("types", [1, 2])
+@pytest.mark.parametrize("ids", [True, False])
+def test_embeddings_of_a_long_text_are_those_of_its_tokens(types: int, ids: bool) -> None:
+    """More of them than are gathered at a time."""
+    ops, count = CpuOps(1, "baseline"), 2 * EMBEDDED_ROWS + 3
+    arrays = [draw(1, 40, 6), draw(2, count, 6), draw(3, types, 6)]
+    norm = LayerNorm(draw(4, 6), draw(5, 6), 1e-6)
+    tables = EmbeddingTables(*map(ops.table, arrays), norm)
+    places = np.arange(count)
+    words, given = places % 40 if ids else draw(6, count, 6), (places, places % types)
+    together = ops.embed(tables, words, *given)
+    alone = [ops.embed(tables, words[[i]], *(x[[i]] for x in given)) for i in range(count)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))

@@ -35,6 +35,8 @@ _log = logging.getLogger("yosort")
 
 #: What codes may take at a time, so that a long text with many hashes stays small.
 CODE_BYTES = 32 << 20
+#: Rows whose embeddings are gathered at a time: few enough that their sums stay in a cache.
+EMBEDDED_ROWS = 256
 #: A head's map of more weights than this is held in the type of the encoder's.
 LARGE_HEAD = 1 << 20
 
@@ -112,13 +114,15 @@ class CpuOps(HostOps):
         token_types: npt.NDArray[np.int64],
     ) -> Floats:
         """See `Ops.embed`."""
-        rows = tables.word.take(words, axis=0) if words.ndim == 1 else words
-        total = rows.astype(np.float32)  # a copy, which the additions may change
-        if tables.token_type.shape[0] == 1:
-            total += tables.token_type[0].astype(np.float32)
-        else:
-            total += tables.token_type.take(token_types, axis=0)
-        total += tables.position.take(positions, axis=0)
+        total = self.workspace.empty((len(words), len(tables.norm.scale)))
+        types = tables.token_type
+        only = np.asarray(types, np.float32) if types.shape[0] == 1 else None
+        for first in range(0, len(words), EMBEDDED_ROWS):
+            part = slice(first, first + EMBEDDED_ROWS)
+            sums, some = total[part], words[part]
+            sums[...] = tables.word.take(some, axis=0) if some.ndim == 1 else some
+            sums += types.take(token_types[part], axis=0) if only is None else only
+            sums += tables.position.take(positions[part], axis=0)
         return self.layer_norm(total, tables.norm)
 
     def linear(
