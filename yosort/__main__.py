@@ -1,7 +1,20 @@
-"""`python -m yosort` is the `yosort` command."""
+"""`python -m yosort` and the `yosort` command, which are the same."""
+
+from __future__ import annotations
 
 import sys
 
-from yosort.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """Run the command; Ctrl-C while it is being imported is no traceback, either."""
+    try:
+        from yosort.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("yosort: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

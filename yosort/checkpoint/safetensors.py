@@ -136,7 +136,10 @@ def _parse_entry(what: str, entry: object, size: int) -> tuple[str, tuple[int, .
         )
     if not _is_sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
         raise CheckpointError.wanted(
-            what, f"data_offsets within the {size} bytes of data", got=quote(offsets)
+            what,
+            f"data_offsets within the {size} bytes of data",
+            got=quote(offsets),
+            hint="a file that was not copied to its end?",
         )
     wanted = math.prod(shape) * BITS[dtype].itemsize
     if offsets[1] - offsets[0] != wanted:

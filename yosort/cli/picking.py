@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from yosort.errors import InputError, show
@@ -16,9 +17,32 @@ _TOGETHER: dict[tuple[str, ...], str] = {
 
 
 def kept_names(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return what --keep carries over: the names in the output, by those of the input."""
-    named = (spec.partition("=") for spec in arguments.keep)
-    return {name: other or name for name, _, other in named}
+    """Return what --keep carries over: the names in the output, by those of the input.
+
+    Raises:
+        InputError: a name that is none, or is there twice.
+    """
+    kept: dict[str, str] = {}
+    for spec in arguments.keep:
+        name, _, other = spec.partition("=")
+        if not name:
+            raise InputError.wanted("--keep", "NAME or NAME=OTHER", spec)
+        other = other or name
+        if name in kept or other in kept.values():
+            twice = name if name in kept else other
+            raise InputError.wanted("--keep", "each name once", got=f"{show(twice)} twice")
+        kept[name] = other
+    return kept
+
+
+def checked(name: str, value: Any) -> Any:
+    """Return a value that is kept, if strict readers of JSON can have it back."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        why = "a finite number" if isinstance(error, ValueError) else "fewer levels"
+        raise InputError.wanted(f"a field {name!r} to keep", why, value) from None
+    return value
 
 
 def pick(

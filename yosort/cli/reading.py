@@ -103,8 +103,10 @@ def check(arguments: argparse.Namespace, keys: tuple[str, ...] = ()) -> None:
     for option, takes in (("field", {*FORMATS} - {"lines"}), ("delimiter", {*_TABLES})):
         if getattr(arguments, option, None) and not kinds <= takes:
             raise InputError(_wants(option, takes, kinds - takes))
-    if getattr(arguments, "keep", None) and "lines" in kinds:
-        raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
+    if getattr(arguments, "keep", None):
+        picking.kept_names(arguments)
+        if "lines" in kinds:
+            raise InputError(_wants("keep", {*FORMATS} - {"lines"}, kinds & {"lines"}))
     field = getattr(arguments, "field", None)
     if isinstance(field, list) and keys and len(field) > len(keys):
         each = f"one for each of {' and '.join(keys)}" if len(keys) > 1 else f"one, for {keys[0]}"
@@ -173,16 +175,21 @@ def note_path(text: str, reads: str) -> None:
 def read_text(path: Path) -> str:
     """Return a file's whole text, a byte order mark aside: places in it are the file's own.
 
+    It is opened once, for it may be a pipe; - is standard input.
+
     Raises:
         InputError: it cannot be read, or is no UTF-8.
     """
-    _refuse_other_files(str(path))
+    name = "standard input" if str(path) == "-" else str(path)
     try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError.wanted(path, "text in UTF-8", got="other bytes") from None
+        whole = b"".join(_standard_input()) if str(path) == "-" else path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+    _refuse_other_content(whole[:_START], name)
+    try:
+        return whole.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError.wanted(name, "text in UTF-8", got="other bytes") from None
 
 
 def _kind(name: str, given: str | None) -> str:
@@ -205,6 +212,9 @@ def _refuse_other_content(begin: bytes, name: str) -> None:
             codecs.getincrementaldecoder("utf-8")().decode(begin)
         except UnicodeDecodeError:
             what = "a binary file, which holds no text"
+        # Letters of UTF-16 and UTF-32 are UTF-8, too: each beside its zeros.
+        if what is None and begin.count(0) * 4 >= len(begin):
+            what = "zero bytes between or in place of letters, as text in UTF-16 has"
     if what is not None:
         listed = ", ".join(sorted({*_BY_SUFFIX}))
         raise InputError.wanted(name, f"text in UTF-8, or {listed}", got=what)
@@ -277,7 +287,8 @@ def _parse(
             except (ValueError, RecursionError) as error:
                 item = InputError(f"not JSON: {error}")
             if isinstance(item, list) and item and isinstance(item[0], dict):
-                item = InputError("wanted one input, got a list of them; --format json reads it")
+                hint = "; --format json reads it" if kind == "jsonl" else " on one of several lines"
+                item = InputError(f"wanted one input, got a list of them{hint}")
             yield where, item if item is not None else _no_text(item)
 
 
@@ -299,7 +310,9 @@ def _rows(
     header: list[str] | None = None
     for record in tables.records(lines, delimiter):
         where = f"{name}, line {record.line}"
-        if header is None:
+        if not record.cells:
+            yield where, None
+        elif header is None:
             if isinstance(record.cells, InputError):
                 raise InputError(f"{where}: {record.cells}")
             header = record.cells
@@ -308,8 +321,6 @@ def _rows(
                 raise InputError.wanted(where, "each column once", got=f"{show(twice[0])} twice")
         elif isinstance(record.cells, InputError):
             yield where, record.cells
-        elif not record.cells:
-            yield where, None
         elif len(record.cells) != len(header):
             hint = picking.other_delimiter(header)
             got = f"wanted {len(header)} cells, as the first row has, got {len(record.cells)}"
@@ -335,7 +346,7 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], nou
             for name, other in picking.kept_names(arguments).items():
                 if name not in found:
                     raise picking.lacks(f"a field {name!r} to keep", found, noun)
-                kept[other] = found[name]
+                kept[other] = picking.checked(name, found[name])
             return Entry(picking.pick(found, arguments.field, keys, noun), kept)
         if "keep" in arguments and arguments.keep:
             raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")

@@ -36,7 +36,8 @@ def check_delimiter(delimiter: str) -> str:
     """
     found = "\t" if delimiter == "\\t" else delimiter
     if len(found) != 1 or found in '"\r\n':
-        raise InputError.wanted("--delimiter", "one character", delimiter)
+        wanted = "one character, which is no quote and ends no line"
+        raise InputError.wanted("--delimiter", wanted, delimiter)
     return found
 
 
@@ -122,4 +123,6 @@ def _explain(error: Exception) -> InputError:
         return error
     if "unexpected end of data" in str(error):
         return InputError("wanted a quote that closes, got one that never does")
+    if "new-line character" in str(error):
+        return InputError("wanted lines that end at a line feed, got a carriage return alone")
     return InputError(f"not CSV: {error}")

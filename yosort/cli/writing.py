@@ -178,7 +178,8 @@ class Csv:
         # By its own line end the writer knows what to quote: a \r, too.
         csv.writer(text, lineterminator="\r\n").writerow(cells)
         row = text.getvalue().removesuffix("\r\n") + "\n"
-        return row.encode("utf-8", "backslashreplace")
+        # What UTF-8 has no form for, and NUL, which readers of tables refuse, are spelt out.
+        return row.replace("\0", "\\x00").encode("utf-8", "backslashreplace")
 
 
 class Writer(Protocol):

@@ -87,6 +87,10 @@ def stored(parameters: State) -> dict[str, Weight]:
     return {name: array for name, array in parameters.items() if name not in left_out}
 
 
+class OtherHeadError(CheckpointError):
+    """Weights of which the encoder's are right, and the head's are not."""
+
+
 def select(
     state: State, config: YosoConfig, head: str | None, *, where: str, allow_random_head: bool
 ) -> tuple[dict[str, Weight], list[str]]:
@@ -208,7 +212,8 @@ def _report(
             "num_labels, or pass allow_random_head=True to draw what does "
             "not fit at random."
         )
-    raise CheckpointError(
+    of_head = not any(n.startswith(BASE_PREFIX) for n in (*missing, *unexpected, *misshapen))
+    raise (OtherHeadError if of_head else CheckpointError)(
         f"{where}: {len(lines)} weights do not fit the model that the config describes:\n"
         + "\n".join(lines)
         + hint

@@ -17,6 +17,7 @@ from yosort.errors import CheckpointError, ConfigError, YosortError, show
 from yosort.model.architectures import ALIASES, ARCHITECTURES, TASKS
 from yosort.model.base import PretrainedModel
 from yosort.model.options import LOAD_OPTIONS, is_load_option, read_loading, translate
+from yosort.model.parameters import OtherHeadError
 from yosort.tasks.base import Pipeline
 from yosort.tasks.options import WORDS, is_batch_padding
 from yosort.tokenizer import Tokenizer
@@ -258,7 +259,7 @@ def pipeline(
         source = _source(cls.task, model, loading)
         try:
             model = cls.model_class.from_pretrained(source, **loading)
-        except CheckpointError as error:
+        except OtherHeadError as error:
             # A head of another task is no accident of the weights: say what the checkpoint is for.
             other = _other_task(cls, source, loading)
             if other is None:

@@ -146,7 +146,7 @@ class FillMaskPipeline(Pipeline[Options]):
         scores = -mean[candidates]
         # Equal scores in order of their ids: part first, sort the few.
         bound = np.partition(scores, count - 1)[count - 1]
-        near = np.flatnonzero(scores <= bound)
+        near = np.flatnonzero(~(scores > bound))  # NaN, too, which is found out later
         order = near[np.argsort(scores[near], kind="stable")][:count]
         tokens = candidates[order]
         return tokens.tolist(), [describe(probabilities[:, token]) for token in tokens]

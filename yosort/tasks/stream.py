@@ -31,6 +31,12 @@ _log = logging.getLogger("yosort")
 #: A window holds this many batches' tokens, and at most so many inputs.
 WINDOW_BATCHES, WINDOW_INPUTS = 4, 1024
 
+#: What is said of an answer with NaN or infinity in it.
+NOT_FINITE = (
+    "the model's answer is not a finite number: wanted weights without NaN or infinity, and for "
+    "large ones dtype='float32', which reaches beyond float16"
+)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -163,11 +169,8 @@ class Stream:
             return
         for (item, i), output in zip(places, answers, strict=True):
             item.outputs[i] = output
-            if not _is_finite(output):
-                item.error = InputError(
-                    "the model's answer is not a finite number: wanted weights without NaN or "
-                    "infinity, and for large ones dtype='float32', which reaches beyond float16"
-                )
+            if not is_finite(output):
+                item.error = InputError(NOT_FINITE)
 
     def result(self, item: Item) -> Any:
         """Return an item's result or its Failure, or raise its error."""
@@ -182,14 +185,14 @@ class Stream:
         return Failure(item.index, item.error)
 
 
-def _is_finite(output: Any) -> bool:
+def is_finite(output: Any) -> bool:
     """Whether no number of a row's output is NaN or infinite."""
     if isinstance(output, np.ndarray):
         return bool(np.isfinite(output).all())
     if isinstance(output, (list, tuple)):
-        return all(map(_is_finite, output))
+        return all(map(is_finite, output))
     if isinstance(output, dict):
-        return all(map(_is_finite, output.values()))
+        return all(map(is_finite, output.values()))
     return not isinstance(output, float) or math.isfinite(output)
 
 

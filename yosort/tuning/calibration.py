@@ -29,6 +29,7 @@ from yosort.model.loading import load
 from yosort.model.options import read_loading
 from yosort.tasks import pipeline
 from yosort.tasks.batch import Row, cut
+from yosort.tasks.stream import NOT_FINITE, is_finite
 from yosort.tuning.costs import Costs, measure_costs
 
 Floats = npt.NDArray[np.float64]
@@ -207,6 +208,8 @@ def calibrate(
     expectation, sampled = (loaded.with_attention(form) for form in ("expectation", "sampled"))
     run = _Runner(loaded, texts, batch_tokens)
     exact, _ = run(expectation, {})  # warms up, too
+    if not is_finite(exact):
+        raise InputError(NOT_FINITE)
     times: dict[int | None, list[float]] = {m: [] for m in (None, *tried)}
     found: dict[int, list[tuple[float, float]]] = {m: [] for m in tried}
     for seed in range(seeds):
