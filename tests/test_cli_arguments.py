@@ -366,3 +366,14 @@ def test_a_task_in_a_commands_place_names_the_command(
     with pytest.raises(SystemExit):
         main([word, "a text"])
     assert capsys.readouterr().err.endswith(f"; did you mean {hint}?\n")
+
+
+@pytest.mark.parametrize(("positions", "lengths"), [(600, [128, 512]), (64, [64])])
+def test_bench_takes_the_usual_lengths_that_a_model_has(
+    positions: int, lengths: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoModel", max_position_embeddings=positions)
+    arguments = ["bench", str(folder), "--rounds", "1", "--json", "--dtype", "float32"]
+    assert main(arguments) == 0
+    rows = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [row["tokens"] for row in rows] == lengths

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,3 +176,18 @@ def arguments(model: str | None, *more: str) -> object:
     found = build_parser().parse_args(["serve", "--device", "cpu", *more])
     found.model = model
     return found
+
+
+def test_the_bounds_of_a_service_that_says_nothing() -> None:
+    """As docs/serving.md has them."""
+    assert asdict(Limits()) == {
+        "max_batch_tokens": 16_384,
+        "max_wait_ms": 2,
+        "max_concurrent_requests": 512,
+        "max_waiting_tokens": 1_048_576,
+        "max_client_batch_size": 2_048,
+        "payload_limit": 2_000_000,
+        "answer_limit": 64_000_000,
+        "body_timeout": 30,
+        "shutdown_timeout": 30,
+    }

@@ -159,3 +159,8 @@ def test_chinese_characters_stand_alone_unless_the_files_say_otherwise(
     folder = write(tmp_path, {"vocab.txt": "\n".join(words) + "\n", **config})
     tokens = Tokenizer.from_pretrained(folder).tokenize("北京")
     assert tokens == (["北京"] if apart is False else ["北", "京"])
+
+
+def test_control_characters_are_no_letters_of_a_bert(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_pretrained(write(tmp_path, {**VOCAB, **named("BertTokenizer")}))
+    assert tokenizer.tokenize("ba\x07rk\x00s the\u200b\ta") == ["bark", "##s", "the", "a"]
