@@ -328,15 +328,23 @@ def test_a_format_is_of_what_is_read(
     [
         (["fill-mask", "A <mask> barks"], "standard output"),
         (["info"], "standard output"),
+        (["embed", "a"], "standard output"),
         (["bench", "--lengths", "8", "--rounds", "1"], "standard output"),
         (["embed", "a", "--output", "/dev/full"], "/dev/full"),
     ],
     ids=str,
 )
-def test_a_full_disk_names_what_could_not_be_written(arguments: list[str], target: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_names_what_could_not_be_written(
+    arguments: list[str], target: str, unbuffered: str
+) -> None:
+    """Once: what Python still holds at its end has nowhere to go, either."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "yosort", *arguments], stdout=full, stderr=subprocess.PIPE
+            [sys.executable, "-m", "yosort", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
     wanted = f"yosort: error: {target}: cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr.decode()) == (1, wanted)

@@ -205,16 +205,6 @@ def test_a_full_disk_is_said_with_its_file_and_resume_goes_on(
     assert Path(output).read_bytes() == whole
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
-@pytest.mark.parametrize("arguments", [["info"], ["embed", "a"]])
-def test_a_full_disk_behind_standard_output(arguments: list[str]) -> None:
-    with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-m", "yosort", *arguments]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    said = "yosort: error: standard output: cannot be written: No space left on device\n"
-    assert (done.returncode, done.stderr) == (1, said)
-
-
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
 def test_an_input_larger_than_memory(
     folder: Path, debug: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: Any

@@ -15,7 +15,7 @@ import yosort
 from tasks.models import make
 from yosort.tasks import stream
 from yosort.tasks.batch import Batch, Row, cut
-from yosort.tasks.stream import Failure, _is_finite, mark_truncated
+from yosort.tasks.stream import Failure, is_finite, mark_truncated
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_filling_is_not_found(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_no_number_is_not_finite_however_deep(output: Any, wanted: bool) -> None:
-    assert _is_finite(output) is wanted
+    assert is_finite(output) is wanted
 
 
 def test_each_dictionary_of_a_cut_text_s_result_says_so() -> None:

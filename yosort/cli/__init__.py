@@ -56,12 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except BrokenPipeError:
         # The reader went away (`| head`): stop quietly, as other filters do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except (YosortError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
         print(f"yosort: error: {messages.explain(error, arguments)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # the interpreter's end would try, and say so, once more
+            _drop_output()
         return 1
     except stopping.Terminated as error:
         with contextlib.suppress(OSError):  # where the terminal went away there is none to tell
@@ -72,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         logger.removeHandler(handler)
+
+
+def _drop_output() -> None:
+    """Let what cannot be written to standard output go where it can."""
+    with contextlib.suppress(OSError):  # of a stream that is none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
