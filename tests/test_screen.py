@@ -245,3 +245,11 @@ def test_a_text_that_fits_is_shown_whole() -> None:
     assert terminal.shorten("日本語x", 6) == "日..."
     assert list(terminal.hang("ab  ", "one two three", 14)) == ["ab  one two", "    three"]
     assert list(terminal.hang("ab  ", "", 14)) == ["ab"]
+
+
+def test_what_stands_beside_a_name_stands_under_it_where_columns_are_few() -> None:
+    """Names are padded to a column of their own as long as 14 columns are left beside it."""
+    row = ("0.500", "name", "one two three four")
+    padded = ["0.500  name             one two three", " " * 24 + "four"]
+    for columns, wanted in ((38, padded), (37, ["0.500  name  one two three four"])):
+        assert list(screen._table([row], columns)) == wanted
