@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -49,12 +48,15 @@ def test_a_whole_text_is_read_once_from_a_pipe_too(
         writer.join()
 
 
-def test_a_whole_text_of_standard_input_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_text_of_standard_input_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for content, what in ((b"PK\x03\x04", "a zip archive"), (b"\xe9", "other bytes")):
-        source = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=source))
-        with pytest.raises(InputError, match=f"standard input: wanted text in UTF-8.* {what}"):
-            read_text(Path("-"))
+        (tmp_path / "in").write_bytes(content)
+        with (tmp_path / "in").open("rb") as source:
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=source))
+            with pytest.raises(InputError, match=f"standard input: wanted text in UTF-8.* {what}"):
+                read_text(Path("-"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])

@@ -281,12 +281,14 @@ def test_length() -> None:
     assert length((Item(0, "", Prepared([Row([1, 2], [0, 0])]), [None]), 0)) == 2
 
 
-def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took() -> None:
+def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Half by the last batch, a quarter by the one before, and so on."""
 
     async def what(batcher: Batcher, recorder: Recorder) -> None:
         now, of_recorder = 0.0, recorder.run
-        asyncio.get_running_loop().time = lambda: now  # type: ignore[method-assign]
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
 
         def taking(seconds: float) -> Callable[[Sequence[tuple[Item, int]]], None]:
             def slowly(places: Sequence[tuple[Item, int]]) -> None:
@@ -297,7 +299,7 @@ def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took() -> None:
             return slowly
 
         for seconds, wanted in ((8, 10), (24, 35), (0, 18)):
-            recorder.run = taking(seconds)  # type: ignore[method-assign]
+            monkeypatch.setattr(recorder, "run", taking(seconds))
             await batcher.run(job(recorder, [4], 1))
             batcher._waiting = 10
             assert batcher.retry_after() == wanted

@@ -151,6 +151,7 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
             note_path(text, "--input reads files")
             yield Entry(text if text.strip() else _no_text(text))
         return
+    kept = picking.kept_names(arguments)
     skipped, first = 0, ""
     for name in arguments.input or ["-"]:
         for where, found in _items(name, arguments):
@@ -159,7 +160,7 @@ def read(arguments: argparse.Namespace, keys: tuple[str, ...]) -> Iterator[Entry
                 continue
             places.note(where)
             noun = "columns" if _kind(name, arguments.format) in _TABLES else "keys"
-            yield _entry(found, arguments, keys, noun)
+            yield _entry(found, arguments.field, kept, keys, noun)
     if skipped:
         print(f"yosort: skipped {skipped} empty lines; the first is {first}", file=sys.stderr)
 
@@ -180,9 +181,10 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: it cannot be read, or is no UTF-8.
     """
-    name = "standard input" if str(path) == "-" else str(path)
+    is_standard = str(path) == "-"
+    name = "standard input" if is_standard else str(path)
     try:
-        whole = b"".join(_standard_input()) if str(path) == "-" else path.read_bytes()
+        whole = b"".join(_standard_input()) if is_standard else path.read_bytes()
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
     _refuse_other_content(whole[:_START], name)
@@ -329,12 +331,19 @@ def _rows(
             yield where, dict(zip(header, record.cells, strict=True))
 
 
-def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], noun: str) -> Entry:
+def _entry(
+    found: Any,
+    field: list[str] | str | None,
+    names: dict[str, str],
+    keys: tuple[str, ...],
+    noun: str,
+) -> Entry:
     """Return an item as the task takes it, or with the error that it has.
 
     Args:
         found: the item.
-        arguments: of the command line.
+        field: what --field says.
+        names: what --keep carries over.
         keys: of the task.
         noun: what the fields of an object are called where it was read.
     """
@@ -343,13 +352,13 @@ def _entry(found: Any, arguments: argparse.Namespace, keys: tuple[str, ...], nou
         if isinstance(found, InputError):
             raise found
         if isinstance(found, dict):
-            for name, other in picking.kept_names(arguments).items():
+            for name, other in names.items():
                 if name not in found:
                     raise picking.lacks(f"a field {name!r} to keep", found, noun)
                 kept[other] = picking.checked(name, found[name])
-            return Entry(picking.pick(found, arguments.field, keys, noun), kept)
-        if "keep" in arguments and arguments.keep:
-            raise InputError(f"wanted an object with {', '.join(arguments.keep)}, got a text")
+            return Entry(picking.pick(found, field, keys, noun), kept)
+        if names:
+            raise InputError(f"wanted an object with {', '.join(names)}, got a text")
         if isinstance(found, str) and not found.strip():
             raise _no_text(found)
         return Entry(found)
