@@ -105,9 +105,21 @@ static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t
 
 #ifdef YS_TILES
 
+/* Whether the sums of a tile are what it is to hold. */
+YS_INLINE int ys_plain(ptrdiff_t rows, const struct ys_tile *t) {
+    return rows % TILE_ROWS == 0 && t->width == NR && !t->accumulate && !t->bias &&
+           t->activation == YS_LINEAR;
+}
+
 static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
     _Alignas(64) vf sum[2 * TILE_ROWS][2];
-    YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, sum);
+    if (ys_plain(rows, t)) {
+        const ptrdiff_t to_stride = t->stride * (ptrdiff_t)sizeof(float);
+        YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, t->out, to_stride);
+        return;
+    }
+    do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, sum, sizeof *sum);
+    while (YS_TILE_LOST(t));
     ys_finish_tile(rows, sum, t);
 }
 
@@ -164,12 +176,14 @@ static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block,
     const char *panels = (const char *)map->panels + at / 2 * step;
     struct ys_tile t = {.a = (const char *)block, .steps = ys_pairs(depth)};
     UNIT_BEGIN();
-    for (int64_t column = begin; column < end; column += NR) {
-        t.b = panels + column / NR * panel_bytes;
-        t.ahead = t.b + panel_bytes;
-        ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS, BFLOAT16_BYTES, step, t);
-    }
+    do
+        for (int64_t column = begin; column < end; column += NR) {
+            t.b = panels + column / NR * panel_bytes;
+            t.ahead = t.b + panel_bytes;
+            ys_start_panel(&t, e, begin, column, end);
+            ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS, BFLOAT16_BYTES, step, t);
+        }
+    while (UNIT_LOST(e));
     UNIT_END();
 }
 

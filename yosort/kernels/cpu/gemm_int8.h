@@ -175,7 +175,8 @@ __attribute__((noinline, noclone))
 static void ys_int8_kernel(ptrdiff_t rows, const struct ys_tile *t) {
 #ifdef YS_TILES
     _Alignas(64) vi sum[2 * TILE_ROWS][2];
-    YS_TILE_SUMS(ys_tile_int8, rows, t, INT8_BYTES, t->b + NR * sizeof(int32_t), sum);
+    do YS_TILE_SUMS(ys_tile_int8, rows, t, INT8_BYTES, t->b + NR * sizeof(int32_t), sum, sizeof *sum);
+    while (YS_TILE_LOST(t));
     ys_int8_finish(rows, sum, t);
 #else
     vi sum[UNIT_MR][2];
@@ -191,13 +192,15 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
     const int64_t panel_bytes = ys_int8_panel(map->depth);
     struct ys_tile t = {.a = (const char *)block, .steps = ys_words(depth)};
     UNIT_BEGIN();
-    for (int64_t column = begin; column < end; column += NR) {
-        t.b = panels + column / NR * panel_bytes;
-        t.ahead = t.b + panel_bytes;
-        t.scales = map->scales + column;
-        ys_start_panel(&t, e, begin, column, end);
-        ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, INT8_BYTES, NR * INT8_PACK, t);
-    }
+    do
+        for (int64_t column = begin; column < end; column += NR) {
+            t.b = panels + column / NR * panel_bytes;
+            t.ahead = t.b + panel_bytes;
+            t.scales = map->scales + column;
+            ys_start_panel(&t, e, begin, column, end);
+            ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, INT8_BYTES, NR * INT8_PACK, t);
+        }
+    while (UNIT_LOST(e));
     UNIT_END();
 }
 

@@ -5,6 +5,8 @@
  * Their configuration belongs to the thread, and other libraries change it: it is set at the start of
  * each product and released at its end. Some virtual machines are said to lose what tiles hold when
  * a thread is descheduled. The last tile is a canary: what it holds is known, and is never written.
+ * Where it was lost, what was computed since it was last seen is computed again: a whole product, or
+ * a single tile where sums are added to others.
  */
 #ifndef YOSORT_TILES_H
 #define YOSORT_TILES_H
@@ -55,6 +57,7 @@ static void ys_tile_load(int t, const void *from, ptrdiff_t stride) {
         memcpy(ys_unit.bytes[t][r], (const char *)from + r * stride, ys_unit.config.row_bytes[t]);
 }
 static void ys_tile_store(int t, void *to, ptrdiff_t stride) {
+    ys_tile_may_lose();
     for (int r = 0; r < ys_unit.config.rows[t]; r++)
         memcpy((char *)to + r * stride, ys_unit.bytes[t][r], ys_unit.config.row_bytes[t]);
 }
@@ -127,11 +130,17 @@ static int ys_tiles_kept(void) {
     return 0;
 }
 
-/* sum [2 TILE_ROWS][2 LANES] = the rows of a tile of y, see gemm.h, `stride` bytes apart, times a panel
- * of words at `b`. Two tiles by two: each that is loaded is used twice. */
-#define YS_TILE_SUMS(DOT, rows, t, stride, b, sum)                                                \
+#define YS_TILE_LOST(t) ((t)->accumulate && !ys_tiles_kept())
+#define YS_TILES_LOST(epilogue) (!(epilogue)->accumulate && !ys_tiles_kept())
+
+/* to [rows, to whole tiles][2 LANES], to_stride bytes apart, = the rows of a tile of y, see gemm.h,
+ * `stride` bytes apart, times a panel of words at `b`. Two tiles by two: each that is loaded is used
+ * twice. Whether they were kept is for the caller to ask: it waits for them. */
+#define YS_TILE_SUMS(DOT, rows, t, stride, b, to, to_stride)                                      \
     do {                                                                                          \
         const char *a_ = (t)->a, *b_ = (const char *)(b);                                         \
+        char *to_ = (char *)(to);                                                                 \
+        const ptrdiff_t below_ = TILE_ROWS * (ptrdiff_t)(to_stride);                              \
         const int two_ = (rows) > TILE_ROWS;                                                      \
         ys_tile_zero(0);                                                                          \
         ys_tile_zero(1);                                                                          \
@@ -150,10 +159,10 @@ static int ys_tiles_kept(void) {
             DOT(1, A_TILE(0), B_TILE);                                                            \
             if (two_) DOT(3, A_TILE(1), B_TILE);                                                  \
         }                                                                                         \
-        ys_tile_store(0, sum, 8 * LANES);                                                         \
-        ys_tile_store(1, (char *)(sum) + 4 * LANES, 8 * LANES);                                   \
-        ys_tile_store(2, (char *)(sum) + 8 * LANES * TILE_ROWS, 8 * LANES);                       \
-        ys_tile_store(3, (char *)(sum) + 8 * LANES * TILE_ROWS + 4 * LANES, 8 * LANES);           \
-    } while (!ys_tiles_kept())
+        ys_tile_store(0, to_, to_stride);                                                         \
+        ys_tile_store(1, to_ + 4 * LANES, to_stride);                                             \
+        if (two_) ys_tile_store(2, to_ + below_, to_stride);                                      \
+        if (two_) ys_tile_store(3, to_ + below_ + 4 * LANES, to_stride);                          \
+    } while (0)
 
 #endif
