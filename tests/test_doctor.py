@@ -84,31 +84,6 @@ def test_a_slow_processor_is_said_so(
     assert dict(report)["number types"] == f"float32, bfloat16 {slow}, int8 {slow}"
 
 
-def test_the_matrix_unit_is_asked_for_where_the_environment_does(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked: list[bool] = []
-    monkeypatch.setattr("yosort._dense.request_tiles", lambda: bool(asked.append(True)))
-    monkeypatch.delenv("YOSORT_AMX", raising=False)
-    doctor.report()
-    for dtype in ("float32", "bfloat16", "int8"):
-        yosort.load(bundled_model(), device="cpu", dtype=dtype)
-    assert not asked
-    monkeypatch.setenv("YOSORT_AMX", "1")
-    assert dict(doctor.report())["  YOSORT_AMX"] == "1"
-    assert len(asked) == 1
-    yosort.load(bundled_model(), device="cpu")
-    assert len(asked) == 1
-    for dtype in ("bfloat16", "int8"):
-        caplog.clear()
-        yosort.load(bundled_model(), device="cpu", dtype=dtype)
-        assert "YOSORT_AMX=1: no AMX on this processor, or not granted" in caplog.text
-    assert len(asked) == 3
-    monkeypatch.setenv("YOSORT_AMX", "true")
-    with pytest.raises(yosort.ConfigError, match='YOSORT_AMX: wanted "1" or "0", got \'true\''):
-        yosort.load(bundled_model(), device="cpu", dtype="int8")
-
-
 def test_a_gpu_and_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     class Device:
         compute_capability = "86"

@@ -35,8 +35,13 @@ ACTIVATION_CODES = _activation_codes()
 
 
 def request_tiles():
-    """Ask the system for the processor's matrix unit; whether its table is there from now on."""
-    return bool(ys_request_tiles())
+    """Ask the system for the processor's matrix unit; None where it has none that is known.
+
+    Returns:
+        Whether its table is there from now on.
+    """
+    granted = ys_request_tiles()
+    return None if granted < 0 else bool(granted)
 
 
 def available_instruction_sets():

@@ -29,15 +29,21 @@ SLACK = 64 << 20
 ADDRESSES = 1 << 47
 
 
-#: Asks for the matrix unit of an Intel processor: off, until it has run on one.
+#: Whether to use the matrix unit of an Intel processor.
 TILES = "YOSORT_AMX"
-#: And the GPU's: off for the same reason.
+#: And the GPU's: off, until they have run on one.
 TENSOR_CORES = "YOSORT_TENSOR_CORES"
 
 
-def wants(variable: str) -> bool:
-    """Whether the environment asks for a matrix unit. Raises ConfigError where it is unclear."""
-    value = os.environ.get(variable) or "0"
+def wants(variable: str) -> bool | None:
+    """Whether the environment asks for a matrix unit: None where it does not say.
+
+    Raises:
+        ConfigError: its value is neither "1" nor "0".
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
     if value not in ("0", "1"):
         raise ConfigError.wanted(variable, '"1" or "0"', value)
     return value == "1"

@@ -25,7 +25,7 @@ from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
-if wants(TILES):
+if wants(TILES) is not False:
     request_tiles()
 #: The order of an instruction set's sums of bfloat16 that is not all others'.
 ORDERS = {"amx": "tiles", "mmla": "odd"}

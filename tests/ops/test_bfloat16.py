@@ -75,8 +75,8 @@ def test_numbers_are_rounded_to_the_nearest_and_ties_to_even(variant: str) -> No
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_map_is_half_as_large_and_may_come_in_its_type(variant: str) -> None:
-    ops, weight, bias = Bfloat16Ops(2, variant), draw(1, 64, 500), draw(2, 64)
-    x = draw(3, 40, 500)
+    ops, weight, bias = Bfloat16Ops(2, variant), draw(1, 64, 512), draw(2, 64)
+    x = draw(3, 40, 512)
     packed = ops.linear_map([weight], [bias])
     assert packed.kind == "bfloat16"
     assert packed.panels.nbytes == weight.nbytes / 2

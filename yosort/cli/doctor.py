@@ -52,7 +52,7 @@ def report() -> list[tuple[str, str]]:
     ]
     for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
-    if wants(TILES):
+    if wants(TILES) is not False:
         request_tiles()
     kernels = Kernels(None)
     found.append(

@@ -59,7 +59,7 @@ def get_ops(device: str = "auto", *, dtype: str = "float32", num_threads: int | 
             if name not in GPU_TYPES:
                 wanted = " or ".join(f'"{known}"' for known in GPU_TYPES)
                 raise ConfigError.wanted("dtype", f"{wanted} on a GPU", dtype)
-            return CudaOps(*found, dtype=name, tensor_cores=wants(TENSOR_CORES))
+            return CudaOps(*found, dtype=name, tensor_cores=wants(TENSOR_CORES) is True)
     if device == "reference":
         if name != "float32":
             raise ConfigError.wanted("dtype", '"float32" of the reference', dtype)

@@ -31,12 +31,13 @@ static int ys_has_avx512bf16(void) {
 static int ys_tiles_granted;
 int ys_request_tiles(void) {
     unsigned a, b, c, d;
-    if (ys_has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & YS_AMX) == YS_AMX)
-        ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
+    if (!ys_has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & YS_AMX) != YS_AMX)
+        return -1;
+    ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
     return ys_tiles_granted;
 }
 #else
-int ys_request_tiles(void) { return 0; }
+int ys_request_tiles(void) { return -1; }
 #endif
 #if defined(YOSORT_DOTPROD) || defined(YOSORT_MMLA)
 #  include <sys/auxv.h>

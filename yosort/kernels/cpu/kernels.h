@@ -140,8 +140,8 @@ struct ys_kernels {
     void (*normalize_row)(float *x, int dim);
 };
 
-/* Ask the system for the matrix unit, on behalf of the process; returns whether it is granted. Only
- * then is its table among the variants. It is not asked for what is not used: a process that has it
+/* Ask the system for the matrix unit, on behalf of the process; returns whether it is granted, or -1
+ * where the processor has none. Only when granted is its table among the variants. It is not asked for what is not used: a process that has it
  * cannot give a thread a small stack for signals, and one that has such a stack is refused. */
 int ys_request_tiles(void);
 

@@ -41,6 +41,21 @@ EMBEDDED_ROWS = 256
 LARGE_HEAD = 1 << 20
 
 
+def request_tiles() -> None:
+    """Ask for the matrix unit unless the environment forbids it, and log where it is missed."""
+    wanted = wants(TILES)
+    if wanted is False:
+        return
+    granted = _dense.request_tiles()
+    if granted is None and wanted:
+        _log.warning(f"{TILES}=1: this processor has no AMX")
+    if granted is False:
+        _log.warning(
+            "the system grants no AMX, so that bfloat16 and int8 take longer: it wants Linux 5.16 "
+            f"or later, and no thread with a signal stack of 8 KB; {TILES}=0 does without it"
+        )
+
+
 class CpuOps(HostOps):
     """Ops over float32 numpy arrays, on a pool of threads of its own.
 
@@ -58,10 +73,8 @@ class CpuOps(HostOps):
     def __init__(self, num_threads: int | None = None, instruction_set: str | None = None) -> None:
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
-        # The matrix unit multiplies all types but float32.
-        wanted = self.compute_type != "float32" and wants(TILES)
-        if wanted and not _dense.request_tiles():
-            _log.warning(f"{TILES}=1: no AMX on this processor, or not granted by the system")
+        if self.compute_type != "float32":  # the matrix unit multiplies all other types
+            request_tiles()
         self.kernels = Kernels(instruction_set)
         native = self.kernels.multiplies(self.attention_type)
         self.attention_product = self.attention_type if native else "rounded"

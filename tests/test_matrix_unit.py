@@ -1,0 +1,94 @@
+"""The matrix unit of Intel's processors: who asks for it, and what is said where it is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import yosort
+from yosort import _dense
+from yosort.cli import doctor
+from yosort.tasks import bundled_model
+
+#: Loads and answers in a thread's signal stack of 8 KB, which AMX does not fit on.
+SMALL_STACK = """
+import ctypes, numpy, yosort
+from yosort import _dense
+from yosort.tasks import bundled_model
+
+class Stack(ctypes.Structure):
+    _fields_ = [("at", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+memory = ctypes.create_string_buffer(8192)
+stack = Stack(ctypes.addressof(memory), 0, 8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+model = yosort.load(bundled_model(), device="cpu", dtype="int8")
+answer = model([[0, 5, 6, 2]])
+assert numpy.isfinite(answer.logits).all()
+assert "amx" not in _dense.available_instruction_sets()
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "granted", "said"),
+    [
+        (None, True, ""),
+        (None, None, ""),
+        (None, False, "the system grants no AMX"),
+        ("", False, "the system grants no AMX"),
+        ("1", True, ""),
+        ("1", None, "YOSORT_AMX=1: this processor has no AMX"),
+        ("1", False, "the system grants no AMX"),
+    ],
+)
+def test_the_matrix_unit_is_asked_for_by_what_it_multiplies(
+    value: str | None,
+    granted: bool | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[bool] = []
+
+    def request_tiles() -> bool | None:
+        asked.append(True)
+        return granted
+
+    monkeypatch.setattr("yosort._dense.request_tiles", request_tiles)
+    monkeypatch.delenv("YOSORT_AMX", raising=False)
+    if value is not None:
+        monkeypatch.setenv("YOSORT_AMX", value)
+    yosort.load(bundled_model(), device="cpu")
+    assert not asked
+    assert not caplog.text
+    for dtype in ("bfloat16", "int8"):
+        caplog.clear()
+        yosort.load(bundled_model(), device="cpu", dtype=dtype)
+        assert asked
+        assert bool(caplog.text) == bool(said)
+        assert said in caplog.text
+        asked.clear()
+    report = dict(doctor.report())
+    assert asked
+    assert report.get("  YOSORT_AMX") == value
+
+
+def test_the_matrix_unit_may_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yosort._dense.request_tiles", lambda: pytest.fail("asked"))
+    monkeypatch.setenv("YOSORT_AMX", "0")
+    for dtype in ("float32", "bfloat16", "int8"):
+        yosort.load(bundled_model(), device="cpu", dtype=dtype)
+    assert dict(doctor.report())["  YOSORT_AMX"] == "0"
+    monkeypatch.setenv("YOSORT_AMX", "true")
+    with pytest.raises(yosort.ConfigError, match='YOSORT_AMX: wanted "1" or "0", got \'true\''):
+        yosort.load(bundled_model(), device="cpu", dtype="int8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux grants AMX")
+def test_a_small_signal_stack_does_without() -> None:
+    has_tiles = _dense.request_tiles() is not None
+    ran = subprocess.run([sys.executable, "-c", SMALL_STACK], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ("the system grants no AMX" in ran.stderr) == has_tiles
