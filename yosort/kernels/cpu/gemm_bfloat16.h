@@ -20,10 +20,8 @@
 
 #ifdef YS_TILES
 #  define BFLOAT16_KC 1024      /* the sums of a block go through memory: the fewer, the better */
-#  define BFLOAT16_MC 96
 #else
 #  define BFLOAT16_KC KC
-#  define BFLOAT16_MC 192
 #endif
 #define BFLOAT16_STRIDE (BFLOAT16_KC / 2 + CACHE_LINE)  /* words */
 #define BFLOAT16_BYTES (BFLOAT16_STRIDE * (ptrdiff_t)sizeof(int32_t))
@@ -233,7 +231,7 @@ static const struct ys_product ys_bfloat16 = {
     .name = "bfloat16",
     .nr = NR,
     .kc = BFLOAT16_KC,
-    .mc = BFLOAT16_MC,
+    .mc = 192,
 #ifdef BFLOAT16_NATIVE
     .native = 1,
     .nc = ALL_COLUMNS,

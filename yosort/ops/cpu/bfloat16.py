@@ -25,7 +25,7 @@ class Bfloat16Ops(CpuOps):
         super().__init__(num_threads, instruction_set)
         if not self.kernels.multiplies("bfloat16"):
             _log.info(
-                "bfloat16: this processor (%s) has no instructions for it: it saves memory here, "
+                "bfloat16: this processor (%s) is no faster with it: it saves memory here, "
                 "and no time",
                 self.kernels.name,
             )
