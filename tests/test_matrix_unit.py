@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 
 import pytest
 
 import yosort
-from yosort import _dense
 from yosort.cli import doctor
 from yosort.tasks import bundled_model
 
@@ -26,26 +27,28 @@ stack = Stack(ctypes.addressof(memory), 0, 8192)
 assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
 model = yosort.load(bundled_model(), device="cpu", dtype="int8")
 answer = model([[0, 5, 6, 2]])
+print(_dense.request_tiles())
 assert numpy.isfinite(answer.logits).all()
 assert "amx" not in _dense.available_instruction_sets()
 """
 
 
 @pytest.mark.parametrize(
-    ("value", "granted", "said"),
+    ("value", "granted", "level", "said"),
     [
-        (None, True, ""),
-        (None, None, ""),
-        (None, False, "the system grants no AMX"),
-        ("", False, "the system grants no AMX"),
-        ("1", True, ""),
-        ("1", None, "YOSORT_AMX=1: this processor has no AMX"),
-        ("1", False, "the system grants no AMX"),
+        (None, True, [], ""),
+        (None, None, [], ""),
+        (None, False, ["INFO"], "the system grants no AMX"),
+        ("", False, ["INFO"], "the system grants no AMX"),
+        ("1", True, [], ""),
+        ("1", None, ["WARNING"], "YOSORT_AMX=1: no AMX here, or not compiled in"),
+        ("1", False, ["WARNING"], "the system grants no AMX"),
     ],
 )
 def test_the_matrix_unit_is_asked_for_by_what_it_multiplies(
     value: str | None,
     granted: bool | None,
+    level: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -60,19 +63,21 @@ def test_the_matrix_unit_is_asked_for_by_what_it_multiplies(
     monkeypatch.delenv("YOSORT_AMX", raising=False)
     if value is not None:
         monkeypatch.setenv("YOSORT_AMX", value)
+    caplog.set_level(logging.INFO, "yosort")
     yosort.load(bundled_model(), device="cpu")
     assert not asked
-    assert not caplog.text
+    assert "AMX" not in caplog.text
     for dtype in ("bfloat16", "int8"):
         caplog.clear()
         yosort.load(bundled_model(), device="cpu", dtype=dtype)
         assert asked
-        assert bool(caplog.text) == bool(said)
+        assert [r.levelname for r in caplog.records if "AMX" in r.message] == level
         assert said in caplog.text
         asked.clear()
-    report = dict(doctor.report())
+    report = doctor.report()
     assert asked
-    assert report.get("  YOSORT_AMX") == value
+    assert dict(report).get("  YOSORT_AMX") == value
+    assert any("grants no AMX" in finding for _, finding in report) == (granted is False)
 
 
 def test_the_matrix_unit_may_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +93,12 @@ def test_the_matrix_unit_may_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux grants AMX")
 def test_a_small_signal_stack_does_without() -> None:
-    has_tiles = _dense.request_tiles() is not None
-    ran = subprocess.run([sys.executable, "-c", SMALL_STACK], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", SMALL_STACK],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "YOSORT_AMX": "1"},
+    )
     assert ran.returncode == 0, ran.stderr
-    assert ("the system grants no AMX" in ran.stderr) == has_tiles
+    said = {"False": "the system grants no AMX", "None": "no AMX here, or not compiled in"}
+    assert said[ran.stdout.strip()] in ran.stderr

@@ -35,10 +35,10 @@ ACTIVATION_CODES = _activation_codes()
 
 
 def request_tiles():
-    """Ask the system for the processor's matrix unit; None where it has none that is known.
+    """Ask the system for the processor's matrix unit.
 
     Returns:
-        Whether its table is there from now on.
+        Whether its table is there from now on; None where there is no unit, or none that was compiled.
     """
     granted = ys_request_tiles()
     return None if granted < 0 else bool(granted)

@@ -31,6 +31,10 @@ ADDRESSES = 1 << 47
 
 #: Whether to use the matrix unit of an Intel processor.
 TILES = "YOSORT_AMX"
+TILES_REFUSED = (
+    "the system grants no AMX, so that bfloat16 and int8 take longer: it wants Linux 5.16 or "
+    f"later, and no thread with a signal stack of 8 KB; {TILES}=0 does without it"
+)
 #: And the GPU's: off, until they have run on one.
 TENSOR_CORES = "YOSORT_TENSOR_CORES"
 

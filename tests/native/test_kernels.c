@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef YOSORT_EMULATE_TILES
+#  include <unistd.h>
+#endif
 
 #include "gemm_bfloat16.h"
 #include "gemm_int8.h"
@@ -365,18 +368,26 @@ static double norm(const double *x, int dim) {
 }
 
 #ifdef YOSORT_EMULATE_TILES
-/* Tiles that are lost between any two instructions change nothing: in panels and tiles that are whole and
- * that are not, where sums begin and where they are added to those of a block before. */
+/* Tiles that are lost change nothing: in panels and tiles that are whole and that are not, where sums
+ * begin and, at the end, where they are added to those of a block before; nor if they are lost so often
+ * that no product would end which did not ask for each tile. */
 static void test_losses(void (*test)(const struct ys_product *, int64_t, int64_t, int64_t),
                         const struct ys_product *product) {
-    long at = 1;
-    for (int reached = 1; reached; at += 23) {
-        ys_lost_in = at;
-        test(product, 33, product->kc + 70, product->nr + 3);
-        reached = ys_lost_in == 0;
-        ys_lost_in = 0;
-    }
-    check("tiles were lost too seldom", at < 500, 0);
+    const long never = 1 << 30;
+    alarm(300);     /* what does not end fails */
+    ys_lost_in = never;
+    test(product, 33, product->kc + 70, product->nr + 3);
+    const long last = never - ys_lost_in, often = last * 2 / 5;
+    check("instructions", last < 400, 0);
+    for (long at = 1; at <= last; at += last - at > 100 ? 37 : 3)
+        for (long every = 0; every <= often; every += often) {
+            ys_lost_in = at;
+            ys_lost_every = every;
+            test(product, 33, product->kc + 70, product->nr + 3);
+            check("tiles that were to be lost", every ? 0 : (double)ys_lost_in, 0);
+        }
+    ys_lost_in = ys_lost_every = 0;
+    alarm(0);
 }
 #endif
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
     from yosort._dense import Kernels, available_instruction_sets, request_tiles
-    from yosort.machine import TENSOR_CORES, TILES, resolve_num_threads, wants
+    from yosort.machine import TENSOR_CORES, TILES, TILES_REFUSED, resolve_num_threads, wants
 
     found = [
         ("yosort", __version__),
@@ -52,14 +52,15 @@ def report() -> list[tuple[str, str]]:
     ]
     for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
-    if wants(TILES) is not False:
-        request_tiles()
+    granted = None if wants(TILES) is False else request_tiles()
     kernels = Kernels(None)
     found.append(
         ("instruction sets", f"{', '.join(available_instruction_sets())}; using {kernels.name}")
     )
     if platform.machine() in ("x86_64", "AMD64") and kernels.name == "baseline":
         found.append(("", "no AVX2 here, or not compiled in: expect a quarter of the speed"))
+    if granted is False:
+        found.append(("", TILES_REFUSED))
     found.append(("number types", _number_types(kernels)))
     found.append(("threads", f"{resolve_num_threads(None)} of {os.cpu_count()} cores"))
     for variable in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS", TILES, TENSOR_CORES):
@@ -73,7 +74,7 @@ def report() -> list[tuple[str, str]]:
 
 
 def _number_types(kernels: Any) -> str:
-    """Say which types products can have, and which of them this processor has instructions for."""
+    """Say which types products can have, and which are no faster here than float32."""
     from yosort.ops.choice import CPU_TYPES
 
     words = {True: "", False: " (smaller; no faster on this processor)"}

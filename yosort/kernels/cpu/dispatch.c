@@ -33,7 +33,8 @@ int ys_request_tiles(void) {
     unsigned a, b, c, d;
     if (!ys_has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & YS_AMX) != YS_AMX)
         return -1;
-    ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
+    if (!ys_tiles_granted)      /* once granted, for good: a sandbox may forbid to ask again */
+        ys_tiles_granted = syscall(SYS_arch_prctl, YS_REQUEST, YS_TILE_DATA) == 0;
     return ys_tiles_granted;
 }
 #else

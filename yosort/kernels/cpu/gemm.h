@@ -46,6 +46,7 @@ struct ys_tile {
     ptrdiff_t stride, width;    /* of out: floats between rows, columns that exist (NR at most) */
     const float *bias;          /* of the panel's columns, or NULL */
     int accumulate, activation;
+    int asks;                   /* a matrix unit, after each tile, whether its sums were kept */
 };
 
 typedef void ys_micro_kernel(ptrdiff_t rows, const struct ys_tile *tile);

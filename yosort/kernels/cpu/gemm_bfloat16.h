@@ -103,7 +103,7 @@ static const void *ys_bfloat16_pack_rows(const float *x, int64_t stride, int64_t
 
 #ifdef YS_TILES
 
-/* Whether the sums of a tile are what it is to hold. */
+/* Whether sums may be stored where they belong: nothing is done to them, and they fill the unit's tiles. */
 YS_INLINE int ys_plain(ptrdiff_t rows, const struct ys_tile *t) {
     return rows % TILE_ROWS == 0 && t->width == NR && !t->accumulate && !t->bias &&
            t->activation == YS_LINEAR;
@@ -113,7 +113,8 @@ static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
     _Alignas(64) vf sum[2 * TILE_ROWS][2];
     if (ys_plain(rows, t)) {
         const ptrdiff_t to_stride = t->stride * (ptrdiff_t)sizeof(float);
-        YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, t->out, to_stride);
+        do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, t->out, to_stride);
+        while (YS_TILE_LOST(t));
         return;
     }
     do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, sum, sizeof *sum);
@@ -172,7 +173,7 @@ static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block,
                                  const struct ys_epilogue *e) {
     const int64_t panel_bytes = ys_bfloat16_panel(map->depth), step = NR * (int64_t)sizeof(int32_t);
     const char *panels = (const char *)map->panels + at / 2 * step;
-    struct ys_tile t = {.a = (const char *)block, .steps = ys_pairs(depth)};
+    struct ys_tile t = {.a = (const char *)block, .steps = ys_pairs(depth), .asks = e->accumulate};
     UNIT_BEGIN();
     do
         for (int64_t column = begin; column < end; column += NR) {
@@ -181,7 +182,7 @@ static void ys_bfloat16_multiply(const struct ys_linear *map, const void *block,
             ys_start_panel(&t, e, begin, column, end);
             ys_panel_tiles(ys_bfloat16_kernel, rows, UNIT_MR, UNIT_ROWS, BFLOAT16_BYTES, step, t);
         }
-    while (UNIT_LOST(e));
+    while (UNIT_LOST(&t));
     UNIT_END();
 }
 

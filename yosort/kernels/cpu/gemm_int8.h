@@ -190,7 +190,7 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
                              int64_t depth, int64_t begin, int64_t end, const struct ys_epilogue *e) {
     const char *panels = (const char *)map->panels + ys_int8_span(at / SPAN);
     const int64_t panel_bytes = ys_int8_panel(map->depth);
-    struct ys_tile t = {.a = (const char *)block, .steps = ys_words(depth)};
+    struct ys_tile t = {.a = (const char *)block, .steps = ys_words(depth), .asks = e->accumulate};
     UNIT_BEGIN();
     do
         for (int64_t column = begin; column < end; column += NR) {
@@ -200,7 +200,7 @@ static void ys_int8_multiply(const struct ys_linear *map, const void *block, int
             ys_start_panel(&t, e, begin, column, end);
             ys_panel_tiles(ys_int8_kernel, rows, UNIT_MR, UNIT_ROWS, INT8_BYTES, NR * INT8_PACK, t);
         }
-    while (UNIT_LOST(e));
+    while (UNIT_LOST(&t));
     UNIT_END();
 }
 

@@ -141,8 +141,9 @@ struct ys_kernels {
 };
 
 /* Ask the system for the matrix unit, on behalf of the process; returns whether it is granted, or -1
- * where the processor has none. Only when granted is its table among the variants. It is not asked for what is not used: a process that has it
- * cannot give a thread a small stack for signals, and one that has such a stack is refused. */
+ * where the processor has none or its table is not compiled in. Only when granted is that among the
+ * variants. It is asked for by types that it multiplies alone: a process that has it cannot give a thread
+ * a small stack for signals, and one that has such a stack is refused. */
 int ys_request_tiles(void);
 
 /* The table that is `index`-th best of those this processor can run; NULL past the last of them. */

@@ -5,8 +5,8 @@
  * Their configuration belongs to the thread, and other libraries change it: it is set at the start of
  * each product and released at its end. Some virtual machines are said to lose what tiles hold when
  * a thread is descheduled. The last tile is a canary: what it holds is known, and is never written.
- * Where it was lost, what was computed since it was last seen is computed again: a whole product, or
- * a single tile where sums are added to others.
+ * Where it was lost, what was computed since it was last seen is computed again: a whole product, for
+ * to look waits for all sums before; a single tile where sums are added to others.
  */
 #ifndef YOSORT_TILES_H
 #define YOSORT_TILES_H
@@ -39,10 +39,12 @@ static void ys_tile_shapes(struct ys_tile_config *config) {
 #ifdef YOSORT_EMULATE_TILES
 
 static struct { struct ys_tile_config config; uint8_t bytes[8][TILE_ROWS][64]; } ys_unit;
-static long ys_lost_in;         /* instructions until all tiles are lost; 0: never */
+static long ys_lost_in, ys_lost_every;  /* instructions until all tiles are lost, and from then on; 0: never */
 
 static void ys_tile_may_lose(void) {
-    if (ys_lost_in && --ys_lost_in == 0) memset(ys_unit.bytes, 0, sizeof ys_unit.bytes);
+    if (ys_lost_in == 0 || --ys_lost_in > 0) return;
+    memset(ys_unit.bytes, 0, sizeof ys_unit.bytes);
+    ys_lost_in = ys_lost_every;
 }
 static void ys_tile_setup(const struct ys_tile_config *config) {
     memset(&ys_unit, 0, sizeof ys_unit);
@@ -130,8 +132,14 @@ static int ys_tiles_kept(void) {
     return 0;
 }
 
-#define YS_TILE_LOST(t) ((t)->accumulate && !ys_tiles_kept())
-#define YS_TILES_LOST(epilogue) (!(epilogue)->accumulate && !ys_tiles_kept())
+/* Whether a tile is to be computed again; and whether all of a product is, asking for each tile then:
+ * a product may be longer than its thread is left alone. */
+#define YS_TILE_LOST(t) ((t)->asks && !ys_tiles_kept())
+static int ys_product_lost(struct ys_tile *t) {
+    if (t->asks || ys_tiles_kept()) return 0;
+    t->asks = 1;
+    return 1;
+}
 
 /* to [rows, to whole tiles][2 LANES], to_stride bytes apart, = the rows of a tile of y, see gemm.h,
  * `stride` bytes apart, times a panel of words at `b`. Two tiles by two: each that is loaded is used

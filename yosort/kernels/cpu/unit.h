@@ -8,7 +8,7 @@
 #  define YS_TILES
 #  define UNIT_BEGIN ys_tiles_begin
 #  define UNIT_END ys_tiles_end
-#  define UNIT_LOST YS_TILES_LOST       /* whether all of a product is to be computed again */
+#  define UNIT_LOST ys_product_lost     /* whether all of a product is to be computed again */
 #  define UNIT_MR (2 * TILE_ROWS)
 #  define UNIT_ROWS TILE_ROWS   /* that it takes at a time */
 #  define UNIT_SPARE (TILE_ROWS - 1)    /* of them, that need not be there */
@@ -18,7 +18,7 @@
 #  include "pairs.h"
 #  define UNIT_BEGIN()
 #  define UNIT_END()
-#  define UNIT_LOST(epilogue) 0
+#  define UNIT_LOST(t) 0
 #  define UNIT_MR PAIRS_MR
 #  define UNIT_ROWS 2
 #  define UNIT_SPARE 0
@@ -28,7 +28,7 @@
 #  include "gemm.h"
 #  define UNIT_BEGIN()
 #  define UNIT_END()
-#  define UNIT_LOST(epilogue) 0
+#  define UNIT_LOST(t) 0
 #  define UNIT_MR MR
 #  define UNIT_ROWS 1
 #  define UNIT_SPARE 0

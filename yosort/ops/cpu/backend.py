@@ -17,7 +17,7 @@ from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
 from yosort.errors import DeviceError
 from yosort.files import release_pages
-from yosort.machine import TILES, resolve_num_threads, wants
+from yosort.machine import TILES, TILES_REFUSED, resolve_num_threads, wants
 from yosort.ops.host import HostOps
 from yosort.ops.interface import (
     Array,
@@ -48,12 +48,9 @@ def request_tiles() -> None:
         return
     granted = _dense.request_tiles()
     if granted is None and wanted:
-        _log.warning(f"{TILES}=1: this processor has no AMX")
+        _log.warning(f"{TILES}=1: no AMX here, or not compiled in")
     if granted is False:
-        _log.warning(
-            "the system grants no AMX, so that bfloat16 and int8 take longer: it wants Linux 5.16 "
-            f"or later, and no thread with a signal stack of 8 KB; {TILES}=0 does without it"
-        )
+        _log.log(logging.WARNING if wanted else logging.INFO, TILES_REFUSED)
 
 
 class CpuOps(HostOps):
