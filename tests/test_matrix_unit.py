@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,11 +93,12 @@ def test_the_matrix_unit_may_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux grants AMX")
-def test_a_small_signal_stack_does_without() -> None:
+def test_a_small_signal_stack_does_without(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SMALL_STACK],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={**os.environ, "YOSORT_AMX": "1"},
     )
     assert ran.returncode == 0, ran.stderr
