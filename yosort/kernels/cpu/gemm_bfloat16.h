@@ -111,15 +111,12 @@ YS_INLINE int ys_plain(ptrdiff_t rows, const struct ys_tile *t) {
 
 static void ys_bfloat16_kernel(ptrdiff_t rows, const struct ys_tile *t) {
     _Alignas(64) vf sum[2 * TILE_ROWS][2];
-    if (ys_plain(rows, t)) {
-        const ptrdiff_t to_stride = t->stride * (ptrdiff_t)sizeof(float);
-        do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, t->out, to_stride);
-        while (YS_TILE_LOST(t));
-        return;
-    }
-    do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, sum, sizeof *sum);
+    const int plain = ys_plain(rows, t);
+    void *const to = plain ? (void *)t->out : (void *)sum;
+    const ptrdiff_t to_stride = plain ? t->stride * (ptrdiff_t)sizeof(float) : (ptrdiff_t)sizeof *sum;
+    do YS_TILE_SUMS(ys_tile_bfloat16, rows, t, BFLOAT16_BYTES, t->b, to, to_stride);
     while (YS_TILE_LOST(t));
-    ys_finish_tile(rows, sum, t);
+    if (!plain) ys_finish_tile(rows, sum, t);
 }
 
 #else
