@@ -16,17 +16,15 @@ from emulator.conftest import ending, mutant, record  # noqa: F401
 from tolerances import HALF
 
 from ops.cases import Attention, Case, Codes, exact_product
-from yosort._dense import available_instruction_sets, request_tiles
-from yosort.machine import TILES, wants
+from yosort._dense import available_instruction_sets
 from yosort.ops import definitions
-from yosort.ops.cpu.backend import CpuOps
+from yosort.ops.cpu.backend import CpuOps, request_tiles
 from yosort.ops.cpu.bfloat16 import Bfloat16Ops
 from yosort.ops.cpu.int8 import FEW_ROWS, Int8Ops
 from yosort.ops.cuda.backend import CudaOps
 from yosort.ops.plain import PlainOps
 
-if wants(TILES) is not False:
-    request_tiles()
+request_tiles()
 #: The order of an instruction set's sums of bfloat16 that is not all others'.
 ORDERS = {"amx": "tiles", "mmla": "odd"}
 VARIANTS = available_instruction_sets()

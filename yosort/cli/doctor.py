@@ -43,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report() -> list[tuple[str, str]]:
     """Return (what, finding) pairs."""
-    from yosort._dense import Kernels, available_instruction_sets, request_tiles
-    from yosort.machine import TENSOR_CORES, TILES, TILES_REFUSED, resolve_num_threads, wants
+    from yosort._dense import Kernels, available_instruction_sets
+    from yosort.machine import TENSOR_CORES, TILES, TILES_REFUSED, resolve_num_threads
+    from yosort.ops.cpu.backend import request_tiles
 
     found = [
         ("yosort", __version__),
@@ -52,7 +53,7 @@ def report() -> list[tuple[str, str]]:
     ]
     for name in ("numpy", "safetensors", "tokenizers", "tqdm", *_EXTRAS):
         found.append((name, _version(name)))
-    granted = None if wants(TILES) is False else request_tiles()
+    granted = request_tiles()
     kernels = Kernels(None)
     found.append(
         ("instruction sets", f"{', '.join(available_instruction_sets())}; using {kernels.name}")

@@ -41,12 +41,14 @@ EMBEDDED_ROWS = 256
 LARGE_HEAD = 1 << 20
 
 
-def request_tiles() -> None:
-    """Ask for the matrix unit unless the environment forbids it, and log where it is missed."""
+def request_tiles() -> bool | None:
+    """Ask for the matrix unit, unless the environment forbids it: see `_dense.request_tiles`."""
+    return None if wants(TILES) is False else _dense.request_tiles()
+
+
+def _log_missed(granted: bool | None) -> None:
+    """Log where the matrix unit was refused, or wanted and is not there."""
     wanted = wants(TILES)
-    if wanted is False:
-        return
-    granted = _dense.request_tiles()
     if granted is None and wanted:
         _log.warning(f"{TILES}=1: no AMX here, or not compiled in")
     if granted is False:
@@ -71,7 +73,7 @@ class CpuOps(HostOps):
         self.pool = ThreadPool(resolve_num_threads(num_threads))
         self.workspace = self.pool.workspace
         if self.compute_type != "float32":  # the matrix unit multiplies all other types
-            request_tiles()
+            _log_missed(request_tiles())
         self.kernels = Kernels(instruction_set)
         native = self.kernels.multiplies(self.attention_type)
         self.attention_product = self.attention_type if native else "rounded"
