@@ -80,7 +80,7 @@ def test_a_file_cut_anywhere_is_continued_to_the_same_bytes(
     command, whole = finished[suffix]
     cut = data.draw(st.integers(0, len(whole)))
     torn = whole[:cut] + b"\0" * data.draw(st.sampled_from([0, 0, 3]))
-    if suffix == ".npy":  # whose header says how many rows are whole
+    if suffix == ".npy" and data.draw(st.booleans()):  # its header says how many rows are whole
         rows = data.draw(st.integers(0, len(TEXTS)))
         with open("rows.npy", "wb") as file:
             file.write(whole.replace(b"'shape': (8,", f"'shape': ({rows},".encode(), 1))

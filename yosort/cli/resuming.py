@@ -6,6 +6,7 @@ to be the same: what another model, option or input wrote is not.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from yosort.cli.reading import Entry
 from yosort.cli.writing import Form, Npy, Records, Writer, named, open_alone
@@ -90,21 +92,13 @@ def continue_rows(
     """As `continue_records`, of a .npy file."""
     with ExitStack() as stack:
         file = stack.enter_context(open_alone(path))
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path}: cannot be continued: {error}") from None
-        ours = array.dtype == np.float32 and array.offset == Npy.HEADER and array.flags.c_contiguous
-        if array.ndim != 2 or not ours:
-            raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
-        if array.shape[1] != width:
-            raise _other_run(path, f"its rows are {array.shape[1]} wide, this model's {width}")
-        done = len(array)
+        rows = _survey_rows(path, width)
+        done = len(rows)
         again = _entries_of(path, entries, done, min(done, CHECKED))
         writer = Npy(width, path, file, done)
         first = done - len(again)
         for number, result in enumerate(answer(again, first), first):
-            if not _same(array[number].tolist(), writer.row(result).tolist()):
+            if not _same(rows[number].tolist(), writer.row(result).tolist()):
                 raise _other_run(path, f"row {number + 1} is another than this run's")
         stack.pop_all()
         return writer, done, []
@@ -132,6 +126,38 @@ def _survey(path: Path, form: Form) -> Found:
             last.append(record)
             done, end = done + 1, end + len(record)
     return Found(done, list(last), end, tail)
+
+
+def _survey_rows(path: Path, width: int) -> npt.NDArray[np.float32]:
+    """Return the whole rows of a .npy file: a crash may leave fewer than its header tells, or zeros
+    in their place; and of a header that was half written there are none.
+    """
+    with path.open("rb") as file:
+        begin = file.read(Npy.HEADER)
+        written = begin.rstrip(b"\0")
+        torn = written[: len(Npy.BEGIN)] == Npy.BEGIN[: len(written)]
+        if torn and len(written) < Npy.HEADER and not file.read(1 << 16).strip(b"\0"):
+            return np.empty((0, width), np.float32)
+        file.seek(0)
+        try:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("not written by `yosort embed`")
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            ours = dtype == np.float32 and file.tell() == Npy.HEADER and not by_columns
+            if len(shape) != 2 or not ours:
+                raise ValueError("not written by `yosort embed`")
+        except ValueError as error:
+            raise InputError(f"{path}: cannot be continued: {error}") from None
+        size = file.seek(0, os.SEEK_END)
+    if shape[1] != width:
+        raise _other_run(path, f"its rows are {shape[1]} wide, this model's {width}")
+    count = min(shape[0], (size - Npy.HEADER) // (4 * width))
+    if not count:
+        return np.empty((0, width), np.float32)
+    rows = np.memmap(path, np.float32, "r", Npy.HEADER, (count, width))
+    while count and not rows[count - 1].any():
+        count -= 1
+    return rows[:count]
 
 
 def _whole(path: Path, form: Form, file: BinaryIO) -> Iterator[tuple[bytes, bool]]:

@@ -230,6 +230,7 @@ class Npy:
     """
 
     HEADER = 128
+    BEGIN = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': ("
 
     def __init__(self, width: int, path: Path, file: Any = None, done: int = 0) -> None:
         self._width, self._path, self._file, self._count = width, path, file, done
@@ -254,12 +255,9 @@ class Npy:
                 self._write_header()
 
     def _write_header(self) -> None:
-        shape = (self._count, self._width)
-        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-        body = text.ljust(self.HEADER - 11) + "\n"
+        header = self.BEGIN + f"{self._count}, {self._width}), }}".encode()
         self._file.seek(0)
-        size = len(body).to_bytes(2, "little")
-        _put(self._file, b"\x93NUMPY\x01\x00" + size + body.encode("latin1"))
+        _put(self._file, header.ljust(self.HEADER - 1) + b"\n")
 
     def close(self, *, complete: bool) -> None:
         """See `Writer.close`."""
