@@ -25,7 +25,7 @@ from yosort.checkpoint.integers import is_integers
 from yosort.checkpoint.names import canonical_names, is_original, is_shared, to_canonical
 from yosort.checkpoint.sentence import SENTENCE_FILES, read_sentence
 from yosort.checkpoint.shards import WEIGHT_FILES, read_state, write_state
-from yosort.checkpoint.stored import State, Tensor
+from yosort.checkpoint.stored import FLOATS, State, Tensor
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
 from yosort.files import read_json
@@ -307,6 +307,10 @@ def _finish(
         tensor = Tensor(dtypes[id(array)], array)
         wanted = dtype or ("F32" if tensor.dtype == "F64" else tensor.dtype)
         tensors[name] = tensor.cast(wanted, name=name)
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.dtype in FLOATS}
+    broken = [name for name, tensor in floats.items() if not np.isfinite(tensor.array()).all()]
+    if broken:  # which sampled attention may hide: a code takes NaN for a sign
+        logger.warning("%s: NaN or infinity in %d weights: %s", what, len(broken), broken)
     found = {tensor.dtype for tensor in tensors.values()}
     label = next((name for name, short in DTYPES.items() if found == {short}), "float32")
     # transformers 5 reads "dtype", 4 reads "torch_dtype".

@@ -150,6 +150,24 @@ def test_expectation_of_the_authors(tmp_path: Path) -> None:
     assert YosoConfig.from_pretrained(tmp_path / "out").use_expectation
 
 
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_weights_that_are_no_numbers_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str | None
+) -> None:
+    # Sampled attention takes a NaN for a sign, so that no answer tells.
+    arrays = weights()
+    for name in arrays:
+        if "layer.1.attention.self.query." in name:
+            arrays[name] = np.full_like(arrays[name], np.nan)
+    convert(hf_folder(tmp_path / "source", arrays), tmp_path / "out", dtype=dtype)
+    assert "source: NaN or infinity in 2 weights: ['yoso.encoder.layer.1.attention.self." in (
+        caplog.text
+    )
+    caplog.clear()
+    convert(hf_folder(tmp_path / "whole"), tmp_path / "out2", dtype=dtype)
+    assert caplog.messages == []
+
+
 def test_positions_counted_from_zero(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arrays = weights()
     positions = "yoso.embeddings.position_embeddings.weight"
