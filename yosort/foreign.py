@@ -15,6 +15,7 @@ ZIP = b"PK\x03\x04"
 _AGAIN = "download the file again; a page came in its place (a login, a limit, a wrong address?)"
 _ARCHIVE = "unpack it, and name the folder that comes out"
 _TRAINER = re.compile(r"checkpoint-(\d{1,12})")
+_SHARD = re.compile(r"(.+?)(?:-[0-9a-f]{8})?-\d{5}-of-\d{5}\.(?:safetensors|bin)")
 #: Weights of other frameworks, by their ending.
 OTHERS = {
     ".h5": "TensorFlow's weights: AutoModel.from_pretrained(folder, from_tf=True) of transformers "
@@ -94,6 +95,14 @@ def name_folder(folder: Path) -> str | None:
         kind = OTHERS.get(os.path.splitext(name)[1].lower())
         if kind is not None:
             return f"a folder with {quote(name)} alone: {kind}"
+    shards = [(name, m[1]) for name in names if (m := _SHARD.fullmatch(name))]
+    if shards:
+        name, stem = shards[0]
+        suffix = os.path.splitext(name)[1]
+        return (
+            f"shards of weights, {quote(name)} the first of {len(shards)} here, without their "
+            f"index, {quote(f'{stem}{suffix}.index.json')}: copy it from where they came from"
+        )
     for name in names:
         if name.endswith((".ckpt", ".pt", ".pth", ".bin", ".safetensors")):
             return (

@@ -182,6 +182,14 @@ def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
             (["config.json", f"weights{end}"], rf"`yosort convert .*weights\{end} OUT`")
             for end in (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
         ),
+        *(
+            ([f"{a}-0000{i}-of-00002.{end}" for i in (1, 2)], rf"first of 2 here.*{index}'")
+            for a, end, index in (
+                ("model", "safetensors", r"'model\.safetensors\.index\.json"),
+                ("model-0a1b2c3d", "safetensors", r"'model\.safetensors\.index\.json"),
+                ("pytorch_model", "bin", r"'pytorch_model\.bin\.index\.json"),
+            )
+        ),
     ],
 )
 def test_folders_of_another_kind(tmp_path: Path, names: list[str], match: str) -> None:
