@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tasks.models import ENTITIES, make
 
 import yosort
 from yosort._dense import Kernels
-from yosort.cli import main
+from yosort.cli import main, timing
 from yosort.tasks import bundled_model
 
 
@@ -131,6 +133,26 @@ def test_info_of_a_sampled_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "4096": 4096 * rows + 16 * 2**20,
         "8192": 8192 * rows + 16 * 2**20,
     }
+
+
+def test_bench_calls_each_form_in_turn_and_does_not_count_the_first_round(
+    models: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    clock = iter([0.0, 0.0, 10.0, 11.0, 20.0, 22.0, 30.0, 34.0, 40.0, 45.0])
+    called = yosort.YosoModel.__call__
+
+    def call(model: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(model.attention)
+        return called(model, *arguments, **options)
+
+    monkeypatch.setattr(yosort.YosoModel, "__call__", call)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    given = ["bench", "--model", str(models["embed"]), "--lengths", "8", "--dtype", "float32"]
+    assert main([*given, "--rounds", "2", "--json"]) == 0
+    assert calls == ["expectation", "sampled"] * 3
+    seconds = json.loads(capsys.readouterr().out)["seconds"]
+    assert seconds == {"expectation": 2.5, "sampled": 3.5}
 
 
 def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import io
 import json
 import os
 import shutil
@@ -14,7 +16,7 @@ import pytest
 from tasks.models import make
 from tasks.test_sentence import write
 
-from yosort.cli import main
+from yosort.cli import main, reading
 from yosort.conversion import convert
 
 
@@ -37,6 +39,27 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(folder: Path, command: str, *arguments: str) -> int:
     return main([command, "--model", str(folder), *arguments])
+
+
+class Failing(io.FileIO):
+    """A file of a disk that fails behind the first 64 KiB."""
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        if self.tell() >= 1 << 16:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(memoryview(buffer)[: 1 << 16])
+
+
+def test_a_file_that_fails_while_it_is_read(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("in.txt").write_text(("word " * 9 + "\n") * 3000)
+    monkeypatch.setattr(
+        reading, "open", lambda name, _: io.BufferedReader(Failing(name)), raising=False
+    )
+    assert run(folders["embed"], "embed", "--input", "in.txt", "--output", "o.npy") == 1
+    assert f"in.txt: cannot be read: {os.strerror(errno.EIO)}" in capsys.readouterr().err
+    assert len(np.load("o.npy")) == (1 << 16) // 46
 
 
 @pytest.mark.parametrize(

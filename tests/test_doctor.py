@@ -38,6 +38,16 @@ def test_it_names_what_runs_here(
     assert all(name in shown for name in found)
 
 
+def test_it_shows_the_variables_that_change_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"YOSORT_NUM_THREADS": "1", "OMP_NUM_THREADS": "2", "YOSORT_AMX": "0"}
+    for name, value in (values | {"YOSORT_TENSOR_CORES": "0", "YOSORT_OTHER": "3"}).items():
+        monkeypatch.setenv(name, value)
+    found = dict(doctor.report())
+    assert {name.strip(): found[name] for name in found if name.startswith("  ")} == (
+        values | {"YOSORT_TENSOR_CORES": "0"}
+    )
+
+
 def test_it_says_what_would_bring_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = importlib.metadata.version
 

@@ -214,7 +214,7 @@ class Judge:
         lines = {*mutant.lines}
         of_file = [test for test in tests if mutant.file in self.lines[test]]
         of_line = [test for test in of_file if lines & self.lines[test][mutant.file]]
-        near = of_line if of_line or mutant.called else of_file or tests
+        near = of_line if mutant.called else of_file or tests
         quick = [test for test in near if self.seconds[test] <= QUICK]
         slow = near[len(quick) :]
         # Hundreds may execute a line of the model; a few mostly do.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import pytest
 
-import serve.clients  # noqa: F401  # which skips where the extra is not installed
+from serve import clients  # which skips where the extra is not installed
 from yosort.errors import ConfigError
 
 
@@ -21,3 +22,19 @@ def test_a_port_can_be_had_again_at_once_but_not_from_who_has_it() -> None:
         bound.listen()
         with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1, port \d+: "):
             bind("127.0.0.1", bound.getsockname()[1])
+
+
+def test_nothing_that_happens_to_be_installed_changes_how_it_serves(pipelines: Any) -> None:
+    """Loops, parsers and websockets are named, and each name is one of uvicorn's."""
+    from uvicorn.lifespan.on import LifespanOn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    from yosort.serve.server import Server
+
+    service = clients.service_of(pipelines("fill-mask"))
+    config = Server(clients.build(service, ()), service, lambda: None).config
+    config.load()
+    assert config.http_protocol_class is H11Protocol
+    assert config.ws_protocol_class is None
+    assert config.lifespan_class is LifespanOn
+    assert config.loop == "asyncio"

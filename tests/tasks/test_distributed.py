@@ -148,6 +148,31 @@ def test_answers_of_each_task(folders: dict[str, Path]) -> None:
     assert got["index"].dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "columns"),
+    [
+        ("text-classification", {"attention": "sampled", "samples": 2}, ["text"]),
+        ("question-answering", {}, ["question", "context"]),
+        ("fill-mask", {"top_k": 1}, ["text"]),
+        ("multiple-choice", {"top_k": 1}, ["prompt", "choices"]),
+    ],
+)
+def test_columns_of_rows_that_have_failed(
+    folders: dict[str, Path], task: str, options: dict[str, Any], columns: list[str]
+) -> None:
+    answer = BatchPipeline(task, folders[task], device="cpu", overflow="truncate", **options)
+    got = answer({name: texts(None) for name in columns})
+    assert got["error"][0]
+    wanted: dict[str, Any] = {"f": "nan", "i": "-1", "b": "False", "O": ""}
+    answers = {name: got[name] for name in got if name not in (*columns, "error")}
+    assert {name: str(column[0]) for name, column in answers.items()} == {
+        name: wanted[column.dtype.kind] for name, column in answers.items()
+    }
+    kinds = {"score": "f", "standard_error": "f", "start": "i", "end": "i", "index": "i"}
+    kinds |= {"token": "i", "truncated": "b"}
+    assert {n: c.dtype.kind for n, c in answers.items()} == {n: kinds.get(n, "O") for n in answers}
+
+
 def test_draws_have_their_column(folders: dict[str, Path]) -> None:
     options: dict[str, Any] = {"attention": "sampled", "samples": 3, "device": "cpu"}
     folder = folders["text-classification"]

@@ -76,6 +76,18 @@ def test_what_means_nothing_is_named(
             run([], **options)
 
 
+@pytest.mark.parametrize(
+    ("padding", "hint"),
+    [("attended", "; the pipeline's own padding= says how its model pads"), ("left", ""), (1, "")],
+)
+def test_padding_that_means_nothing(folders: dict[str, Path], padding: Any, hint: str) -> None:
+    run: Any = yosort.pipeline("fill-mask", folders["fill-mask"])
+    wanted = f"padding: wanted True, False or one of longest, max_length, do_not_pad, got {padding}"
+    with pytest.raises(InputError) as caught:
+        run("a <mask>", padding=padding)
+    assert str(caught.value).replace("'", "") == wanted + hint.replace("'", "")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_that_is_written_is_a_type_error(folders: dict[str, Path], task: str) -> None:
     run: Any = yosort.pipeline(task, folders[task])
