@@ -147,8 +147,9 @@ def test_heads_compute_in_float32_and_large_ones_are_stored_small() -> None:
     x, weight = draw(1, 5, 64), draw(2, 30, 64)
     small = ops.linear_map([weight], [draw(3, 30)], head=True)
     assert small.kind == "float32"
-    large = np.zeros((LARGE_HEAD // 64 + 1, 64), np.float32)
-    packed = ops.linear_map([large], [np.zeros(len(large), np.float32)], head=True)
+    large, zeros = (np.zeros((LARGE_HEAD // 64 + 1, n), np.float32) for n in (64, 1))
+    assert ops.linear_map([large[:-1]], [zeros[:-1, 0]], head=True).kind == "float32"
+    packed = ops.linear_map([large], [zeros[:, 0]], head=True)
     assert packed.kind == "narrow"
     assert packed.nbytes < large.nbytes / 3
     quantized = _dense.quantize(ops.kernels, weight)
