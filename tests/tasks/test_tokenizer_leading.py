@@ -348,3 +348,23 @@ def test_the_left_is_cut_with_all_before_it(tmp_path: Path) -> None:
     kept = tokenizer.encoding(text, max_tokens=6)
     assert kept.tokens[-3:] == ["the", "dog", "[SEP]"]
     assert text[slice(*kept.offsets[-2])] == "dog"
+
+
+@pytest.mark.parametrize("nested", [0, 1, 2])
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
+def test_a_step_that_looks_far_has_the_whole_text(part: str, nested: int) -> None:
+    """However deep it stands: without it, a text is cut."""
+    text = "fox " * 5000 + "end"
+    for far in (False, True):
+        made = trained("letters")
+        pattern = Regex("fox.*end" if far else r"\s+")
+        if part == "normalizer":
+            made.normalizer = normalizers.Replace(pattern, " ")
+            for _ in range(nested):
+                made.normalizer = normalizers.Sequence([made.normalizer, normalizers.NFC()])
+        else:
+            made.pre_tokenizer = pre_tokenizers.Split(pattern, "removed")
+            for _ in range(nested):
+                steps = [made.pre_tokenizer, pre_tokenizers.WhitespaceSplit()]
+                made.pre_tokenizer = pre_tokenizers.Sequence(steps)
+        assert (leading(made, text, 5) == text) == far
