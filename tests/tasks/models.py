@@ -127,3 +127,20 @@ def make(folder: Path, name: str, **fields: Any) -> Path:
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(bundled_model() / file, folder)
     return folder
+
+
+#: The class of each task, and what of its config differs from the usual one.
+OF_TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "text-classification": ("YosoForSequenceClassification", {"num_labels": 3}),
+    "text-ranking": ("YosoForSequenceClassification", {"num_labels": 1}),
+    "token-classification": ("YosoForTokenClassification", {"id2label": ENTITIES}),
+    "fill-mask": ("YosoForMaskedLM", {}),
+    "feature-extraction": ("YosoModel", {}),
+    "question-answering": ("YosoForQuestionAnswering", {}),
+    "multiple-choice": ("YosoForMultipleChoice", {}),
+}
+
+
+def make_each(root: Path) -> dict[str, Path]:
+    """Write a model for each task, and return their folders."""
+    return {task: make(root / task, name, **fields) for task, (name, fields) in OF_TASKS.items()}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import yosort
-from tasks.models import ENTITIES, TEXTS, make
+from tasks.models import TEXTS, make_each
 from yosort import ConfigError, InputError
 from yosort.distributed import BatchPipeline
 
@@ -27,17 +27,8 @@ def texts(*values: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Small models."""
-    root = tmp_path_factory.mktemp("m")
-    return {
-        "feature-extraction": make(root / "e", "YosoModel"),
-        "text-classification": make(root / "c", "YosoForSequenceClassification", num_labels=3),
-        "text-ranking": make(root / "r", "YosoForSequenceClassification", num_labels=1),
-        "token-classification": make(root / "t", "YosoForTokenClassification", id2label=ENTITIES),
-        "question-answering": make(root / "q", "YosoForQuestionAnswering"),
-        "fill-mask": make(root / "f", "YosoForMaskedLM"),
-        "multiple-choice": make(root / "m", "YosoForMultipleChoice"),
-    }
+    """A model for each task."""
+    return make_each(tmp_path_factory.mktemp("m"))
 
 
 @pytest.mark.parametrize("shape", [str, object])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import yosort
-from tasks.models import ENTITIES, TEXTS, make
+from tasks.models import TEXTS, make_each
 from tasks.test_pipelines_parity import assert_same
 
 torch = pytest.importorskip("torch")
@@ -25,15 +25,7 @@ PAIR = {"text": "A dog barks", "text_pair": LONG}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model for each task."""
-    root = tmp_path_factory.mktemp("models")
-    classes = {
-        "text-classification": ("YosoForSequenceClassification", {"num_labels": 3}),
-        "token-classification": ("YosoForTokenClassification", {"id2label": ENTITIES}),
-        "fill-mask": ("YosoForMaskedLM", {}),
-        "feature-extraction": ("YosoModel", {}),
-        "question-answering": ("YosoForQuestionAnswering", {}),
-    }
-    made = {task: make(root / task, cls, **fields) for task, (cls, fields) in classes.items()}
+    made = make_each(tmp_path_factory.mktemp("models"))
     for folder in made.values():
         # What transformers' truncation=True goes by; ours by the model's positions.
         path = folder / "tokenizer_config.json"
