@@ -15,6 +15,7 @@ from checkpoint_builders import CONFIG, by_authors, check, hf_folder, weights, w
 
 import yosort
 from yosort.checkpoint import read_state
+from yosort.checkpoint.original import original_config
 from yosort.checkpoint.stored import DTYPES
 from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
@@ -142,6 +143,17 @@ def test_authors_checkpoint_without_positions(tmp_path: Path, config: dict[str, 
     ):
         convert(source, tmp_path / "out", config=config)
     assert os.listdir(tmp_path) == ["x.model"]
+
+
+@pytest.mark.parametrize("theirs", [AUTHORS, V2])
+def test_fields_of_the_authors_become_those_of_transformers(theirs: dict[str, Any]) -> None:
+    assert original_config({"model": theirs}, what="x.json") == {
+        "vocab_size": 11, "type_vocab_size": 2, "max_position_embeddings": 6, "hidden_size": 8,
+        "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "hidden_dropout_prob": 0.1, "conv_window": 3, "hash_code_len": 4, "num_hash": 5,
+        "use_expectation": False, "hidden_act": "gelu", "layer_norm_eps": 1e-5,
+        **({"use_fast_hash": True} if theirs is AUTHORS else {}),
+    }  # fmt: skip
 
 
 def test_expectation_of_the_authors(tmp_path: Path) -> None:

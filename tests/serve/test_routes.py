@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,19 @@ def test_what_is_told(pipelines: Any) -> None:
         assert 'yosort_requests_total{route="/embed",status="200"} 1.0' in metrics
         assert "yosort_requests_in_hand 0.0" in metrics
         assert "yosort_waiting_tokens 0.0" in metrics
+        # What a dashboard's queries are written over.
+        edges: dict[str, dict[str, None]] = {}
+        for name, edge in re.findall(r'^(\w+)_bucket{le="(.+?)"', metrics, re.M):
+            edges.setdefault(name, {})[edge] = None
+        seconds = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 30.0 60.0 +Inf"
+        counts = "1.0 4.0 16.0 64.0 256.0 1024.0 4096.0 16384.0 65536.0 +Inf"
+        assert {name: " ".join(found) for name, found in edges.items()} == {
+            "yosort_request_seconds": seconds,
+            "yosort_queue_seconds": seconds,
+            "yosort_batch_tokens": counts,
+            "yosort_batch_rows": counts,
+            "yosort_batch_seconds": seconds,
+        }
         for path in ("/nothing", "/v1/nothing", "/v1/embeddings", "/embed"):
             response = await client.get(path)
             assert response.status_code == (405 if "embed" in path else 404)
