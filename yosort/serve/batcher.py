@@ -47,7 +47,7 @@ class Job:
     key: Hashable
     waiting: deque[Place] = field(init=False)
     tokens: int = field(init=False)
-    since: float = 0.0
+    since: float = field(init=False)
     done: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
