@@ -11,10 +11,6 @@ LOSS = 5e-5
 #: roundings of 6e-8 each, none amplified.
 OP = 1e-5
 
-#: A text in a batch against the text alone in expectation mode, relative to the largest
-#: magnitude: blocks of rows may be summed differently.
-BATCHING = 1e-5
-
 #: A weight of expected attention where the cosine is 1 or -1: acos has an infinite slope there, so
 #: a cosine that rounds by 1e-7 moves the angle by sqrt(2e-7), and its share of pi by 1.5e-4.
 POLE = 3e-4

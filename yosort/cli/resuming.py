@@ -25,9 +25,10 @@ from yosort.errors import InputError, show
 
 #: So many of the last results are computed anew.
 CHECKED = 16
-#: How far numbers may be from those in the file, over the largest beside them. A text's answer does
-#: not depend on its batch but for the last bits, of float32 (1e-7 of a sum) or of the rounding of
-#: 16-bit types and of int8's products (1e-3); other models, seeds and options are farther away.
+#: How far numbers may be from those in the file, over the largest beside them. On one kind of
+#: processor they are the same to the bit; a run that is continued on another, or on a GPU, sums in
+#: another order: the last bits of float32 (1e-7 of a sum), of the rounding of 16-bit types and of
+#: int8's products (1e-3). Other models, seeds and options are farther away.
 TOLERANCE = 1e-3
 Answer = Callable[[list[Entry], int], list[Any]]
 
