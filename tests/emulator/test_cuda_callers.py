@@ -101,8 +101,12 @@ def test_threads_share_a_model(cupy: Any, folder: Path) -> None:
         np.testing.assert_array_equal(got, wanted[i])
 
 
-def test_auto_takes_the_gpu(cupy: Any, folder: Path) -> None:
+def test_auto_takes_the_gpu_with_a_warning(
+    cupy: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = load(folder, "auto")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("device='auto': using cuda:0, where nothing of yosort has")
     assert model.device == "cuda:0"
     assert model.device.type == "cuda"
     assert type(model(IDS).last_hidden_state) is cupy.ndarray

@@ -129,5 +129,9 @@ def _gpu(device: str) -> tuple[Any, int] | None:
     except DeviceError as error:
         _log.info("device='auto': using the CPU (%s)", error)
         return None
-    _log.info("device='auto': using cuda:%d", found[1])
+    # A warning for as long as the answer may be the first that a GPU gives: see docs/gpu.md.
+    _log.warning(
+        "device='auto': using cuda:%d, where nothing of yosort has run yet; device='cpu' is tried",
+        found[1],
+    )
     return found
