@@ -47,8 +47,10 @@ class Options(CallOptions):
 
 
 class TextRankingPipeline(Pipeline[Options]):
-    """Ranks documents: a cross-encoder. transformers has no such pipeline; names here are those of
-    sentence-transformers' `CrossEncoder.rank` and text-embeddings-inference's `/rerank`.
+    """Ranks documents for a query, as a cross-encoder does.
+
+    transformers has no such pipeline; names here are those of sentence-transformers'
+    `CrossEncoder.rank` and text-embeddings-inference's `/rerank`.
     """
 
     model: YosoForSequenceClassification
