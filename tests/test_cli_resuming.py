@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tasks.models import make
 
+from yosort.cli import main
 from yosort.cli.resuming import _begins, _same
 
 NAN = float("nan")
@@ -21,6 +27,7 @@ NAN = float("nan")
         ({"a": [{"b": 0.25, "c": [1, 2]}]}, {"a": [{"b": 0.25001, "c": [1, 2]}]}),
         ([5.0, "a", None, True], [5.0, "a", None, True]), ([[1, 2.0], "a"], [[1, 2.001], "a"]),
         ([1, 2.0], [1.0, 2]),  # JSON may have 1.0 as 1
+        ([float("inf"), 1.0], [float("inf"), 1.0]),
     ],
 )  # fmt: skip
 def test_results_that_are_the_same(got: Any, wanted: Any) -> None:
@@ -39,7 +46,7 @@ def test_results_that_are_the_same(got: Any, wanted: Any) -> None:
         ({"a": 0.5, "n": 10_000}, {"a": 0.5, "n": 10_001}),
         ([0.5, NAN], [0.6, NAN]), ([10_000.0, 0.5], [0.5, 0.5]),
         ([5.0, True], [5.0, 1]), ([5.0, "a"], [5.0, "b"]), ([5.0, [1]], [5.0, [2]]),
-        ([5.0, None], [5.0, 0.0]),
+        ([5.0, None], [5.0, 0.0]), ([0.5, float("inf")], [0.6, float("inf")]),
         ({"a": [{"b": 0.25}]}, {"a": [{"b": 0.26}]}),
     ],
 )  # fmt: skip
@@ -69,3 +76,65 @@ def test_any_beginning_of_a_record_begins_it_whatever_its_last_bits(end: int) ->
 )
 def test_what_begins_no_record_of_this_run(tail: bytes) -> None:
     assert not _begins(RECORD, tail)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two classifiers of one label, whose scores differ."""
+    make_one = [tmp_path_factory.mktemp(name) for name in "ab"]
+    return [
+        make(folder, "YosoForSequenceClassification", num_labels=1, initializer_range=size)
+        for folder, size in zip(make_one, (0.2, 0.4), strict=True)
+    ]
+
+
+#: What stands beside a text: a large number, and what a table's reader may take for one.
+KEPT = {"when": 1700000000.5, "id": "61e53012", "code": "007", "body": "x" * 150_000}
+
+
+def run_kept(folder: Path, suffix: str, kept: dict[str, Any], *options: str) -> int:
+    rows = [{"text": f"text number {i}", **kept} for i in range(4)]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["--input", "in.jsonl", "--keep", *kept, "--output", f"o.{suffix}", *options]
+    return main(["classify", "--model", str(folder), *given])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_what_is_kept_is_compared_as_it_is(
+    folders: list[Path], suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No large number beside a score makes another score near, and no id is a number."""
+    monkeypatch.chdir(tmp_path)
+    output = Path(f"o.{suffix}")
+    assert run_kept(folders[0], suffix, KEPT) == 0
+    csv.field_size_limit(131_072)  # as a fresh process has it
+    whole = output.read_bytes()
+    assert run_kept(folders[0], suffix, KEPT, "--resume") == 0
+    assert output.read_bytes() == whole
+    for folder, kept in (
+        (folders[1], KEPT), (folders[0], {**KEPT, "code": "7"}),
+        (folders[0], {**KEPT, "when": 1700000001.5}),
+    ):  # fmt: skip
+        assert run_kept(folder, suffix, kept, "--resume") == 1
+        assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("suffix", "record", "message"),
+    [
+        ("csv", '"x"y,LABEL_0,0.5,,\n', "result 1 cannot be read: ',' expected after '\"'"),
+        ("jsonl", "[" * sys.getrecursionlimit() * 60 + "\n", "result 1 cannot be read"),
+    ],
+)
+def test_a_record_that_is_none_is_named(
+    folders: list[Path], suffix: str, record: str, message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    kept = {"id": "a"}
+    assert run_kept(folders[0], suffix, kept) == 0
+    lines = Path(f"o.{suffix}").read_text().splitlines(keepends=True)
+    at = suffix == "csv"
+    Path(f"o.{suffix}").write_text("".join([*lines[:at], record, *lines[at + 1 :]]))
+    assert run_kept(folders[0], suffix, kept, "--resume") == 1
+    assert f"cannot be continued: {message}" in capsys.readouterr().err

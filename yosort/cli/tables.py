@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ def records(lines: Iterator[tuple[int, str | InputError]], delimiter: str) -> It
             text = feeder.text()
             feeder.drop()
             yield Record(line, _explain(error), text)
+
+
+def read_row(text: str) -> list[str]:
+    """Return the cells of one whole row.
+
+    Raises:
+        ValueError: it is none, or more than one.
+    """
+    csv.field_size_limit(LONGEST)
+    try:
+        (cells,) = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    return cells
 
 
 class _Feeder(Iterator[str]):

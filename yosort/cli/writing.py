@@ -51,6 +51,10 @@ class Form(Protocol):
         """Return what a record says, to be compared: raises ValueError for one that is none."""
         ...
 
+    def part(self, said: Any) -> tuple[Any, Any]:
+        """Return what a decoded record has of its input, and what of its result."""
+        ...
+
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """Yield the records behind the header, and last what is no whole record, maybe empty."""
         ...
@@ -68,7 +72,7 @@ class JsonLines:
 
     def __init__(self, kept: tuple[str, ...] = (), *, flat: bool = False) -> None:
         check_kept(kept, ("index", *EXTRA_FIELDS))
-        self._flat = flat
+        self._kept, self._flat = kept, flat
 
     def encode(self, result: Any, kept: dict[str, Any]) -> bytes:
         """See `Form.encode`."""
@@ -87,7 +91,17 @@ class JsonLines:
 
     def decode(self, record: bytes) -> Any:
         """See `Form.decode`."""
-        return json.loads(record)
+        try:
+            return json.loads(record)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+    def part(self, said: Any) -> tuple[Any, Any]:
+        """See `Form.part`."""
+        if not isinstance(said, dict):
+            return {}, said
+        kept = {name: value for name, value in said.items() if name in self._kept}
+        return kept, {name: value for name, value in said.items() if name not in kept}
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """See `Form.records`."""
@@ -121,7 +135,12 @@ class PartLines(JsonLines):
 
     def decode(self, record: bytes) -> Any:
         """See `Form.decode`."""
-        return [json.loads(line) for line in record.splitlines()]
+        return [super(PartLines, self).decode(line) for line in record.splitlines()]
+
+    def part(self, said: Any) -> tuple[Any, Any]:
+        """See `Form.part`."""
+        parts = [super(PartLines, self).part(line) for line in said]
+        return [kept for kept, _ in parts], [own for _, own in parts]
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """See `Form.records`: the last record may lack lines, so it is never known to be whole."""
@@ -155,9 +174,14 @@ class Csv:
         return self._row([*own, *(answers[0].get(name, "") for name in self._fields)])
 
     def decode(self, record: bytes) -> Any:
-        """See `Form.decode`: numbers as numbers, where they are written as such."""
-        (cells,) = csv.reader(io.StringIO(record.decode(), newline=""), strict=True)
-        return [_number(cell) for cell in cells]
+        """See `Form.decode`: numbers as numbers, where the result's are written as such."""
+        cells = tables.read_row(record.decode())
+        count = len(self._kept)
+        return [*cells[:count], *map(_number, cells[count:])]
+
+    def part(self, said: Any) -> tuple[Any, Any]:
+        """See `Form.part`."""
+        return said[: len(self._kept)], said[len(self._kept) :]
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """See `Form.records`: a record may hold line breaks within quotes."""
