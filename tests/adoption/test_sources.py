@@ -325,3 +325,14 @@ def test_the_original_adds_the_first_token_type_s_row_and_counts_each_text_from_
     sums = (sums - sums.mean(1, keepdims=True)) / sums.std(1, keepdims=True)
     wanted = sums * tensors["embeddings.LayerNorm.weight"] + tensors["embeddings.LayerNorm.bias"]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", ["none", [1], 1.5, True])
+def test_padding_s_id_is_an_id(tmp_path: Path, pad: Any) -> None:
+    folder = write(tmp_path, "roberta", "RobertaModel", {}, pad_token_id=0)
+    fields = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**fields, "pad_token_id": pad}))
+    with pytest.raises(
+        yosort.CheckpointError, match="pad_token_id: wanted an integer or null, got"
+    ):
+        read_source(folder)

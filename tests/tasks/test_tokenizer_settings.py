@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,25 @@ def test_what_is_no_text_or_option(arguments: Any, options: dict[str, Any], mess
     if not {"stride", "add_special_tokens"} & options.keys():
         with pytest.raises(InputError, match=message):
             made.leading(*arguments, **{"max_tokens": 5, **options})
+
+
+def test_what_is_saved_is_read_back_whatever_lies_there(tmp_path: Path) -> None:
+    """Older files of special and added tokens do not come back over what was written."""
+    shutil.copytree(bundled_model(), tmp_path / "copy")
+    changed = Tokenizer.from_pretrained(tmp_path / "copy")
+    changed.pad_token, changed.mask_token = "</s>", None
+    changed.save_pretrained(tmp_path / "copy")
+    save_word_piece(tmp_path / "small")
+    small = Tokenizer.from_pretrained(tmp_path / "small")
+    (tmp_path / "other").mkdir()
+    roles = {**ROLES, "additional_special_tokens": ["<odd>"]}
+    (tmp_path / "other/special_tokens_map.json").write_text(json.dumps(roles))
+    (tmp_path / "other/added_tokens.json").write_text(json.dumps({"<new>": len(small)}))
+    small.save_pretrained(tmp_path / "other")
+    for saved, folder in ((changed, "copy"), (small, "other")):
+        again = Tokenizer.from_pretrained(tmp_path / folder)
+        assert again.special_tokens_map == saved.special_tokens_map
+        assert (len(again), again.pad_token_id) == (len(saved), saved.pad_token_id)
+        text = "Paris <mask> [MASK] <pad> [PAD] <odd> <new> the fox"
+        assert again(text).input_ids == saved(text).input_ids
+        assert again.backend.to_str() == saved.backend.to_str()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yosort.adoption.families import FAMILIES, Family, refusal
+from yosort.arguments import is_integer
 from yosort.checkpoint import State, read_state, to_canonical
 from yosort.config import YosoConfig
 from yosort.errors import CheckpointError, quote
@@ -172,7 +173,10 @@ def _config(
         found["type_vocab_size"] = 1
     offset = family.offset
     if offset is None:
-        offset = int(found.get("pad_token_id") or 0) + 1 if "pad_token_id" in found else 2
+        pad = found.get("pad_token_id", 1)
+        if pad is not None and not is_integer(pad):
+            raise CheckpointError.wanted(f"{folder}: pad_token_id", "an integer or null", pad)
+        offset = (pad or 0) + 1
     rows = fields.get("max_position_embeddings", 512)
     if not isinstance(rows, int) or rows <= offset:
         raise CheckpointError.wanted(

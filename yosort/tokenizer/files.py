@@ -21,6 +21,7 @@ the tables.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ class _Token(str):
         return AddedToken(str(self), **flags)
 
 
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
 def _token(value: Any, where: str, **flags: bool) -> _Token:
@@ -151,7 +152,7 @@ def _token(value: Any, where: str, **flags: bool) -> _Token:
     if not isinstance(content, str):
         raise CheckpointError.wanted(where, "a token", value)
     token = _Token(content)
-    token.flags = {name: bool(value[name]) for name in _FLAGS if name in value} | flags
+    token.flags = {name: bool(value[name]) for name in FLAGS if name in value} | flags
     return token
 
 
@@ -213,7 +214,7 @@ def _added_tokens(
     found = {}
     for index, value in stored.items() if isinstance(stored, dict) else ():
         number = str(index)
-        if not (number.isascii() and number.isdigit()):
+        if not re.fullmatch("[0-9]{1,18}", number):
             raise CheckpointError.wanted(where, f"the id of {show(value)}", index)
         found[int(number)] = _token(value, f"{where}: token {number}")
     return dict(sorted(found.items()))
@@ -384,7 +385,7 @@ def _length(folder: Path, fields: dict[str, Any]) -> int | None:
     length = fields.get("model_max_length", fields.get("max_len"))
     if length is None:
         return None
-    if not isinstance(length, (int, float)) or isinstance(length, bool) or not length > 0:
+    if not isinstance(length, (int, float)) or isinstance(length, bool) or not length >= 1:
         raise CheckpointError.wanted(
             f"{folder / 'tokenizer_config.json'}: model_max_length", "a number of tokens", length
         )

@@ -31,7 +31,7 @@ from yosort.tokenizer.arguments import (
 )
 from yosort.tokenizer.backend import encode, pad
 from yosort.tokenizer.encodings import BatchEncoding, Encoding, as_arrays
-from yosort.tokenizer.files import read_tokenizer
+from yosort.tokenizer.files import FLAGS, read_tokenizer
 from yosort.tokenizer.one_text import OneText
 from yosort.tokenizer.padding import pad_rows
 from yosort.tokenizer.settings import FIELDS
@@ -356,6 +356,12 @@ class Tokenizer(OneText):
             **self.special_tokens_map,
             **{name: getattr(self, name) for name in FIELDS},
             "extra_special_tokens": self.extra_special_tokens,
+            # Where it is there, nobody reads what an older tokenizer has left in the folder:
+            # special_tokens_map.json and added_tokens.json.
+            "added_tokens_decoder": {
+                str(index): {name: getattr(token, name) for name in ("content", *FLAGS)}
+                for index, token in self.backend.get_added_tokens_decoder().items()
+            },
             "tokenizer_class": "PreTrainedTokenizerFast",
         }
         files = {
