@@ -41,6 +41,13 @@ def run(folder: Path, command: str, *arguments: str) -> int:
     return main([command, "--model", str(folder), *arguments])
 
 
+@pytest.mark.parametrize("text", ["PAR1 signalling in platelets.", "ARROW1", "%PDF is a word"])
+def test_texts_that_begin_as_other_files_do(folders: dict[str, Path], text: str) -> None:
+    Path("in.txt").write_text(text)
+    assert run(folders["embed"], "embed", "--input", "in.txt", "--output", "o.npy") == 0
+    assert len(np.load("o.npy")) == 1
+
+
 class Failing(io.FileIO):
     """A file of a disk that fails behind the first 64 KiB."""
 
@@ -202,7 +209,8 @@ def test_what_is_refused_leaves_every_file_as_it_was(
 ) -> None:
     files = {
         "t.txt": b"A dog\n", "t.jsonl": b'{"text": "A dog", "score": 1}\n', "t.gz": b"\x1f\x8b\x08",
-        "t.csv": b"label,text\n1,A dog\n", "twice.csv": b"text,text\na,b\n", "t.parquet": b"PAR1",
+        "t.csv": b"label,text\n1,A dog\n", "twice.csv": b"text,text\na,b\n",
+        "t.parquet": b"PAR1\x15\0\x15",
         "wide.txt": "A dog\n".encode("utf-16"), "somebodys.csv": b"a,b\n1,2\n3,4",
     }  # fmt: skip
     for name, content in files.items():

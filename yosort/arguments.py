@@ -109,7 +109,7 @@ def drop_idle(given: Mapping[str, Any], idle: Mapping[str, str]) -> dict[str, An
     return {name: value for name, value in given.items() if name not in idle}
 
 
-@functools.cache
+@functools.lru_cache(1024)  # values are a program's; what clients write does not come here
 def _say_idle(name: str, value: str, why: str) -> None:
     _log.warning("%s=%s changes nothing: %s", name, value, why)
 

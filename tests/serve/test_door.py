@@ -156,6 +156,13 @@ def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:
         ("fill-mask", {"progress": True}, 422, "progress: the service decides this"),
         ("fill-mask", {"on_error": "collect"}, 422, "on_error: the service decides this"),
         ("feature-extraction", {"return_tensors": True}, 422, "return_tensors: the service"),
+        ("feature-extraction", {"tokenizer_kwargs": {"return_tensors": True}}, 422,
+         "return_tensors: the service"),
+        ("fill-mask", {"tokenizer_kwargs": {"tokenize_kwargs": {"batch_size": 2}}}, 422,
+         "batch_size: the service"),
+        ("token-classification", {"inputs": [["a"] * 9], "is_split_into_words": True,
+         "delimiter": "x" * 17}, 422, "delimiter: wanted at most 16 in this service, got a length"),
+        ("token-classification", {"ignore_labels": ["O"] * 1001}, 422, "ignore_labels: wanted at"),
         ("fill-mask", {"topk": 2}, 422, "topk: no such option; did you mean top_k"),
         ("fill-mask", {"top_k": 1001}, 422, "top_k: wanted at most 1000 in this service"),
         ("fill-mask", {"top_k": 0}, 422, "top_k: wanted an integer of at least 1"),
@@ -192,6 +199,65 @@ def test_an_answer_that_would_be_too_large(pipelines: Any) -> None:
         response = ask(service_of(own, answer_limit=20_000), path, body)
         assert response.status_code == 413
         assert "too large an answer: wanted at most 20,000 bytes" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "body"),
+    [
+        ("fill-mask", "/tokenize", {"inputs": "a dog " * 100}),
+        ("text-classification", "/predict", {"inputs": [["a dog"]] * 70}),
+        ("text-classification", "/text-classification", {"inputs": ["a"] * 70, "top_k": None}),
+        ("token-classification", "/token-classification", {"inputs": ["a dog barks"] * 70}),
+    ],
+)
+def test_answers_of_many_keys_count_by_their_number(
+    pipelines: Any, task: str, path: str, body: dict[str, Any]
+) -> None:
+    """A label, an entity or a token with its place is about a hundred bytes."""
+    for limit, status in ((100_000, 200), (10_000, 413)):
+        response = ask(service_of(pipelines(task), answer_limit=limit), path, body)
+        assert response.status_code == status
+        assert status == 413 or len(response.content) < limit
+
+
+def test_what_is_nested_too_deeply_to_be_read(pipelines: Any) -> None:
+    """The parser may take what functions that call themselves cannot follow."""
+    for depth in (300, 700, 900):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        for key in ("inputs", "parameters"):
+            body = f'{{"inputs": "a <mask>", "{key}": {deep}}}'.encode()
+            content = {"content": body, "headers": JSON}
+
+            async def run(client: Any, content: Any = content) -> None:
+                response = await client.post("/fill-mask", **content)
+                assert response.status_code in (400, 422)
+                assert is_refusal("/", response)
+
+            talk(service_of(pipelines("fill-mask")), run)
+
+
+def test_memory_that_lacks_beside_the_kernels_is_503(
+    pipelines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pipelines("fill-mask")
+
+    def lacking(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    for name in ("run", "finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(own["fill-mask"]), name, lacking)
+            response = ask(service_of(own), "/fill-mask", {"inputs": "a <mask>"})
+            assert response.status_code == 503
+            assert "out of memory: no room" in response.json()["error"]
+
+
+def test_what_changes_nothing_is_not_told_with_what_a_client_wrote(
+    pipelines: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"inputs": "a <mask>", "framework": "secret", "tokenizer_kwargs": {"framework": "more"}}
+    assert ask(service_of(pipelines("fill-mask")), "/fill-mask", body).status_code == 200
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("fewer", "status"), [(0, 200), (1, 413)])

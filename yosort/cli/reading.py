@@ -32,10 +32,12 @@ _TABLES = {"csv": ",", "tsv": "\t"}
 _START = 4096
 #: What other files begin with.
 _MAGIC = {
-    b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive (as .docx and .xlsx are)", b"%PDF": "PDF",
+    b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive (as .docx and .xlsx are)", b"%PDF-": "PDF",
     b"PAR1": "parquet", b"ARROW1": "Arrow", b"\x93NUMPY": "an array of NumPy's",
     codecs.BOM_UTF16_LE: "text in UTF-16", codecs.BOM_UTF16_BE: "text in UTF-16",
 }  # fmt: skip
+#: Of these, those that a text may begin with: PAR1 is a gene.
+_WORDS = (b"PAR1", b"ARROW1")
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,12 @@ def _refuse_other_files(name: str) -> None:
 
 def _refuse_other_content(begin: bytes, name: str) -> None:
     """Raise InputError of what begins like no text: that of a whole file, not of its lines."""
-    what = next((what for magic, what in _MAGIC.items() if begin.startswith(magic)), None)
+    magic = next((magic for magic in _MAGIC if begin.startswith(magic)), b"")
+    what = _MAGIC.get(magic)
+    if magic in _WORDS and b"\0" not in begin and _is_utf8(begin):
+        what = None
     if what is None and b"\0" in begin:
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(begin)
-        except UnicodeDecodeError:
+        if not _is_utf8(begin):
             what = "a binary file, which holds no text"
         # Letters of UTF-16 and UTF-32 are UTF-8, too: each beside its zeros.
         if what is None and begin.count(0) * 4 >= len(begin):
@@ -220,6 +223,14 @@ def _refuse_other_content(begin: bytes, name: str) -> None:
     if what is not None:
         listed = ", ".join(sorted({*_BY_SUFFIX}))
         raise InputError.wanted(name, f"text in UTF-8, or {listed}", got=what)
+
+
+def _is_utf8(begin: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(begin)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _items(name: str, arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:

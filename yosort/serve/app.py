@@ -197,8 +197,10 @@ def _refusal(protocol: ModuleType, refusal: Refusal) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     """Answer for a path or a method that is not there."""
     assert isinstance(error, HTTPException)
-    protocol = openai if request.url.path.startswith("/v1/") else tei
-    said = f"{request.method} {request.url.path[:100]}: {error.detail}"
+    # Not of request.url, which some releases make of the Host header, whatever that holds.
+    path: str = request.scope["path"]
+    protocol = openai if path.startswith("/v1/") else tei
+    said = f"{request.method} {path[:100]}: {error.detail}"
     response = _refusal(protocol, Refusal(error.status_code, said))
     response.headers.update(error.headers or {})
     return response

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from yosort.arguments import is_integer
+from yosort.elsewhere import PIPELINE_WITHOUT_EFFECT
 from yosort.errors import DeviceError, InputError, YosortError, show
 from yosort.machine import usable_processors
 from yosort.model.architectures import TASKS
@@ -22,7 +23,9 @@ from yosort.serve.refusals import Refusal
 from yosort.tasks.base import Pipeline
 from yosort.tasks.batch import Prepared, Row
 from yosort.tasks.feature_extraction import usual_pooling
+from yosort.tasks.options import NESTED
 from yosort.tasks.stream import Failure, Item, Stream
+from yosort.tasks.text_classification import BEST_ALONE
 
 T = TypeVar("T")
 #: The service itself decides these.
@@ -31,6 +34,10 @@ _OURS = ("batch_tokens", "batch_size", "progress", "on_error", "return_tensors")
 _CHARACTERS = 8
 #: Bytes of a number of a vector, and of a token of a text, in an answer.
 _NUMBER, _WORD = 20, 6
+#: Bytes of an answer of a few keys: a label with its score, an entity, a token with its place.
+ANSWER = 100
+#: Letters between two words that were given as such.
+_LONGEST_DELIMITER = 16
 #: Windows are of so many tokens, at least, unless the model takes fewer.
 _WINDOW = 64
 _MOST_ANSWERS, _LONGEST_ANSWER = 1000, 512
@@ -185,6 +192,13 @@ class Service:
         return self.pipelines[task]
 
     def _prepare(self, call: Call) -> tuple[Job, int]:
+        """Return the job of a call, and its tokens."""
+        try:
+            return self._job(call)
+        except RecursionError:  # what the parser of JSON takes may be too deep for what reads it
+            raise Refusal(422, "wanted JSON, got one nested too deeply") from None
+
+    def _job(self, call: Call) -> tuple[Job, int]:
         pipeline, limits = self.pipeline(call.task), self.limits
         most = limits.max_client_batch_size
         count = sum(_rows_of(value) for value in call.inputs)
@@ -208,12 +222,7 @@ class Service:
             items.append(item)
             tokens += sum(len(row.ids) for row in item.prepared.rows)
             size += _size(pipeline, item.prepared, options)
-            if size > limits.answer_limit:
-                raise Refusal(
-                    413,
-                    f"too large an answer: wanted at most {limits.answer_limit:,} bytes; send "
-                    "fewer inputs, or ask for less of each",
-                )
+            check_size(size, limits)
             if tokens > limits.max_waiting_tokens:
                 break  # which the queue refuses
         # Options that are written alike are alike, and lists cannot be hashed.
@@ -222,9 +231,9 @@ class Service:
         ), tokens
 
     def _options(self, pipeline: Pipeline, call: Call) -> Any:
-        given = dict(call.given)
-        for name in _OURS:
-            if given.get(name) is not None:
+        given = _without_idle(call.given)
+        for name, value in _all_options(given):
+            if name in _OURS and value is not None:
                 raise InputError(f"{name}: the service decides this; leave it out")
         said = {"overflow", "truncation", "max_length", "stride"} & given.keys()
         if self.auto_truncate and not said and pipeline.overflow == "error":
@@ -251,6 +260,23 @@ class Service:
         except InputError as error:
             item.error = error
         return item
+
+
+def _without_idle(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those that change nothing, of which a log would tell their values."""
+    return {
+        name: _without_idle(value) if name in NESTED and isinstance(value, dict) else value
+        for name, value in given.items()
+        if name not in PIPELINE_WITHOUT_EFFECT
+    }
+
+
+def _all_options(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield options, those within dictionaries of them too."""
+    for name, value in given.items():
+        yield name, value
+        if name in NESTED and isinstance(value, dict):
+            yield from _all_options(value)
 
 
 def _result(stream: Stream, item: Item, call: Call) -> Any:
@@ -302,7 +328,22 @@ def _bounded(options: Any, pipeline: Pipeline) -> Any:
         value: Any = getattr(options, name, None)
         if is_integer(value) and value > most:
             raise InputError(f"{name}: wanted at most {most} in this service, got {value}")
+    for name, most in (("delimiter", _LONGEST_DELIMITER), ("ignore_labels", _MOST_ANSWERS)):
+        length = len(getattr(options, name, None) or ())
+        if length > most:
+            wanted = f"wanted at most {most} in this service"
+            raise InputError(f"{name}: {wanted}, got a length of {length}")
     return options
+
+
+def check_size(size: int, limits: Limits) -> None:
+    """Raise a Refusal of an answer of more bytes than are given."""
+    if size > limits.answer_limit:
+        raise Refusal(
+            413,
+            f"too large an answer: wanted at most {limits.answer_limit:,} bytes; send fewer "
+            "inputs, or ask for less of each",
+        )
 
 
 def _size(pipeline: Pipeline, prepared: Prepared, options: Any) -> int:
@@ -316,4 +357,8 @@ def _size(pipeline: Pipeline, prepared: Prepared, options: Any) -> int:
         mask = pipeline.tokenizer.id_of("mask_token")
         masks = sum(row.ids.count(mask) for row in prepared.rows)
         return masks * int(options.top_k) * tokens * _WORD
-    return tokens * _NUMBER
+    if pipeline.task == "text-classification":
+        labels = int(pipeline.model.config.num_labels)
+        answers = 1 if options.top_k == BEST_ALONE else min(options.top_k or labels, labels)
+        return len(prepared.rows) * answers * ANSWER
+    return tokens * (ANSWER if pipeline.task == "token-classification" else _NUMBER)

@@ -12,7 +12,7 @@ from yosort import __version__
 from yosort.errors import InputError
 from yosort.serve.bodies import Answer, Fields, check_texts, read_ids, read_texts
 from yosort.serve.refusals import Refusal
-from yosort.serve.service import Call, Service
+from yosort.serve.service import ANSWER, Call, Service, check_size
 
 #: The status of a body that is JSON but not what was wanted.
 MALFORMED = 422
@@ -132,13 +132,18 @@ async def tokenize(service: Service, body: dict[str, Any]) -> Answer:
     _check_count(service, texts)
 
     def work() -> Answer:
-        return Answer([_tokens(service, text, special) for text in texts])
+        encode, size, found = service.embedder.tokenizer.encoding, 0, []
+        for text in texts:
+            encoding = encode(text, add_special_tokens=special)
+            size += len(encoding) * ANSWER
+            check_size(size, service.limits)
+            found.append(_tokens(text, encoding))
+        return Answer(found)
 
     return await service.aside(work)
 
 
-def _tokens(service: Service, text: str, special: bool) -> list[dict[str, Any]]:
-    found = service.embedder.tokenizer.encoding(text, add_special_tokens=special)
+def _tokens(text: str, found: Any) -> list[dict[str, Any]]:
     rows = zip(found.ids, found.tokens, found.special_tokens_mask, found.offsets, strict=True)
     return [
         {

@@ -160,9 +160,9 @@ class CallOptions:
 #: How transformers pads batches, besides True and False: no result here depends on it.
 _PADDING = ("longest", "max_length", "do_not_pad")
 #: Dictionaries of keywords that transformers hands on to the tokenizer.
-_NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
+NESTED = ("tokenizer_kwargs", "tokenize_kwargs")
 #: Every word of transformers' that `translate` knows, beside our own.
-WORDS = frozenset({*PIPELINE_WITHOUT_EFFECT, *_NESTED, *PIPELINE_CALLS})
+WORDS = frozenset({*PIPELINE_WITHOUT_EFFECT, *NESTED, *PIPELINE_CALLS})
 
 
 def is_batch_padding(value: Any) -> bool:
@@ -195,7 +195,7 @@ def translate(
     for name, value in given.items():
         if name in known:
             found[name] = value
-        elif name in _NESTED:
+        elif name in NESTED:
             if value is not None and not isinstance(value, Mapping):
                 raise error(f"{name}: wanted a dictionary of options, got {show(value)}")
             found |= translate(value or {}, known, instead, error)

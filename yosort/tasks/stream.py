@@ -12,6 +12,7 @@ finished, and nobody knows what would have followed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yosort.errors import InputError, YosortError
+from yosort.errors import DeviceError, InputError, YosortError
 from yosort.tasks.batch import Batch, Prepared, cut
 from yosort.tasks.options import CallOptions
 
@@ -156,7 +157,7 @@ class Stream:
         """Put the model's answers into their items; an error into the item that it belongs to."""
         try:
             batch = Batch([item.prepared.rows[i] for item, i in places], self._pipeline.model)
-            with np.errstate(invalid="ignore"):  # what is not finite is found below
+            with np.errstate(invalid="ignore"), naming_memory():  # what is not finite: below
                 answers = self._pipeline.run(batch, self._options)
         except YosortError as error:
             if self._raises and not isinstance(error, InputError):
@@ -176,13 +177,25 @@ class Stream:
         """Return an item's result or its Failure, or raise its error."""
         if item.error is None:
             try:
-                result = self._pipeline.result(item.prepared, item.outputs, self._options)
+                with naming_memory():
+                    result = self._pipeline.result(item.prepared, item.outputs, self._options)
                 return mark_truncated(result) if item.prepared.truncated else result
             except YosortError as error:
                 item.error = error
         if self._raises:
             raise type(item.error)(f"{item.name}{item.error}") from item.error
         return Failure(item.index, item.error)
+
+
+@contextlib.contextmanager
+def naming_memory() -> Iterator[None]:
+    """Raise DeviceError where memory is missing beside the backend's own."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DeviceError(
+            f"out of memory: {error}; smaller batches or shorter texts need less"
+        ) from error
 
 
 def is_finite(output: Any) -> bool:
