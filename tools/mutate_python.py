@@ -11,10 +11,10 @@ of the installed yosort beside them: the working tree is only read. First every 
 unharmed, once, and the lines it executes are written down (--map keeps them for the next run).
 A mutant then meets tests in four rounds, until one fails: a few quick ones that execute its
 statement (or, of what runs as a module is imported, anything of its file), all other quick ones
-that do, the slow ones that do, all others. After the third round a survivor is hardly ever caught;
-the fourth takes minutes a mutant. A test that burns far more time than it did unharmed counts as
-one that fails: the mutant's loop does not end. A Markdown table says which test caught what, a
-second one the score of each area.
+that do, the slow ones that do and those that read signatures, docstrings and tables, all others.
+After the third round a survivor is hardly ever caught; the fourth takes minutes a mutant. A test
+that burns far more time than it did unharmed counts as one that fails: the mutant's loop does not
+end. A Markdown table says which test caught what, a second one the score of each area.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ from mutants import AREAS, ROOT, Mutant, compiles, mutants
 MARKS = "not parity and not gpu and not slow"
 #: Tests of other languages, which no fault in Python touches, and of checkouts.
 NO_JUDGES = ("tests/native/", "tests/gpu/", "tests/test_typing.py")
+#: Tests that read what is there once a module is imported: signatures, docstrings, tables, help.
+READERS = (
+    *("tests/test_signatures.py", "tests/test_docstrings.py", "tests/test_package.py"),
+    *("tests/test_elsewhere.py", "tests/test_imports.py", "tests/test_cli_options.py"),
+)
 #: The seconds of a processor that a mutant's run may take: so many times an unharmed run's.
 PATIENCE, LEAST_SECONDS = 6, 30
 #: The seconds of a test, being watched, that the first rounds have.
@@ -219,7 +224,9 @@ class Judge:
         slow = near[len(quick) :]
         # Hundreds may execute a line of the model; a few mostly do.
         first, second = quick[:30], quick[30:]
-        return [first, second, slow, [test for test in tests if test not in near]]
+        others = [test for test in tests if test not in near]
+        readers = [test for test in others if test.startswith(READERS)]
+        return [first, second, slow + readers, [test for test in others if test not in readers]]
 
     def trusts(self, test: str, tree: Path) -> bool:
         """Tell whether a test, or a file of them, passes without a mutant; else ask it no more."""

@@ -306,3 +306,22 @@ def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took(
             batcher._waiting = 0
 
     run(what)
+
+
+def test_a_batch_that_waits_for_company_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wakes for each arrival, and looks at nothing in between."""
+    waited: list[float] = []
+    wait_for = asyncio.wait_for
+
+    async def counted(what: Any, timeout: float) -> Any:
+        waited.append(timeout)
+        return await wait_for(what, timeout)
+
+    monkeypatch.setattr(asyncio, "wait_for", counted)
+
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        await asyncio.gather(*(batcher.run(job(recorder, [5], i)) for i in range(3)))
+
+    recorder, _ = run(what, max_wait_ms=200)
+    assert recorder.batches == [[0, 1, 2]]
+    assert 1 <= len(waited) <= 4
