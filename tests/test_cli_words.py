@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -232,7 +233,10 @@ def test_help_says_what_is_asked(
 ) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    assert f"{noun}; without any, --input or lines" in " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr().out
+    assert f"{noun}; without any, --input or lines" in " ".join(shown.split())
+    headings = re.findall(r"^(\S.*):$", shown, re.M)
+    assert headings == ["positional arguments", "options", "input", "output", "model"]
 
 
 @pytest.mark.parametrize(

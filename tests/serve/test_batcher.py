@@ -325,3 +325,7 @@ def test_a_batch_that_waits_for_company_sleeps(monkeypatch: pytest.MonkeyPatch) 
     recorder, _ = run(what, max_wait_ms=200)
     assert recorder.batches == [[0, 1, 2]]
     assert 1 <= len(waited) <= 4
+
+
+def test_a_refusal_says_what_it_is() -> None:
+    assert str(Refusal(429, "too many; wait")) == "too many; wait"

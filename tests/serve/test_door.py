@@ -260,6 +260,14 @@ def test_what_changes_nothing_is_not_told_with_what_a_client_wrote(
     assert caplog.messages == []
 
 
+def test_options_may_be_as_large_as_their_bounds(pipelines: Any) -> None:
+    service = service_of(pipelines("fill-mask"))
+    assert ask(service, "/fill-mask", {"inputs": "a <mask>", "top_k": 1000}).status_code == 200
+    entities = {"inputs": [["a"] * 9], "is_split_into_words": True, "delimiter": "x" * 16}
+    response = ask(service_of(pipelines("token-classification")), "/token-classification", entities)
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize(("fewer", "status"), [(0, 200), (1, 413)])
 def test_an_answer_may_be_as_large_as_the_limit(pipelines: Any, fewer: int, status: int) -> None:
     """Of ten vectors of 32 numbers, 20 bytes a number at most."""
