@@ -1,0 +1,174 @@
+"""What a service does not take on: inputs, options and answers beyond their bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serve.clients import INPUTS, ask, is_refusal, service_of, talk
+
+JSON = {"content-type": "application/json"}
+
+
+def test_too_many_inputs(pipelines: Any) -> None:
+    async def run(client: Any) -> None:
+        for path, body in (
+            ("/embed", {"inputs": ["a"] * 4}),
+            ("/v1/embeddings", {"input": [[5]] * 4}),
+            ("/tokenize", {"inputs": ["a"] * 4}),
+            ("/decode", {"ids": [[5]] * 4}),
+            ("/multiple-choice", {"prompt": "a", "choices": ["b"] * 4}),
+            ("/multiple-choice", {"inputs": [INPUTS["multiple-choice"]] * 2}),
+            ("/feature-extraction", {"text": "a dog", "spans": [[0, 1]] * 4}),
+        ):
+            response = await client.post(path, json=body)
+            assert response.status_code == 413, path
+            assert "too many inputs: wanted at most 3, got " in response.text
+            assert is_refusal(path, response)
+        assert (await client.post("/embed", json={"inputs": ["a"] * 3})).status_code == 200
+
+    talk(service_of(pipelines("multiple-choice"), max_client_batch_size=3), run)
+
+
+def test_a_query_counts_as_often_as_it_is_read(pipelines: Any) -> None:
+    body = {"query": "a " * 500, "texts": ["b"] * 100, "truncate": True}
+    response = ask(service_of(pipelines("text-ranking"), max_waiting_tokens=2000), "/rerank", body)
+    assert response.status_code == 413
+    assert "100,100 characters" in response.json()["error"]
+
+
+def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:
+    body = {"prompt": "a " * 500, "choices": ["b"] * 100, "truncation": True}
+    response = ask(
+        service_of(pipelines("multiple-choice"), max_waiting_tokens=2000), "/multiple-choice", body
+    )
+    assert response.status_code == 413
+    assert "100,100 characters" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "status", "message"),
+    [
+        ("fill-mask", {"batch_size": 2}, 422, "batch_size: the service decides this"),
+        ("fill-mask", {"batch_tokens": 9}, 422, "batch_tokens: the service decides this"),
+        ("fill-mask", {"progress": True}, 422, "progress: the service decides this"),
+        ("fill-mask", {"on_error": "collect"}, 422, "on_error: the service decides this"),
+        ("feature-extraction", {"return_tensors": True}, 422, "return_tensors: the service"),
+        ("feature-extraction", {"tokenizer_kwargs": {"return_tensors": True}}, 422,
+         "return_tensors: the service"),
+        ("fill-mask", {"tokenizer_kwargs": {"tokenize_kwargs": {"batch_size": 2}}}, 422,
+         "batch_size: the service"),
+        ("token-classification", {"inputs": [["a"] * 9], "is_split_into_words": True,
+         "delimiter": "x" * 17}, 422, "delimiter: wanted at most 16 in this service, got a length"),
+        ("token-classification", {"ignore_labels": ["O"] * 1001}, 422, "ignore_labels: wanted at"),
+        ("fill-mask", {"topk": 2}, 422, "topk: no such option; did you mean top_k"),
+        ("fill-mask", {"top_k": 1001}, 422, "top_k: wanted at most 1000 in this service"),
+        ("fill-mask", {"top_k": 0}, 422, "top_k: wanted an integer of at least 1"),
+        ("fill-mask", {"targets": ["no such words"]}, 422, "targets: wanted words of one token"),
+        ("fill-mask", {"parameters": 3}, 422, "parameters: wanted an object"),
+        ("fill-mask", {"inputs": [[5, 6]]}, 422, "wanted a text, got list"),
+        ("feature-extraction", {"inputs": [[5, 6]]}, 422, "wanted a text, got list"),
+        ("fill-mask", {"text": "a"}, 422, "wanted inputs, or text, got both"),
+        ("question-answering", {"doc_stride": 33}, 422, "stride: wanted at most 32"),
+        ("question-answering", {"max_seq_len": 8}, 422, "max_length: wanted at least 64"),
+        ("question-answering", {"max_answer_len": 513}, 422, "max_answer_len: wanted at most 512"),
+        ("question-answering", {"parameters": {"context": "a"}}, 422, "context: no option"),
+        (
+            "question-answering",
+            {"inputs": {"question": "who " * 30, "context": "a dog " * 200}},
+            422,
+            "question: wanted at most 16 tokens",
+        ),
+        ("token-classification", {"stride": 33, "aggregation_strategy": "simple"}, 422, "stride: "),
+    ],
+)  # fmt: skip
+def test_options(
+    task: str, options: dict[str, Any], status: int, message: str, pipelines: Any
+) -> None:
+    response = ask(service_of(pipelines(task)), f"/{task}", {"inputs": INPUTS[task], **options})
+    assert (response.status_code, is_refusal("/", response)) == (status, True)
+    assert message in response.json()["error"]
+
+
+def test_an_answer_that_would_be_too_large(pipelines: Any) -> None:
+    own = pipelines("fill-mask")
+    many = {"inputs": "<mask> " * 30, "top_k": 20}
+    for path, body in (("/fill-mask", many), ("/embed_all", {"inputs": ["a dog"] * 10})):
+        response = ask(service_of(own, answer_limit=20_000), path, body)
+        assert response.status_code == 413
+        assert "too large an answer: wanted at most 20,000 bytes" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "body"),
+    [
+        ("fill-mask", "/tokenize", {"inputs": "a dog " * 100}),
+        ("text-classification", "/predict", {"inputs": [["a dog"]] * 70}),
+        ("text-classification", "/text-classification", {"inputs": ["a"] * 70, "top_k": None}),
+        ("token-classification", "/token-classification", {"inputs": ["a dog barks"] * 70}),
+    ],
+)
+def test_answers_of_many_keys_count_by_their_number(
+    pipelines: Any, task: str, path: str, body: dict[str, Any]
+) -> None:
+    """A label, an entity or a token with its place is about a hundred bytes."""
+    for limit, status in ((100_000, 200), (10_000, 413)):
+        response = ask(service_of(pipelines(task), answer_limit=limit), path, body)
+        assert response.status_code == status
+        assert status == 413 or len(response.content) < limit
+
+
+def test_what_is_nested_too_deeply_to_be_read(pipelines: Any) -> None:
+    """The parser may take what functions that call themselves cannot follow."""
+    for depth in (300, 700, 900):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        for key in ("inputs", "parameters"):
+            body = f'{{"inputs": "a <mask>", "{key}": {deep}}}'.encode()
+            content = {"content": body, "headers": JSON}
+
+            async def run(client: Any, content: Any = content) -> None:
+                response = await client.post("/fill-mask", **content)
+                assert response.status_code in (400, 422)
+                assert is_refusal("/", response)
+
+            talk(service_of(pipelines("fill-mask")), run)
+
+
+def test_memory_that_lacks_beside_the_kernels_is_503(
+    pipelines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pipelines("fill-mask")
+
+    def lacking(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    for name in ("run", "finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(own["fill-mask"]), name, lacking)
+            response = ask(service_of(own), "/fill-mask", {"inputs": "a <mask>"})
+            assert response.status_code == 503
+            assert "out of memory: no room" in response.json()["error"]
+
+
+def test_what_changes_nothing_is_not_told_with_what_a_client_wrote(
+    pipelines: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"inputs": "a <mask>", "framework": "secret", "tokenizer_kwargs": {"framework": "more"}}
+    assert ask(service_of(pipelines("fill-mask")), "/fill-mask", body).status_code == 200
+    assert caplog.messages == []
+
+
+def test_options_may_be_as_large_as_their_bounds(pipelines: Any) -> None:
+    service = service_of(pipelines("fill-mask"))
+    assert ask(service, "/fill-mask", {"inputs": "a <mask>", "top_k": 1000}).status_code == 200
+    entities = {"inputs": [["a"] * 9], "is_split_into_words": True, "delimiter": "x" * 16}
+    response = ask(service_of(pipelines("token-classification")), "/token-classification", entities)
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("fewer", "status"), [(0, 200), (1, 413)])
+def test_an_answer_may_be_as_large_as_the_limit(pipelines: Any, fewer: int, status: int) -> None:
+    """Of ten vectors of 32 numbers, 20 bytes a number at most."""
+    service = service_of(pipelines("fill-mask"), answer_limit=10 * 32 * 20 - fewer)
+    assert ask(service, "/embed", {"inputs": ["a dog"] * 10}).status_code == status
