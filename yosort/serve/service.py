@@ -231,9 +231,9 @@ class Service:
         ), tokens
 
     def _options(self, pipeline: Pipeline, call: Call) -> Any:
-        given = _without_idle(call.given)
-        for name, value in _all_options(given):
-            if name in _OURS and value is not None:
+        given = _flat(call.given)
+        for name in _OURS:
+            if given.get(name) is not None:
                 raise InputError(f"{name}: the service decides this; leave it out")
         said = {"overflow", "truncation", "max_length", "stride"} & given.keys()
         if self.auto_truncate and not said and pipeline.overflow == "error":
@@ -262,21 +262,18 @@ class Service:
         return item
 
 
-def _without_idle(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without those that change nothing, of which a log would tell their values."""
-    return {
-        name: _without_idle(value) if name in NESTED and isinstance(value, dict) else value
-        for name, value in given.items()
-        if name not in PIPELINE_WITHOUT_EFFECT
-    }
+def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, those within dictionaries of them too, without what changes nothing here.
 
-
-def _all_options(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield options, those within dictionaries of them too."""
+    Of that, a log would tell the values that a client wrote.
+    """
+    found: dict[str, Any] = {}
     for name, value in given.items():
-        yield name, value
         if name in NESTED and isinstance(value, dict):
-            yield from _all_options(value)
+            found |= _flat(value)
+        elif name not in PIPELINE_WITHOUT_EFFECT:
+            found[name] = value
+    return found
 
 
 def _result(stream: Stream, item: Item, call: Call) -> Any:
