@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import reprlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +57,17 @@ class DeviceError(YosortError):
 
 class InputError(YosortError, ValueError):
     """Arguments of a call that the model cannot take: shapes, ranges, types."""
+
+
+@contextlib.contextmanager
+def naming_memory() -> Iterator[None]:
+    """Raise DeviceError in the place of a MemoryError, which is the host's."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DeviceError(
+            f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
+        ) from error
 
 
 def one_line(error: Exception) -> str:

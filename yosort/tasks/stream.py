@@ -12,7 +12,6 @@ finished, and nobody knows what would have followed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yosort.errors import DeviceError, InputError, YosortError
+from yosort.errors import InputError, YosortError, naming_memory
 from yosort.tasks.batch import Batch, Prepared, cut
 from yosort.tasks.options import CallOptions
 
@@ -185,17 +184,6 @@ class Stream:
         if self._raises:
             raise type(item.error)(f"{item.name}{item.error}") from item.error
         return Failure(item.index, item.error)
-
-
-@contextlib.contextmanager
-def naming_memory() -> Iterator[None]:
-    """Raise DeviceError where memory is missing beside the backend's own."""
-    try:
-        yield
-    except MemoryError as error:
-        raise DeviceError(
-            f"out of memory: {error}; smaller batches or shorter texts need less"
-        ) from error
 
 
 def is_finite(output: Any) -> bool:

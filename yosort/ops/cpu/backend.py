@@ -15,7 +15,7 @@ from yosort import _cpu, _dense, _expectation
 from yosort._dense import Kernels
 from yosort._threads import ThreadPool
 from yosort.activations import ACTIVATIONS
-from yosort.errors import DeviceError
+from yosort.errors import naming_memory
 from yosort.files import release_pages
 from yosort.machine import TILES, TILES_REFUSED, resolve_num_threads, wants
 from yosort.ops.host import HostOps
@@ -81,13 +81,8 @@ class CpuOps(HostOps):
     @contextmanager
     def running(self) -> Iterator[None]:
         """See `Ops.running`."""
-        try:
-            with self.workspace.recycling():
-                yield
-        except MemoryError as error:
-            raise DeviceError(
-                f"cpu: out of memory: {error}; smaller batches or shorter texts need less"
-            ) from error
+        with naming_memory(), self.workspace.recycling():
+            yield
 
     def linear_map(
         self,
