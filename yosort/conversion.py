@@ -307,8 +307,11 @@ def _finish(
         tensor = Tensor(dtypes[id(array)], array)
         wanted = dtype or ("F32" if tensor.dtype == "F64" else tensor.dtype)
         tensors[name] = tensor.cast(wanted, name=name)
-    floats = {name: tensor for name, tensor in tensors.items() if tensor.dtype in FLOATS}
-    broken = [name for name, tensor in floats.items() if not np.isfinite(tensor.array()).all()]
+    broken = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.dtype in FLOATS and not np.isfinite(tensor.array()).all()
+    ]
     if broken:  # which sampled attention may hide: a code takes NaN for a sign
         logger.warning("%s: NaN or infinity in %d weights: %s", what, len(broken), broken)
     found = {tensor.dtype for tensor in tensors.values()}

@@ -31,6 +31,7 @@ CHECKED = 16
 #: another order: the last bits of float32 (1e-7 of a sum), of the rounding of 16-bit types and of
 #: int8's products (1e-3). Other models, seeds and options are farther away.
 TOLERANCE = 1e-3
+_NPY_HEADER = re.compile(re.escape(Npy.BEGIN) + rb"(\d{1,18}), (\d{1,18})\), } *\n")
 Answer = Callable[[list[Entry], int], list[Any]]
 
 
@@ -136,25 +137,19 @@ def _survey_rows(path: Path, width: int) -> npt.NDArray[np.float32]:
     in their place; and of a header that was half written there are none.
     """
     with path.open("rb") as file:
-        begin = file.read(Npy.HEADER)
+        begin, more = file.read(Npy.HEADER), file.read(1 << 16)
+        size = file.seek(0, os.SEEK_END)
+    header = _NPY_HEADER.fullmatch(begin)
+    if header is None:
         written = begin.rstrip(b"\0")
         torn = written[: len(Npy.BEGIN)] == Npy.BEGIN[: len(written)]
-        if torn and len(written) < Npy.HEADER and not file.read(1 << 16).strip(b"\0"):
+        if torn and len(written) < Npy.HEADER and not more.strip(b"\0"):
             return np.empty((0, width), np.float32)
-        file.seek(0)
-        try:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("not written by `yosort embed`")
-            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-            ours = dtype == np.float32 and file.tell() == Npy.HEADER and not by_columns
-            if len(shape) != 2 or not ours:
-                raise ValueError("not written by `yosort embed`")
-        except ValueError as error:
-            raise InputError(f"{path}: cannot be continued: {error}") from None
-        size = file.seek(0, os.SEEK_END)
-    if shape[1] != width:
-        raise _other_run(path, f"its rows are {shape[1]} wide, this model's {width}")
-    count = min(shape[0], (size - Npy.HEADER) // (4 * width))
+        raise InputError(f"{path}: cannot be continued: not written by `yosort embed`")
+    told, columns = map(int, header.groups())
+    if columns != width:
+        raise _other_run(path, f"its rows are {columns} wide, this model's {width}")
+    count = min(told, (size - Npy.HEADER) // (4 * width))
     if not count:
         return np.empty((0, width), np.float32)
     rows = np.memmap(path, np.float32, "r", Npy.HEADER, (count, width))
