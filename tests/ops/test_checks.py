@@ -97,6 +97,12 @@ def test_the_largest_sum_is_one_that_float32_holds(
                 check(op, **{name: np.full(shape, bad)})
 
 
+def test_one_key_and_one_function_may_sum_to_the_largest_number() -> None:
+    code, value = np.zeros((1, 1, 1), np.int32), np.full((1, 1, 4), FLOAT32_MAX)
+    check("lsh_cumulation", query_codes=code, key_codes=code, value=value, query_mask=None,
+          key_mask=None)  # fmt: skip
+
+
 def test_what_masks_leave_out_is_not_looked_at() -> None:
     none = np.zeros((2, 3))
     for op, name, mask in (

@@ -46,6 +46,13 @@ def test_several_masks_give_a_list_each_and_keep_the_others_visible(fill: Any) -
     assert second[0]["token_str"] in second[0]["sequence"]
 
 
+def test_a_special_token_that_is_guessed_is_seen_as_one(fill: Any) -> None:
+    answers = fill("A <mask> barks.", top_k=fill.model.config.vocab_size)
+    special = {a["token_str"]: a["sequence"] for a in answers if a["token_str"].startswith("<")}
+    assert {"<s>", "<pad>", "</s>", "<unk>", "<mask>"} <= special.keys()
+    assert special["</s>"] == "A barks."
+
+
 def test_targets_are_single_tokens_with_or_without_their_space(fill: Any) -> None:
     answers = fill("A <mask> barks.", targets=["dog", " cat"])
     assert {answer["token_str"] for answer in answers} == {" dog", " cat"}

@@ -153,6 +153,14 @@ def check_kept(
     assert bool(kept.overflowing) == bool(whole.overflowing)
 
 
+@pytest.mark.parametrize("most", [9, 11, 12, 13, 15])
+def test_the_longer_of_two_keeps_the_odd_token(tokenizer: Tokenizer, most: int) -> None:
+    """Which is the longer shows at their ends alone, which early cuts must not lose."""
+    long, longer = "the quick brown fox " * 5, "the quick brown fox " * 6
+    for pair in ((long, longer), (longer, long)):
+        check_kept(tokenizer, *pair, most, False, "longest_first")
+
+
 def test_a_long_text_is_not_tokenized_to_its_end(tokenizer: Tokenizer) -> None:
     text = "the quick brown fox " * 20_000
     short, none = tokenizer.leading(text, max_tokens=64)
