@@ -14,9 +14,9 @@ import pytest
 from checkpoint_builders import CONFIG, by_authors, check, hf_folder, weights, write_torch
 
 import yosort
-from yosort.checkpoint import read_state
+from yosort.checkpoint import read_state, write_state
 from yosort.checkpoint.original import original_config
-from yosort.checkpoint.stored import DTYPES
+from yosort.checkpoint.stored import DTYPES, State, Tensor
 from yosort.cli.converting import convert_main
 from yosort.config import YosoConfig
 from yosort.conversion import convert, parse_size
@@ -190,7 +190,7 @@ def test_positions_counted_from_zero(tmp_path: Path, caplog: pytest.LogCaptureFi
     out = convert(source, tmp_path / "out", config=AUTHORS)
     arrays[positions] = np.concatenate([np.zeros((2, 8), "f4"), arrays[positions][2:]])
     made = check(out, arrays)
-    assert made.pad_token_id == 0
+    assert (made.pad_token_id, made.bos_token_id, made.eos_token_id) == (0, None, None)
     assert "model.pooler.weight" in caplog.text
     with pytest.raises(CheckpointError, match=r"wanted 5 rows .* or 7 .*, got 6"):
         convert(source, tmp_path / "out2", config={**AUTHORS, "max_seq_len": 5})
@@ -288,6 +288,32 @@ def test_a_saved_config_names_the_type_that_the_file_holds(
     assert {DTYPES[state.tensor(name).dtype] for name in state} == {saved}
 
 
+@pytest.mark.parametrize(
+    ("kinds", "written", "named"),
+    [
+        (["F64"], {"F32"}, "float32"), (["F16"], {"F16"}, "float16"),
+        (["F16", "F64"], {"F16", "F32"}, "float32"), (["BF16", "F16"], {"BF16", "F16"}, "float32"),
+    ],
+)  # fmt: skip
+def test_types_are_kept_but_for_float64_and_of_several_the_widest_is_named(
+    tmp_path: Path, kinds: list[str], written: set[str], named: str
+) -> None:
+    arrays = weights().items()
+    state = State({n: Tensor("F32", a).cast("F32", name=n) for n, a in arrays})
+    state = State(
+        {n: state.tensor(n).cast(kinds[i % len(kinds)], name=n) for i, n in enumerate(state)}
+    )
+    source = hf_folder(tmp_path / "in", {})
+    write_state(source, state)
+    out = convert(source, tmp_path / "out")
+    made = read_state(out)
+    assert {made.tensor(name).dtype for name in made} == written
+    for name in state:
+        np.testing.assert_array_equal(made[name], np.asarray(state[name], np.float32))
+    extra = YosoConfig.from_pretrained(out).extra
+    assert (extra["dtype"], extra["torch_dtype"]) == (named, named)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_dtypes(tmp_path: Path, dtype: str) -> None:
     small = convert(hf_folder(tmp_path / "in"), tmp_path / dtype, dtype=dtype)
@@ -346,6 +372,13 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
         (source / "config.json").write_text(json.dumps({**CONFIG, "architectures": [wrong]}))
         with pytest.raises(CheckpointError, match="architectures: wanted one of YosoModel"):
             convert(source, tmp_path / "out")
+    named = {**CONFIG, "architectures": ["YosoForQuestionAnswering"]}
+    with pytest.raises(CheckpointError, match=r"missing: qa_outputs\.weight"):
+        convert(source, tmp_path / "out", config=named)
+    # Where no class is named in a list, the weights tell it.
+    for i, unset in enumerate(("YosoForQuestionAnswering", [], None)):
+        out = convert(source, tmp_path / f"{i}", config={**CONFIG, "architectures": unset})
+        assert YosoConfig.from_pretrained(out).architectures == ("YosoForMaskedLM",)
 
 
 def test_sizes() -> None:

@@ -16,7 +16,7 @@ from yosort.checkpoint import read_state
 from yosort.cli.inspecting import collect
 from yosort.conversion import convert
 from yosort.errors import CheckpointError, ConfigError, YosortError
-from yosort.foreign import name_content
+from yosort.foreign import list_names, name_content, name_folder
 from yosort.model.folder import read_weights
 
 HEAD = "cls.predictions.bias"
@@ -183,7 +183,10 @@ def test_safetensors_and_zip_under_each_others_names(tmp_path: Path) -> None:
             for end in (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
         ),
         *(
-            ([f"{a}-0000{i}-of-00002.{end}" for i in (1, 2)], rf"first of 2 here.*{index}'")
+            (
+                [f"{a}-0000{i}-of-00002.{end}" for i in (1, 2)],
+                rf"'{a}-00001-of-00002\.{end}' the first of 2 here.*{index}'",
+            )
             for a, end, index in (
                 ("model", "safetensors", r"'model\.safetensors\.index\.json"),
                 ("model-0a1b2c3d", "safetensors", r"'model\.safetensors\.index\.json"),
@@ -198,6 +201,34 @@ def test_folders_of_another_kind(tmp_path: Path, names: list[str], match: str) -
     for use in (yosort.load, collect, lambda path: convert(path, tmp_path / "out")):
         with pytest.raises(YosortError, match=match):
             use(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["notes.txt"], ["modules.json", "1_Pooling"], ["0_Transformer"], ["checkpoint-x"]]
+)
+def test_a_folder_of_nothing_known_is_not_named_for_another(
+    tmp_path: Path, names: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert name_folder(tmp_path) is None
+    assert name_folder(tmp_path / "missing") is None
+
+
+def test_of_what_a_folder_holds_twelve_names_are_shown(tmp_path: Path) -> None:
+    names = [f"{i:02}" for i in range(13)]
+    quoted = [f"'{name}'" for name in names]
+    assert list_names(tmp_path / "missing") == ""
+    assert list_names(tmp_path) == "nothing"
+    for i, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        more = " ..." if i == 12 else ""
+        assert list_names(tmp_path) == ", ".join(quoted[: i + 1][:12]) + more
+    (tmp_path / "00").rmdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "file").touch()
+    assert list_names(tmp_path, folders=True) == ", ".join(quoted[1:])
+    assert list_names(tmp_path) == ", ".join(["'.hidden'", *quoted[1:12]]) + " ..."
 
 
 def test_a_trainers_folder_with_a_model_loads(tmp_path: Path) -> None:

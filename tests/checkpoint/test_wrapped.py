@@ -125,5 +125,14 @@ def test_an_option_that_contradicts_the_config_is_said(
     convert(source, tmp_path / "same", num_hash=before)
     assert not caplog.records
     convert(source, tmp_path / "other", num_hash=before, hash_code_len=bits + 1)
-    (message,) = (record.getMessage() for record in caplog.records)
-    assert message.endswith(f"hash_code_len is {bits} here, and becomes {bits + 1}")
+    convert(source, tmp_path / "third", config=CONFIG, hash_code_len=bits + 1)
+    said = f"hash_code_len is {bits} here, and becomes {bits + 1}"
+    assert caplog.messages == [f"{source / 'config.json'}: {said}", f"config: {said}"]
+
+
+def test_weights_that_are_there_twice_are_refused_by_their_folder(tmp_path: Path) -> None:
+    norm = "yoso.embeddings.LayerNorm"
+    arrays = {**weights(), f"{norm}.gamma": weights()[f"{norm}.weight"]}
+    source = model_folder(tmp_path / "m", arrays)
+    with pytest.raises(CheckpointError, match=rf"^{source}: wanted each weight once"):
+        convert(source, tmp_path / "out")

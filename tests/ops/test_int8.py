@@ -179,6 +179,7 @@ def test_quantized_counts_as_the_matrix_it_stands_for() -> None:
     dense = np.array([[63.5, -32, 0], [2, 4, 6]], np.float32)
     assert (matrix.shape, matrix.size, matrix.dtype) == ((2, 3), 6, np.int8)
     np.testing.assert_array_equal(np.asarray(matrix), dense)
+    assert (np.asarray(matrix).dtype, np.asarray(matrix, np.float64).dtype) == ("f4", "f8")
     np.testing.assert_array_equal(np.asarray(matrix[1:], np.float64), dense[1:])
     np.testing.assert_array_equal(matrix.take(np.array([1, 0, 1])), dense[[1, 0, 1]])
     np.testing.assert_array_equal(np.asarray(matrix.followed_by(matrix)), np.tile(dense, (2, 1)))
