@@ -189,6 +189,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "config": None, "dtype": None, "max_shard_size": None, "overwrite": False,
         "num_attention_heads": None, "hash_code_len": None, "num_hash": None, **HUB,
     },
+    "adopt": {
+        "texts": None, "positions": 4096, "hash_code_len": None, "max_tokens": 65_536,
+        "encoder_only": False, "progress": False, "num_threads": None, **HUB,
+    },
     "resolve": {**HUB, "weights": True},
     "YosoModel.save_pretrained": {"max_shard_size": None},
 }  # fmt: skip
