@@ -32,11 +32,11 @@ class Family:
     token_types: bool = True
 
     def rename(self, name: str) -> str:
-        """Return YOSO's name of a weight; other names come back as they are."""
+        """Return YOSO's name of a weight, but for `yoso.` where the family has no prefix either."""
         name = re.sub(rf"^(?:{self.prefix})\.", BASE_PREFIX, name)
         for module, ours in self.modules.items():
             name = re.sub(module, ours, name)
-        return BASE_PREFIX + name if name.startswith(("embeddings.", "encoder.")) else name
+        return name
 
 
 _LM_HEAD = {
