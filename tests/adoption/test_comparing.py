@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import yosort
 from adoption import folders
-from yosort.adoption import adopting, comparing, original
+from yosort.adoption import adopting, comparing, fitting, original
 from yosort.adoption.comparing import Setting
 from yosort.adoption.fitting import Moments
 from yosort.adoption.heads import classify, fit_classifier, score
@@ -76,9 +78,9 @@ def test_every_fifth_text_is_held_out_and_reading_ends_at_enough_tokens(tmp_path
         for read in range(1, 100):
             yield f"the {'dog ' * (read % 7)}"
 
-    kept, held = read_texts(texts(), tokenizer, Sentence(), longest=40, vocabulary=24, limit=150)
+    kept, held = read_texts(texts(), tokenizer, Sentence(), longest=40, vocabulary=24, limit=149)
     sizes = [3 + number % 7 for number in range(1, read + 1)]
-    assert sum(sizes[:-1]) < 150 <= sum(sizes)
+    assert sum(sizes[:-1]) == 148  # and the next has 8 tokens
     assert held.lengths.tolist() == sorted(sizes[::5])
     assert kept.lengths.tolist() == sorted(n for i, n in enumerate(sizes) if i % 5)
     sizes_of = {"longest": 40, "limit": 10**9}
@@ -159,11 +161,13 @@ def adopted(tmp_path: Path, head: str | None, kind: str, **fields: Any) -> yosor
     return yosort.adopt(source, tmp_path / "yoso", TEXTS, hash_code_len=9, positions=600)
 
 
-def halves(tmp_path: Path) -> tuple[Any, Any, Tokens]:
-    """Return the original's and the new model's hidden states of the held-out texts, exact."""
+def halves(tmp_path: Path, *, masked: bool = False) -> tuple[Any, Any, Tokens]:
+    """Return the original's hidden states of the held-out texts and what the new model answers."""
     source = read_source(tmp_path / "f")
     tokenizer = yosort.Tokenizer.from_pretrained(tmp_path / "f")
     held = Tokens.of([np.array(tokenizer(text)["input_ids"]) for text in TEXTS[::5]])
+    if masked:
+        held = held.masked(4, 0.15, range(5))
     encoder = prepare_encoder(source.config, source.weights, get_ops("cpu"))
     model = yosort.load(tmp_path / "yoso")
     rows = zip(held.offsets[:-1], held.offsets[1:], strict=True)
@@ -184,6 +188,45 @@ def test_agreement_on_answers_is_that_of_their_starts_and_ends(tmp_path: Path) -
     assert found.settings[1].agreement == pytest.approx(np.mean(same))
     assert found.classifier_error is None
     assert "off by" not in found.table()
+
+
+def test_agreement_on_masked_tokens_is_that_of_their_best_words(tmp_path: Path) -> None:
+    found = adopted(tmp_path, "mlm", "BertForMaskedLM")
+    theirs, ours, held = halves(tmp_path, masked=True)
+    source, rows = read_source(tmp_path / "f"), np.flatnonzero(held.ids == 4)
+    scores = score(get_ops("cpu"), "YosoForMaskedLM", source.config, source.weights, theirs[rows])
+    logits = np.concatenate([one.logits[0] for one in ours])[rows]
+    same = scores.argmax(axis=1) == logits.argmax(axis=1)
+    assert len(same) > 5
+    assert 0 < same.mean() < 1
+    assert found.settings[1].agreement == pytest.approx(same.mean())
+
+
+def test_without_a_mask_nothing_is_guessed(tmp_path: Path) -> None:
+    source = folders.write(
+        tmp_path / "f", folders.weights("mlm"), architectures=["BertForMaskedLM"]
+    )
+    path = source / "tokenizer_config.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    del facts["mask_token"]  # which a BERT's class has where nothing is said
+    facts["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    found = yosort.adopt(source, tmp_path / "yoso", TEXTS, hash_code_len=9, positions=40)
+    assert found.architecture == "YosoForMaskedLM"
+    assert [setting.agreement for setting in found.settings[1:]] == [None] * 5
+
+
+def test_a_sampled_setting_is_what_the_new_model_answers_with_its_usual_seed(
+    tmp_path: Path,
+) -> None:
+    found = adopted(tmp_path, None, "BertModel")
+    theirs, _, held = halves(tmp_path)
+    model = yosort.load(tmp_path / "yoso", attention="sampled", num_hash=32)
+    rows = zip(held.offsets[:-1], held.offsets[1:], strict=True)
+    ours = np.concatenate([model(held.ids[None, a:b]).last_hidden_state[0] for a, b in rows])
+    wanted = (held.pooled(ours, "mean") * held.pooled(theirs, "mean")).sum(axis=1).mean()
+    by_name = {setting.name: setting for setting in found.settings}
+    assert by_name["32"].cosine == pytest.approx(wanted, abs=1e-5)
 
 
 def test_agreement_on_one_label_is_that_of_its_sign(tmp_path: Path) -> None:
@@ -224,6 +267,16 @@ def test_a_bare_encoder_has_no_agreement_and_times_where_the_lengths_fit(
     assert f"({found.tokens:,} tokens)" in table[0]
 
 
+def test_a_length_that_fits_exactly_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "_time", lambda run, config, n: n / 1000)
+    fields = {"max_position_embeddings": 512}
+    source = folders.write(tmp_path / "f", folders.weights(**fields), **fields)
+    found = yosort.adopt(source, tmp_path / "yoso", TEXTS, hash_code_len=9, positions=512)
+    assert {setting.seconds for setting in found.settings} == {(0.512, None)}
+
+
 def test_a_time_is_the_better_of_two_runs_of_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 4.0, 10.0, 12.0])
     monkeypatch.setattr(comparing.time, "perf_counter", lambda: next(clock))
@@ -241,7 +294,7 @@ def test_the_hash_code_s_length_is_the_nearest_exact_and_sampled(
     bits: list[int] = []
 
     def fit(theirs: Any, weights: Any, config: Any, *tokens: Tokens, step: Any) -> Any:
-        assert all(len(part.ids) <= most for part, most in zip(tokens, (600, 200), strict=True))
+        assert [len(part.ids) for part in tokens] == [400, 100]
         bits.append(config.hash_code_len)
         return weights, ()
 
@@ -277,15 +330,25 @@ def test_the_bar_s_end_is_each_token_through_each_layer_of_either_model(
         def update(self, tokens: int) -> None:
             self.count += tokens
 
+    bits: list[int] = []
+
+    def fit(theirs: Any, weights: Any, config: Any, *tokens: Tokens, step: Any) -> Any:
+        bits.append(config.hash_code_len)
+        return fitting.fit(theirs, weights, config, *tokens, step=step)
+
     monkeypatch.setattr(tqdm, "tqdm", Bar)
-    monkeypatch.setattr(adopting, "TRIED_ON", 100)
+    monkeypatch.setattr(adopting, "fit", fit)
+    monkeypatch.setattr(adopting, "TRIED_ON", 200)
     source = folders.write(tmp_path / "f")
     for options in ({"hash_code_len": 7}, {}):
         folder = tmp_path / f"yoso{len(made)}"
-        found = yosort.adopt(source, folder, TEXTS, progress=True, **options)  # type: ignore[arg-type]
+        found = yosort.adopt(  # type: ignore[call-overload]
+            source, folder, TEXTS, progress=True, positions=40, **options
+        )
         bar = made[-1]
         assert bar.count == bar.total
         assert (bar.total == 4 * found.tokens) == bool(options)  # two layers
+    assert bits == [7, 7, 9, 11, found.hash_code_len]
 
 
 def test_the_folder_says_what_it_holds(tmp_path: Path) -> None:
@@ -294,7 +357,7 @@ def test_the_folder_says_what_it_holds(tmp_path: Path) -> None:
     assert found.folder == tmp_path / "yoso"
     assert found.pooling == "mean"
     config = json.loads((tmp_path / "yoso" / "config.json").read_text(encoding="utf-8"))
-    assert {config[name] for name in ("dtype", "torch_dtype") if name in config} == {"float32"}
+    assert (config["dtype"], config["torch_dtype"]) == ("float32", "float32")
     # What only sentence-transformers' folders have is not made up.
     assert not (tmp_path / "yoso" / "sentence_bert_config.json").exists()
     kinds = {"": "Transformer", "1_Pooling": "Pooling"}
@@ -327,7 +390,7 @@ def test_more_positions_than_the_memory_holds_are_refused_before_the_texts_are_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = folders.write(tmp_path / "f")
-    with pytest.raises(yosort.DeviceError, match=r"the position table needs.*fewer positions"):
+    with pytest.raises(yosort.DeviceError, match=r"^cpu: the position table needs.*fewer positio"):
         yosort.adopt(source, tmp_path / "yoso", TEXTS, positions=1 << 40)
     asked = []
     monkeypatch.setattr(adopting, "check_memory", lambda needed, *_, **__: asked.append(needed))
@@ -336,6 +399,26 @@ def test_more_positions_than_the_memory_holds_are_refused_before_the_texts_are_r
     for positions in (49, 50):
         yosort.adopt(source, tmp_path / f"{positions}", TEXTS, positions=positions, hash_code_len=9)
     assert asked == [row * 50]
+
+
+def test_a_disk_is_asked_for_what_the_weights_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folders.write(tmp_path / "f")
+    yosort.adopt(source, tmp_path / "yoso", TEXTS, positions=500, hash_code_len=9)
+    written = sum(
+        array.nbytes for array in load_file(tmp_path / "yoso" / "model.safetensors").values()
+    )
+    table = 4 * 42 * 32  # the original's, which is counted beside the new one
+    for free, enough in ((written - 1, False), (written + table, True)):
+        usage = type("Usage", (), {"free": free})
+        monkeypatch.setattr("yosort.saving.shutil.disk_usage", lambda path, usage=usage: usage)
+        with (
+            contextlib.nullcontext()
+            if enough
+            else pytest.raises(yosort.CheckpointError, match="two: cannot be written: it takes")
+        ):
+            yosort.adopt(source, tmp_path / "two", TEXTS, positions=500, hash_code_len=9)
 
 
 def test_moments_of_two_halves_are_those_of_all(rng: np.random.Generator) -> None:

@@ -58,7 +58,14 @@ def save(folder: Path, tensors: dict[str, np.ndarray], fields: dict[str, Any]) -
     return folder
 
 
-def write(folder: Path, family: str, kind: str, head: dict[str, np.ndarray], **more: Any) -> Path:
+def write(
+    folder: Path,
+    family: str,
+    kind: str,
+    head: dict[str, np.ndarray],
+    prefix: str | None = None,
+    **more: Any,
+) -> Path:
     """Write the encoder of `folders.weights` as a family has it, its prefix before all."""
     tensors = {name: w for name, w in folders.weights().items() if not name.startswith("pooler")}
     fields = {**folders.CONFIG, **more, "model_type": family, "architectures": [kind]}
@@ -70,15 +77,22 @@ def write(folder: Path, family: str, kind: str, head: dict[str, np.ndarray], **m
         # RoBERTa's positions count from the row after the padding's, here 4.
         fields |= {"pad_token_id": 3, "max_position_embeddings": 44}
         tensors[POSITIONS] = np.concatenate([draw(4, HIDDEN), tensors[POSITIONS]])
-    prefix = {"distilbert": "distilbert."}.get(family, "bert." if family == "bert" else "roberta.")
+    if prefix is None:
+        prefix = {"distilbert": "distilbert.", "bert": "bert."}.get(family, "roberta.")
     return save(folder, {**{prefix + n: w for n, w in tensors.items()}, **head}, fields)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_encoder_under_each_family_s_names_is_one_encoder(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "prefix"),
+    [*((family, prefix) for family in FAMILIES for prefix in (None, "")),
+     ("xlm-roberta", "xlm_roberta."), ("camembert", "camembert.")],
+)  # fmt: skip
+def test_one_encoder_under_each_family_s_names_is_one_encoder(
+    tmp_path: Path, family: str, prefix: str | None
+) -> None:
     classes = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta",
                "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}  # fmt: skip
-    source = read_source(write(tmp_path / "f", family, f"{classes[family]}Model", {}))
+    source = read_source(write(tmp_path / "f", family, f"{classes[family]}Model", {}, prefix))
     assert (source.architecture, source.classifier) == ("YosoModel", None)
     assert source.config.max_position_embeddings == 40
     assert source.config.num_attention_heads == 4
@@ -92,6 +106,21 @@ def test_one_encoder_under_each_family_s_names_is_one_encoder(tmp_path: Path, fa
     for name, weight in wanted.items():
         np.testing.assert_array_equal(source.weights[name], weight, err_msg=name)
         assert source.weights[name].dtype == np.float32
+
+
+#: What no other test has but as YOSO's config or transformers' BERT has it anyway.
+SAME = {
+    "layer_norm_eps": 1e-3, "initializer_range": 0.5, "bos_token_id": 5, "eos_token_id": 6,
+    "problem_type": "regression", "hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.4,
+    "hidden_act": "relu", "label2id": {"bad": 0, "fine": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_a_setting_that_means_the_same_is_taken_over(tmp_path: Path, family: str) -> None:
+    fields = {**SAME, "id2label": {"0": "bad", "1": "good"}}
+    config = read_source(write(tmp_path / "f", family, "BertModel", {}, **fields)).config
+    assert {name: getattr(config, name) for name in SAME} == SAME
 
 
 MASKED = {
@@ -119,6 +148,11 @@ def test_a_masked_language_model_s_head_under_each_family_s_names(
     }  # fmt: skip
     if tied:  # else its other name may be left out, as files have shared weights once
         head[f"{decoder}.bias"] = head[bias]
+    else:
+        rest = {name: weight for name, weight in head.items() if name != bias}
+        folder = write(tmp_path / "less", family, kind, rest, tie_word_embeddings=tied)
+        with pytest.raises(yosort.CheckpointError, match=r"missing: cls\.predictions\.bias"):
+            read_source(folder)
     source = read_source(write(tmp_path / "f", family, kind, head, tie_word_embeddings=tied))
     assert source.architecture == "YosoForMaskedLM"
     x = draw(7, HIDDEN)
@@ -153,6 +187,7 @@ def test_a_roberta_s_head_of_another_activation_is_refused_by_name(tmp_path: Pat
     ("family", "kind", "dense", "out", "activation"),
     [
         ("bert", "Bert", "bert.pooler.dense", "classifier", np.tanh),
+        ("bert", "Bert", "pooler.dense", "classifier", np.tanh),
         ("camembert", "Camembert", "classifier.dense", "classifier.out_proj", np.tanh),
         ("distilbert", "DistilBert", "pre_classifier", "classifier", lambda x: np.maximum(x, 0)),
     ],
@@ -271,6 +306,16 @@ def test_weights_of_float16_are_read_as_float32(tmp_path: Path) -> None:
             0 if "position" in name else 2 :])  # fmt: skip
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    tensors = folders.weights()
+    tensors["encoder.layer.1.output.dense.bias"][3] = np.nan
+    folder = folders.write(tmp_path / "f", tensors)
+    with pytest.raises(
+        yosort.CheckpointError, match=r"layer\.1\.output\.dense\.bias: wanted finite numbers"
+    ):
+        read_source(folder)
+
+
 #: As their config.json has it.
 KINDS = (
     "deberta", "deberta-v2", "mpnet", "t5", "mt5", "xlnet", "modernbert", "nomic_bert", "new",
@@ -310,6 +355,12 @@ def test_a_bert_that_computes_something_else_is_refused(
 ) -> None:
     found = refusal({"model_type": "bert", **fields})
     assert (found is None) if why is None else (why in str(found))
+
+
+def test_a_refused_folder_s_kind_is_named(tmp_path: Path) -> None:
+    folder = folders.write(tmp_path / "f", model_type="mpnet")
+    with pytest.raises(yosort.CheckpointError, match=rf"^{folder}: a model of type 'mpnet' cannot"):
+        read_source(folder)
 
 
 def test_the_original_adds_the_first_token_type_s_row_and_counts_each_text_from_its_start(
