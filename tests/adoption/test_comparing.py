@@ -342,12 +342,11 @@ def test_the_bar_s_end_is_each_token_through_each_layer_of_either_model(
     source = folders.write(tmp_path / "f")
     for options in ({"hash_code_len": 7}, {}):
         folder = tmp_path / f"yoso{len(made)}"
-        found = yosort.adopt(  # type: ignore[call-overload]
-            source, folder, TEXTS, progress=True, positions=40, **options
-        )
+        options = {"positions": 40, **options}
+        found = yosort.adopt(source, folder, TEXTS, progress=True, **options)  # type: ignore[arg-type]
         bar = made[-1]
         assert bar.count == bar.total
-        assert (bar.total == 4 * found.tokens) == bool(options)  # two layers
+        assert (bar.total == 4 * found.tokens) == ("hash_code_len" in options)  # two layers
     assert bits == [7, 7, 9, 11, found.hash_code_len]
 
 

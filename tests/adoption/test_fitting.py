@@ -204,6 +204,21 @@ def test_held_out_texts_teach_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(two[0][name], weight, err_msg=name)
 
 
+def test_all_but_attention_is_copied(tmp_path: Path) -> None:
+    source, theirs = prepared(tmp_path)
+    before = {name: weight.copy() for name, weight in source.weights.items()}
+    config = replace(source.config, hash_code_len=9)
+    weights, _ = fit(theirs, source.weights, config, drawn(0), drawn(1))
+    fitted = ("self.query.weight", "self.query.bias", "self.key.weight", "self.key.bias",
+              "self.value.bias", "output.dense.weight", "output.dense.bias")  # fmt: skip
+    changed = {name for name, weight in weights.items() if (weight != before[name]).any()}
+    assert changed == {
+        f"yoso.encoder.layer.{i}.attention.{name}" for i in (0, 1) for name in fitted
+    }
+    for name, weight in before.items():
+        np.testing.assert_array_equal(source.weights[name], weight)
+
+
 def test_a_layer_s_anchors_stand_beside_the_original_s_context(tmp_path: Path) -> None:
     source, theirs = prepared(tmp_path)
     config, texts = replace(source.config, hash_code_len=9), drawn(0)
