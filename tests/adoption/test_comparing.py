@@ -226,7 +226,8 @@ def test_a_sampled_setting_is_what_the_new_model_answers_with_its_usual_seed(
     ours = np.concatenate([model(held.ids[None, a:b]).last_hidden_state[0] for a, b in rows])
     wanted = (held.pooled(ours, "mean") * held.pooled(theirs, "mean")).sum(axis=1).mean()
     by_name = {setting.name: setting for setting in found.settings}
-    assert by_name["32"].cosine == pytest.approx(wanted, abs=1e-5)
+    # Of other seeds it is off by several times as much.
+    assert by_name["32"].cosine == pytest.approx(wanted, abs=1e-3)
 
 
 def test_agreement_on_one_label_is_that_of_its_sign(tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ def test_the_bar_s_end_is_each_token_through_each_layer_of_either_model(
 
     monkeypatch.setattr(tqdm, "tqdm", Bar)
     monkeypatch.setattr(adopting, "fit", fit)
-    monkeypatch.setattr(adopting, "TRIED_ON", 200)
+    monkeypatch.setattr(adopting, "TRIED_ON", 80)
     source = folders.write(tmp_path / "f")
     for options in ({"hash_code_len": 7}, {}):
         folder = tmp_path / f"yoso{len(made)}"
