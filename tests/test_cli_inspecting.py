@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tasks.models import ENTITIES, make
+from tasks.test_sentence import write
 
 import yosort
 from yosort._dense import Kernels
 from yosort.cli import main, timing
+from yosort.conversion import convert
 from yosort.tasks import bundled_model
 
 
@@ -135,6 +138,119 @@ def test_info_of_a_sampled_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     }
 
 
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
+    """Return what `yosort info ARGUMENTS` prints where it is wide, by the names of its lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "300")
+        assert main(["info", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return dict(re.split(r"  +", line, maxsplit=1) for line in lines)
+
+
+def test_info_counts_bytes_by_what_each_type_holds(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """bfloat16 halves the matrices of layers; int8 has a byte a weight of these and of the tables
+    of words and positions, and four a row of them.
+    """
+    layer = 4 * 32 * 32 + 2 * 32 * 48
+    tables, others = (8192 + 66) * 32, 32 + 2 * 32 + 2 * (4 * 32 + 48 + 32 + 4 * 32)
+    rows = 8192 + 66 + 2 * (4 * 32 + 48 + 32)
+    weights = 2 * layer + tables + others
+    wanted = {
+        "float32": 4 * weights,
+        "bfloat16": 4 * weights - 2 * 2 * layer,
+        "int8": 2 * layer + tables + 4 * rows + 4 * others,
+    }
+    stored = {models["embed"]: {"float32": weights}}
+    small = convert(models["embed"], tmp_path / "int8", dtype="int8")
+    stored[small] = {"float32": others, "int8": 2 * layer + tables}
+    for folder, types in stored.items():
+        assert main(["info", str(folder), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["parameters"], facts["bytes"]) == (weights, wanted)
+        assert facts["stored_as"] == types
+        assert facts["attention"]["form"] == "expectation"
+    assert shown(capsys, str(small))["left in float"] == "no product"
+
+
+def test_info_of_the_longest_texts_and_the_least_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoModel", max_position_embeddings=20_000, vocab_size=8192)
+    found = {name: text for name, text in shown(capsys, str(folder)).items() if "tokens" in name}
+    assert found == {
+        "memory, 512 tokens": "about 1 MB more",  # half of one
+        "memory, 4,096 tokens": "about 4 MB more",
+        "memory, 16,384 tokens": "about 16 MB more",
+        "memory, 20,000 tokens": "about 20 MB more",
+    }
+    folder = make(tmp_path / "short", "YosoModel", max_position_embeddings=8)
+    assert shown(capsys, str(folder))["memory, 8 tokens"] == "about 1 MB more"
+
+
+def test_info_of_a_folder_that_names_no_class_and_has_no_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoModel")
+    config = json.loads((folder / "config.json").read_text())
+    del config["architectures"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").unlink()
+    found = shown(capsys, str(folder))
+    assert (found["class"], found["answers"]) == ("not named", "unknown")
+    assert found["tokenizer"].startswith("none (")
+    assert main(["info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["class"], facts["answers"], list(facts["tokenizer"])) == (None, [], ["error"])
+
+
+def test_info_of_a_task_without_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(tmp_path / "m", "YosoForMultipleChoice")
+    assert shown(capsys, str(folder))["answers"] == (
+        'yosort.pipeline("multiple-choice") in Python, yosort embed'
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [(7, "0, 1, 2, 3, 4, 5, 6"), (8, "0, 1, 2, 3, 4, 5, 6, 7"),
+     (9, "0, 1, 2, 3, 4, 5, 6, 7, ... (9)")],
+)  # fmt: skip
+def test_info_shows_eight_labels(
+    count: int, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = {i: str(i) for i in range(count)}
+    folder = make(tmp_path / "m", "YosoForSequenceClassification", id2label=labels)
+    assert shown(capsys, str(folder))["labels"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("kinds", "limits", "wanted"),
+    [
+        (("Pooling",), {"max_seq_length": 64}, "mean of its tokens"),
+        (("Pooling", "Normalize"), {"max_seq_length": 63},
+         "mean of its tokens, divided by its length, texts cut at 63 tokens"),
+        (("Pooling",), {"do_lower_case": True}, "mean of its tokens, lower case"),
+    ],
+)  # fmt: skip
+def test_info_says_of_a_text_s_vector_what_is_done_for_it(
+    kinds: tuple[str, ...], limits: dict[str, Any], wanted: str,
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = write(shutil.copytree(models["embed"], tmp_path / "m"), *kinds, limits=limits)
+    assert shown(capsys, str(folder))["text's vector"] == wanted
+    assert main(["info", str(folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["sentence"]
+    assert said == {
+        "pooling": "mean", "normalize": "Normalize" in kinds, "prompt": "", "refusal": None,
+        "max_length": limits.get("max_seq_length"),
+        "do_lower_case": limits.get("do_lower_case", False),
+    }  # fmt: skip
+
+
 def test_bench_calls_each_form_in_turn_and_does_not_count_the_first_round(
     models: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +269,28 @@ def test_bench_calls_each_form_in_turn_and_does_not_count_the_first_round(
     assert calls == ["expectation", "sampled"] * 3
     seconds = json.loads(capsys.readouterr().out)["seconds"]
     assert seconds == {"expectation": 2.5, "sampled": 3.5}
+
+
+@pytest.mark.parametrize(
+    ("longest", "wanted"),
+    [(127, [127]), (128, [128]), (511, [128]), (4096, [128, 512, 1024, 2048, 4096])],
+)
+def test_bench_times_the_usual_lengths_that_a_model_has(
+    longest: int, wanted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 1}
+    folder = make(tmp_path / "m", "YosoModel", max_position_embeddings=longest, **sizes)
+    own = ["--attention", "sampled", "--num-hash", "1", "--dtype", "float32", "--rounds", "1"]
+    assert main(["bench", str(folder), *own, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["tokens"] for row in rows] == wanted
+    assert all(list(row["seconds"]) == ["sampled"] for row in rows)
+    assert main(["bench", str(folder), *own, "--json", "--lengths", "1", str(longest)]) == 0
+    capsys.readouterr()
+    for length in (0, longest + 1):
+        assert main(["bench", str(folder), *own, "--lengths", str(length)]) == 1
+        said = capsys.readouterr().err
+        assert f"--lengths: wanted 1 to {longest}, the model's positions, got {length}\n" in said
 
 
 def test_bench_as_json(models: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,7 +169,8 @@ def test_doctor_says_which_blas_numpy_has(capsys: pytest.CaptureFixture[str]) ->
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("BLAS")]
     if "mode" in inspect.signature(np.show_config).parameters:
         shown: Any = np.show_config(mode="dicts")
-        name = shown["Build Dependencies"]["blas"]["name"]
+        blas = shown["Build Dependencies"]["blas"]
+        name = f"{blas['name']} {blas['version']};"
     else:  # before NumPy 1.25
         name = "one that it does not name"
     assert f"numpy has {name}" in line
@@ -220,3 +221,49 @@ def test_what_is_refused_leaves_every_file_as_it_was(
     assert message in capsys.readouterr().err
     assert {name: Path(name).read_bytes() for name in files} == files
     assert not Path("o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--input t.gz", "t.gz: wanted text in UTF-8, or .csv"),
+        ("--input t.txt t.gz", "t.gz: wanted text in UTF-8, or .csv"),
+        ("--input missing.txt", "missing.txt: cannot be read: no such file"),
+        ("--input .", ".: wanted a file, got a folder\n"),
+        ("--input t.csv --delimiter ;;", "--delimiter: wanted one character"),
+        ("--input t.csv --field a b c", "--field: wanted one for each of text and text_pair, got"),
+        ("--input t.csv --keep =x", "--keep: wanted NAME or NAME=OTHER, got '=x'"),
+        ("--input t.csv t.jsonl t.txt --keep id",
+         "--keep: wanted a format with fields (jsonl, json, csv, tsv), got lines\n"),
+        ("--resume", "--resume: wanted --output FILE to continue"),
+        ("x --output o.txt", "--output: wanted a name in .jsonl, .csv or .npy, got 'o.txt'\n"),
+        ("x --output -", "got '-'; standard output is where results go without it\n"),
+        ("x --output t.csv", "t.csv: exists already; --resume continues it, or remove it first"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_or_written_is_said_before_a_model_is_looked_for(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in (("t.gz", b"\x1f\x8b\x08"), ("t.txt", b"a\n"), ("t.csv", b"text\na\n")):
+        Path(name).write_bytes(content)
+    Path("t.jsonl").write_bytes(b'"a"\n')
+    assert main(["classify", "--model", "no/such/model", *arguments.split()]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_cells_of_two_kinds_of_tables_may_be_parted_alike(folders: dict[str, Path]) -> None:
+    for name in ("a.csv", "b.tsv"):
+        Path(name).write_text("id;text\n1;a dog\n", encoding="utf-8")
+    given = ("--input", "a.csv", "b.tsv", "--delimiter", ";", "--output", "o.npy")
+    assert run(folders["embed"], "embed", *given) == 0
+    assert len(np.load("o.npy")) == 2
+
+
+@pytest.mark.parametrize("name", ["index", "start", "end", "vector", "error"])
+def test_what_is_kept_has_another_name_than_what_a_part_has(
+    name: str, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("t.jsonl").write_text('{"text": "a dog", "id": 1}\n', encoding="utf-8")
+    given = ("--input", "t.jsonl", "--chunks", "2", "--keep", f"id={name}")
+    assert run(folders["embed"], "embed", *given) == 1
+    assert f"--keep: wanted other names than the results', got '{name}'" in capsys.readouterr().err

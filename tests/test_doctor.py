@@ -9,6 +9,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import yosort
@@ -63,6 +64,56 @@ def test_it_says_what_would_bring_what_is_not_there(monkeypatch: pytest.MonkeyPa
     assert found["tqdm"] == "not installed"
 
 
+def test_it_has_a_line_for_each_thing_in_this_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("YOSORT_NUM_THREADS", "OMP_NUM_THREADS", "YOSORT_AMX", "YOSORT_TENSOR_CORES"):
+        monkeypatch.delenv(name, raising=False)
+
+    def find_gpu() -> None:
+        raise yosort.DeviceError("cuda: there is no driver: none at all")
+
+    monkeypatch.setattr("yosort.ops.cuda.finding.find_gpu", find_gpu)
+    found = doctor.report()
+    assert [name for name, _ in found if name] == [
+        "yosort", "Python", "numpy", "safetensors", "tokenizers", "tqdm",
+        "huggingface_hub", "starlette", "shtab", "instruction sets", "number types", "threads",
+        "BLAS", "GPU", "models", "self-test",
+    ]  # fmt: skip
+    assert dict(found)["GPU"] == "none usable: there is no driver: none at all"
+
+
+def test_it_names_the_models_and_says_what_is_wrong_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offers = [SimpleNamespace(name=name, package=f"yosort-{name}") for name in ("small", "broken")]
+
+    def find(name: str) -> None:
+        if name == "broken":
+            raise yosort.CheckpointError("broken: its folder\n  is not there")
+
+    monkeypatch.setattr("yosort.checkpoint.installed.installed_models", lambda: offers)
+    monkeypatch.setattr("yosort.checkpoint.installed.find_installed", find)
+    assert dict(doctor.report())["models"] == (
+        "bundled, small (yosort-small), broken: its folder; is not there"
+    )
+
+
+@pytest.mark.parametrize("refused", [TypeError, KeyError])
+def test_an_older_numpy_does_not_name_its_blas(
+    refused: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def show_config(mode: str) -> None:
+        raise refused(mode)
+
+    monkeypatch.setattr(np, "show_config", show_config)
+    assert dict(doctor.report())["BLAS"].startswith("numpy has one that it does not name; ")
+
+
+def test_its_own_run_is_timed_from_loading_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert dict(doctor.report())["self-test"].endswith(" in 2.50 s")
+
+
 def test_its_own_run_is_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     (answer,) = yosort.pipeline("fill-mask", bundled_model(), device="cpu")(
         "Paris is the <mask> of France.", top_k=1
@@ -80,8 +131,11 @@ def test_its_own_run_is_of_the_bundled_model(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("machine", "name", "warned"),
-    [("x86_64", "baseline", 1), ("x86_64", "avx2", 0), ("aarch64", "baseline", 0)],
-)
+    [
+        ("x86_64", "baseline", 1), ("AMD64", "baseline", 1),
+        ("x86_64", "avx2", 0), ("AMD64", "avx2", 0), ("aarch64", "baseline", 0),
+    ],
+)  # fmt: skip
 def test_a_slow_processor_is_said_so(
     machine: str, name: str, warned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +146,14 @@ def test_a_slow_processor_is_said_so(
     assert sum("expect a quarter of the speed" in text for _, text in report) == warned
     slow = "(smaller; no faster on this processor)"
     assert dict(report)["number types"] == f"float32, bfloat16 {slow}, int8 {slow}"
+
+
+@pytest.mark.parametrize(("granted", "said"), [(False, 1), (True, 0), (None, 0)])
+def test_a_matrix_unit_that_the_system_keeps_back_is_said_so(
+    granted: bool | None, said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yosort.ops.cpu.backend.request_tiles", lambda: granted)
+    assert sum("the system grants no AMX" in text for _, text in doctor.report()) == said
 
 
 def test_a_gpu_and_what_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparing import relative_error
+from safetensors.numpy import load_file
 from tolerances import INT8_MODEL
 
 import yosort
@@ -132,7 +133,10 @@ def test_an_outlier_stays_float32_at_load_and_in_a_file(
         if len(v.shape) == 2 and "encoder" in k and not isinstance(v, Quantized)
     ]
     assert floats == [DOWN + ".weight"]
-    assert collect(folder)["left_in_float"] == [DOWN + ".weight"]
+    facts = collect(folder)
+    assert facts["left_in_float"] == [DOWN + ".weight"]
+    stored = load_file(folder / "yosort-int8.safetensors").values()
+    assert facts["bytes"]["int8"] == sum(array.nbytes for array in stored)
     again = load(folder)
     assert left_in_float(again.int8_errors) == [DOWN]
     assert relative_error(again(IDS).logits, exact(IDS).logits) < INT8_MODEL
