@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -107,6 +109,34 @@ def test_completion_by_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert wanted in found.stdout.split()
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash to complete in")
+def test_names_of_files_are_completed_where_files_are_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("shtab", reason="shtab is not installed")
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    (tmp_path / "yosort.bash").write_text(capsys.readouterr().out, encoding="utf-8")
+    (tmp_path / "vectors").touch()
+    lines = [
+        "embed --input", "embed --output", "embed --model", "qa --context-file",
+        "rerank --documents-file", "calibrate", "calibrate --plot", "info", "bench --model",
+        "serve", "convert", "convert a", "convert --config", "adopt", "adopt a", "adopt --texts",
+    ]  # fmt: skip
+    script = ["source yosort.bash"]
+    for line in [*lines, "embed --dtype"]:
+        words = ["yosort", *line.split(), "vec"]
+        script += [
+            f"COMPREPLY=(); COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}",
+            f"_shtab_yosort yosort vec {words[-2]}; echo ${{COMPREPLY[@]}}",
+        ]
+    bash = [str(shutil.which("bash")), "-c", "\n".join(script)]
+    done = subprocess.run(bash, capture_output=True, text=True, check=True, cwd=tmp_path)
+    *found, none = done.stdout.split("\n")[: len(lines) + 1]
+    assert dict(zip(lines, found, strict=True)) == dict.fromkeys(lines, "vectors")
+    assert none == ""
+
+
 def test_completion_without_its_library_says_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +167,26 @@ def test_convert_makes_a_folder_that_loads(
     assert converted.config.extra["torch_dtype"] == "float16"
     wanted = source([[1, 2, 3]]).logits
     assert abs(converted([[1, 2, 3]]).logits - wanted).max() < 1e-3
+
+
+def test_the_folder_made_is_printed_where_output_has_no_encoding(tmp_path: Path) -> None:
+    """As in a notebook, or in a test."""
+    yosort.YosoModel(CONFIG).save_pretrained(tmp_path / "a")
+    out = tmp_path / "\u65e5"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["convert", str(tmp_path / "a"), str(out)]) == 0
+    assert printed.getvalue() == f"{out}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["info"], 0), (["info", "--model", ""], 1), (["fill-mask", "no mask"], 1)],
+)
+def test_a_command_leaves_the_log_as_it_found_it(arguments: list[str], status: int) -> None:
+    """One that is called from a program, and calls again."""
+    before = list(logging.getLogger().handlers)
+    assert main(arguments) == status
+    assert logging.getLogger().handlers == before
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

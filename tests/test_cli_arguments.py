@@ -138,8 +138,9 @@ def test_texts_stand_anywhere(models: dict[str, str], capsys: pytest.CaptureFixt
         assert answers(capsys) == wanted
     assert main([*command, "-5", "--top-k", "1", "-5"]) == 0
     assert len(answers(capsys)) == 2
-    assert main([*command, "a", "--top-k", "1", "--", "--weird"]) == 0
-    assert len(answers(capsys)) == 2
+    for text in ("--weird", "--weird=a b"):
+        assert main([*command, "a", "--top-k", "1", "--", text]) == 0
+        assert len(answers(capsys)) == 2
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,10 @@ def test_a_context_that_is_a_file_is_said_so(
     Path("notes.txt").write_text("in Sinai", encoding="utf-8")
     assert main(["qa", "--model", models["qa"], "--context", "notes.txt", "Where?"]) == 0
     assert "notes.txt is taken as a text; --context-file reads files" in capsys.readouterr().err
+    options = ["--label", "LABEL_1", "--documents", "a dog", "notes.txt"]
+    assert main(["rerank", "Where?", "--model", models["classify"], *options]) == 0
+    note = "yosort: notes.txt is taken as a text; --documents-file reads files\n"
+    assert capsys.readouterr().err == note
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -297,6 +302,17 @@ def test_options_without_effect_are_said_so(
     assert main([*timed, *arguments]) == 0
     both = "--attention" not in arguments and "--revision" not in arguments
     assert capsys.readouterr().err == ("" if both else error)
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["fill-mask", "A <mask> barks"]])
+def test_the_bundled_model_has_no_revisions(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--revision", "v2"]) == 0
+    note = "yosort: --revision: without effect on a folder; it chooses a version of a hub id\n"
+    assert capsys.readouterr().err == note
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_seed_draws_a_random_head(

@@ -151,6 +151,7 @@ def test_labels_answers_and_failures(
     ("text", "wanted"),
     [
         ("abc", 3), ("日本", 4), ("e\u0301", 1), ("\u200d", 0), ("😀", 2), ("❤\ufe0f", 2), ("é", 1),
+        ("1\u20dd", 1), ("\uff21", 2), ("\uff71", 1), ("", 0),
     ],
 )  # fmt: skip
 def test_cells(text: str, wanted: int) -> None:
@@ -171,6 +172,30 @@ def test_lines_part_at_blanks_and_lose_nothing() -> None:
     assert terminal.wrap("日本語", 5) == ["日本", "語"]
     assert terminal.wrap("", 5) == [""]
     assert terminal.wrap("xe\u0301e\u0301", 2) == ["xe\u0301", "e\u0301"]
+    assert terminal.wrap("  abcdef gh", 7) == ["  abcde", "f gh"]  # not within the indentation
+    assert terminal.wrap("  ab cd", 6) == ["  ab", "cd"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"), [(None, 80), ("1", 20), ("19", 20), ("20", 20), ("21", 21), ("300", 300)]
+)
+def test_a_page_has_the_terminal_s_columns_but_no_fewer_than_twenty(
+    columns: str | None, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    with open(os.devnull, "w") as nowhere:  # where there is no terminal, there are 80
+        monkeypatch.setattr(sys, "__stdout__", nowhere)
+        assert terminal.width() == wanted
+
+
+def test_what_hangs_has_ten_columns_at_least() -> None:
+    assert list(terminal.hang("a long head ", "one two three", 15)) == [
+        "a long head one two", " " * 12 + "three"
+    ]  # fmt: skip
+    assert list(terminal.hang("ab  ", "0123456789ab", 14)) == ["ab  0123456789", "    ab"]
+    assert list(terminal.hang("ab   ", "0123456789ab", 14)) == ["ab   0123456789", "     ab"]
 
 
 #: Runs commands one after another, and prints the status of each: an interpreter starts slowly.
@@ -215,10 +240,11 @@ def test_no_command_dies_of_a_code_page(environment: dict[str, str], tmp_path: P
         b"== " + arguments[0].encode() + b" 0" for arguments in commands
     ]
     assert b"Traceback" not in done.stderr
-    out = os.path.join(os.fsencode(tmp_path), b"\xff\xfe")
-    command = [sys.executable, "-m", "yosort", "convert", folder, out]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
-    assert (done.returncode, done.stdout) == (0, out + b"\n")
+    for name in (b"\xff\xfe", "日本".encode()):
+        out = os.path.join(os.fsencode(tmp_path), name)
+        command = [sys.executable, "-m", "yosort", "convert", folder, out]
+        done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+        assert (done.returncode, done.stdout) == (0, out + b"\n")
     page = on_terminal(80, "classify", "--model", folder, "--top-k", "2", "日", "b", **environment)
     assert page.count("\n") == 7
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.addHandler(handler)
     try:
         with stopping.heeding_signals():
-            status = int(arguments.run(arguments) or 0)
+            status: int = arguments.run(arguments)
         sys.stdout.flush()  # a reader that went away is noticed here, not at the interpreter's end
         return status
     except BrokenPipeError:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 #: Arguments that name files or folders.
-_PATHS = ("input", "output", "context_file", "model", "files", "plot", "source", "out", "config")
+_PATHS = (
+    "input", "output", "context_file", "documents_file", "model", "files", "plot", "source", "out",
+    "config",
+)  # fmt: skip
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:

@@ -78,9 +78,7 @@ def _print_path(path: Path) -> None:
         str(path).encode(sys.stdout.encoding or "utf-8")
         print(path)
     except UnicodeEncodeError:
-        sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-        sys.stdout.flush()
 
 
 def convert_main(argv: Sequence[str] | None = None) -> int:
