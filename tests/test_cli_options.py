@@ -16,10 +16,11 @@ import yosort.cli.running
 import yosort.conversion
 import yosort.model.base
 import yosort.model.loading
+import yosort.tuning.calibration
 from yosort import YosortError
 from yosort.cli import build_parser, main
 from yosort.model.architectures import TASKS, Task
-from yosort.tasks import pipeline_class
+from yosort.tasks import bundled_model, pipeline_class
 
 #: A line of JSON that has a text under two names.
 ROW = '{"text": "the moon", "body": "a bird"}'
@@ -193,6 +194,100 @@ def test_an_option_of_adopt_arrives(
         "num_threads": None, "revision": None, "local_files_only": False,
     }  # fmt: skip
     assert seen == {**usual, **wanted}
+
+
+#: What `yosort calibrate` hands on where nothing is said.
+CALIBRATING: dict[str, Any] = {
+    "num_hashes": (8, 16, 32, 64, 128, 256), "seeds": 5, "within": 0.01, "limit": 64,
+    "overflow": "error", "device": "auto", "num_threads": None, "revision": None,
+    "local_files_only": False, "source": bundled_model(), "texts": ["a dog"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["a.txt"], {}),
+        (["--input", "a.txt"], {}),
+        (["bundled", "a.txt"], {}),
+        (["--model", "bundled", "a.txt"], {}),
+        (["--model", "m", "a.txt"], {"source": "m"}),
+        (["m", "a.txt"], {"source": "m"}),
+        (["m", "--limit", "3", "a.txt"], {"source": "m", "limit": 3}),
+        (["a.txt", "b.jsonl"], {"source": "a.txt", "texts": ["the moon"]}),
+        (["m", "a.txt", "b.jsonl"], {"source": "m", "texts": ["a dog", "the moon"]}),
+        (["--model", "m", "a.txt", "b.jsonl"], {"source": "m", "texts": ["a dog", "the moon"]}),
+        (["a.txt", "--input", "b.jsonl"], {"texts": ["a dog", "the moon"]}),
+        (["--input", "a.txt", "--input", "b.jsonl"], {"texts": ["a dog", "the moon"]}),
+        (["--input", "b.jsonl", "--field", "body"], {"texts": ["a bird"]}),
+        (["--input", "b.jsonl", "--format", "LINES"], {"texts": [ROW]}),
+        (["a.txt", "--num-hashes", "2", "4", "--num-hashes", "3"], {"num_hashes": [2, 4, 3]}),
+        (["a.txt", "--seeds", "2", "--within", "0.5", "--overflow", "TRUNCATE"],
+         {"seeds": 2, "within": 0.5, "overflow": "truncate"}),
+        (["a.txt", "--device", "cuda:7", "--num-threads", "3"],
+         {"device": "cuda:7", "num_threads": 3}),
+        (["a.txt", "--revision", "v2", "--local-files-only"],
+         {"revision": "v2", "local_files_only": True}),
+    ],
+)  # fmt: skip
+def test_an_option_of_calibrate_arrives(
+    arguments: list[str], wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    class YosoForMaskedLM:
+        """One by name, which says what a text is."""
+
+    def load(source: Any, **options: Any) -> Any:
+        seen.update(source=source, **options)
+        return YosoForMaskedLM()
+
+    def calibrate(model: Any, texts: Any, **options: Any) -> Any:
+        seen.update(texts=list(texts), **options)
+        raise Stop
+
+    monkeypatch.setattr(yosort.model.loading, "load", load)
+    monkeypatch.setattr(yosort.tuning.calibration, "calibrate", calibrate)
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("a dog\n", encoding="utf-8")
+    Path("b.jsonl").write_text(ROW + "\n", encoding="utf-8")
+    with pytest.raises(Stop):
+        main(["calibrate", *arguments])
+    assert seen == {**CALIBRATING, **wanted}
+
+
+def test_calibrate_plots_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibration = yosort.tuning.calibration
+    plotted: list[Any] = []
+    monkeypatch.setattr(calibration, "check_plot", lambda path: plotted.append(path))
+    monkeypatch.setattr(calibration.Calibration, "plot", lambda _, path: plotted.append(path))
+    (tmp_path / "a.txt").write_text("a dog\n", encoding="utf-8")
+    given = [str(tmp_path / "a.txt"), "--num-hashes", "1", "--seeds", "1"]
+    assert main(["calibrate", *given]) == 0
+    assert plotted == []
+    assert main(["calibrate", *given, "--plot", "dial.svg"]) == 0
+    assert plotted == [Path("dial.svg")] * 2
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        (["convert", "a", "b"], "dtype", ["float32", "float16", "bfloat16", "int8"]),
+        (["calibrate", "a"], "overflow", ["error", "truncate"]),
+        (["serve"], "pooling", ["mean", "cls"]),
+        (["serve"], "task", ["ner", "text-classification", "sentiment-analysis"]),
+        *(([command, "a", "b"], "format", ["lines", "jsonl", "json", "csv", "tsv"])
+          for command in ("adopt", "calibrate", "embed")),
+    ],
+)  # fmt: skip
+def test_a_choice_is_taken(command: list[str], option: str, values: list[str]) -> None:
+    """In capitals, too, where no list of names is meant."""
+    for value in values:
+        for typed in (value, value.upper()) if option != "task" else (value,):
+            found = build_parser().parse_args([*command, f"--{option}", typed])
+            assert getattr(found, option) == value
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([*command, f"--{option}", "nope"])
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS.values() if task.command])

@@ -120,6 +120,21 @@ def test_in_python_it_names_the_pipeline(tmp_path: Path) -> None:
         yosort.pipeline("text-classification", folder)
 
 
+@pytest.mark.parametrize(
+    ("command", "shape"),
+    [
+        *((name, " [text ...]") for name in ("fill-mask", "classify", "rerank", "ner", "qa")),
+        ("embed", " [text ...]"), ("calibrate", " [FILE ...]"), ("doctor", ""),
+        *((name, " [MODEL]") for name in ("info", "bench", "serve")),
+        *((name, " source out") for name in ("convert", "adopt")),
+    ],
+)  # fmt: skip
+def test_usage_says_what_stands_without_an_option(command: str, shape: str) -> None:
+    (commands,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    usage = commands.choices[command].format_usage()
+    assert usage == f"usage: yosort {command} [OPTION ...]{shape}\n"
+
+
 def test_help_and_version_load_no_numpy() -> None:
     for arguments in (["--version"], ["--help"], ["calibrate", "--help"], ["convert", "--help"]):
         code = f"""
