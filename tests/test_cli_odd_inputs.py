@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import sys
@@ -57,6 +59,74 @@ def test_a_whole_text_of_standard_input_that_is_none(
             monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=source))
             with pytest.raises(InputError, match=f"standard input: wanted text in UTF-8.* {what}"):
                 read_text(Path("-"))
+
+
+#: What begins a file of 4,096 bytes and more within its last letter.
+CUT = b" " + "\u00e9".encode() * 3000
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x1f\x8b\x08", "gzip"), (b"PK\x03\x04", "a zip archive (as .docx and .xlsx are)"),
+        (b"%PDF-1.7\n", "PDF"), (b"%PDF", None), (b"PAR1\x15\0", "parquet"),
+        (b"PAR1 and more", None), (b"PAR1" + CUT, None), (b"PAR1\xff", "parquet"),
+        (b"ARROW1\0\0", "Arrow"), (b"ARROW1 and more", None), (b"ARROW1\xff", "Arrow"),
+        (b"\x93NUMPY\x01\0", "an array of NumPy's"),
+        ("\ufeffa dog".encode("utf-16-le"), "text in UTF-16"),
+        ("\ufeffa dog".encode("utf-16-be"), "text in UTF-16"),
+        (b"\xff\0\xfe", "a binary file, which holds no text"), (b"\0abcd" + CUT, None),
+        # A zero byte in four is what wide letters have; one in more than four is somebody's own.
+        (b"abc\0", "zero bytes between or in place of letters, as text in UTF-16 has"),
+        (b"abcd\0", None), (b"abcd\0efg\0", None), (b"abcd\0efgh\0\0", "zero bytes between"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_a_text_is_told_from_what_is_none_by_its_beginning(
+    content: bytes, what: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(content)
+    if what is None:
+        assert read_text(path) == content.decode()
+        return
+    with pytest.raises(InputError) as caught:
+        read_text(path)
+    listed = ".csv, .json, .jsonl, .ndjson, .tsv"
+    assert f"in.txt: wanted text in UTF-8, or {listed}, got {what}" in str(caught.value)
+
+
+def test_standard_input_is_utf_8_whatever_the_locale_says(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where a program has put a stream of text in its place, that text."""
+    found = []
+    for stream in (
+        io.TextIOWrapper(io.BytesIO("caf\u00e9\n".encode()), encoding="latin-1"),
+        io.StringIO("caf\u00e9\n"),
+    ):
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert main(["embed", "--model", str(classifier)]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert main(["embed", "--model", str(classifier), "caf\u00e9"]) == 0
+    assert capsys.readouterr().out == found[0]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a\n\ud800\n"))
+    assert main(["embed", "--model", str(classifier)]) == 1
+    said = capsys.readouterr().err
+    assert "standard input, line 2: wanted text in UTF-8, got other bytes" in said
+
+
+def test_a_cell_may_be_as_long_as_a_text(
+    tmp_path: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The csv module takes 131,072 characters of itself."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text(f"id,text\n{'x' * 200_000},a\n", encoding="utf-8")
+    csv.field_size_limit(131_072)  # as a fresh process has it
+    given = ["--input", "in.csv", "--keep", "id", "--output", "o.jsonl"]
+    assert main(["classify", "--model", str(classifier), *given]) == 0
+    assert json.loads(Path("o.jsonl").read_text(encoding="utf-8"))["id"] == "x" * 200_000
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])

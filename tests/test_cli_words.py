@@ -316,6 +316,9 @@ def test_a_folder_without_permission_is_noticed_at_once(
 
     monkeypatch.setattr(os, "access", access)
     target = tmp_path / "x.jsonl"
-    assert main(["embed", "a", "--model", "no/such/model", "--output", str(target)]) == 1
-    assert f"error: {target}: cannot be written: no permission\n" in capsys.readouterr().err
-    assert asked == [tmp_path]
+    for place in (tmp_path, target):  # of a file that is there, itself
+        assert main(["embed", "a", "--model", "no/such/model", "--output", str(target)]) == 1
+        assert f"error: {target}: cannot be written: no permission\n" in capsys.readouterr().err
+        assert asked == [place]
+        asked.clear()
+        target.touch()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,18 @@ def test_a_file_is_made_with_its_first_result_or_by_a_whole_run(tmp_path: Path) 
             open_alone(path)
     with pytest.raises(InputError, match="cannot be written: No such file"):
         open_new(tmp_path / "no" / "a.csv")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_file_is_made_as_other_programs_make_theirs(tmp_path: Path) -> None:
+    for mask in (0o022, 0o077, 0o000):
+        before = os.umask(mask)
+        try:
+            open_new(tmp_path / f"{mask}.jsonl").close()
+        finally:
+            os.umask(before)
+        made = (tmp_path / f"{mask}.jsonl").stat().st_mode
+        assert stat.S_IMODE(made) == 0o666 & ~mask
 
 
 def test_an_array_loads_at_any_moment_and_its_header_tells_whole_rows(tmp_path: Path) -> None:

@@ -64,6 +64,20 @@ def test_the_first_command_of_the_readme(capsys: pytest.CaptureFixture[str]) -> 
     assert on_terminal(80, "fill-mask", text) == "".join(wanted)
 
 
+def test_a_file_gets_records_on_a_terminal_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """The terminal shows how far it is; what is no terminal is shown nothing."""
+    text = "Paris is the <mask> of France."
+    wanted = answers(capsys, "fill-mask", text)
+    shown = on_terminal(80, "fill-mask", text, "--output", "terminal.jsonl")
+    assert "\r1 inputs [" in shown
+    assert "capital" not in shown
+    assert main(["fill-mask", text, "--output", "none.jsonl"]) == 0
+    assert capsys.readouterr() == ("", "")
+    for name in ("terminal.jsonl", "none.jsonl"):
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line) for line in lines] == wanted
+
+
 def test_each_text_stands_above_its_answers(capsys: pytest.CaptureFixture[str]) -> None:
     texts = ("A <mask> barks.", "The <mask> and the <mask>.")
     one, two = answers(capsys, "fill-mask", "--top-k", "1", *texts)
