@@ -63,6 +63,49 @@ def test_words_that_ask_for_nothing(
         yosort.TextClassificationPipeline(yosort.load(folder), dtype="bfloat16")
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("load", {
+            "trust_remote_code": True, "code_revision": "main", "resume_download": True,
+            "low_cpu_mem_usage": True, "weights_only": True, "use_fast": True, "framework": "np",
+            "attn_implementation": "eager",
+        }),
+        ("tokenizer", {
+            "trust_remote_code": True, "code_revision": "main", "resume_download": True,
+            "config": {"vocab_size": 3}, "legacy": True, "use_fast": True,
+        }),
+        ("config", {"trust_remote_code": True, "code_revision": "main", "resume_download": True}),
+        ("pipeline", {
+            "num_workers": 4, "pad_to_multiple_of": 8, "padding_side": "left", "verbose": True,
+            "framework": "np", "binary_output": False, "add_special_tokens": True,
+            "return_attention_mask": True,
+        }),
+        ("call", {
+            "num_workers": 4, "pad_to_multiple_of": 8, "padding_side": "left", "verbose": True,
+            "framework": "np", "binary_output": False, "add_special_tokens": True,
+            "return_attention_mask": True, "return_token_type_ids": False,
+        }),
+    ],
+)  # fmt: skip
+def test_each_word_of_transformers_that_asks_for_what_is_so_anyway(
+    where: str, words: dict[str, Any], folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folders["fill-mask"]
+    plain: Any = yosort.pipeline("fill-mask", folder, device="cpu")
+    calls: dict[str, Any] = {
+        "load": lambda **o: yosort.load(folder, device="cpu", **o).config,
+        "tokenizer": lambda **o: yosort.AutoTokenizer.from_pretrained(folder, **o)(TEXTS),
+        "config": lambda **o: yosort.AutoConfig.from_pretrained(folder, **o),
+        "pipeline": lambda **o: yosort.pipeline("fill-mask", folder, device="cpu", **o)("a <mask>"),
+        "call": lambda **o: plain("a <mask>", **o),
+    }
+    wanted = calls[where]()
+    for name, value in words.items():
+        assert calls[where](**{name: value}) == wanted, name
+    assert not caplog.records
+
+
 def test_words_that_change_nothing_are_said_once(
     folders: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
