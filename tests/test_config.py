@@ -134,6 +134,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         YosoConfig.from_pretrained(tmp_path)
 
 
+def test_a_field_that_no_model_can_have_is_named_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 0}', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        YosoConfig.from_pretrained(tmp_path)
+    wanted = f"{tmp_path / 'config.json'}: hidden_size: wanted an integer of at least 1"
+    assert str(caught.value).startswith(wanted)
+
+
 def test_why_a_hub_id_cannot_be_had_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

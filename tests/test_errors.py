@@ -24,7 +24,7 @@ from yosort import (
 )
 from yosort.checkpoint import read_state, write_state
 from yosort.conversion import convert
-from yosort.errors import show
+from yosort.errors import quote, show
 from yosort.tokenizer import Tokenizer
 
 CONFIG = YosoConfig(
@@ -285,6 +285,51 @@ def test_values_in_messages_are_short_whatever_they_are() -> None:
         assert "\n" not in text
         with pytest.raises(ConfigError, match="attention: wanted None"):
             MODEL.with_attention(value)  # type: ignore[arg-type]
+
+
+class Other:
+    """A value of no type that messages know."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __repr__(self) -> str:
+        return "y" * self.length
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\n b", r"'a\n b'"), (None, "None"), (10**59, str(10**59)), ("x" * 118, repr("x" * 118)),
+        ("x" * 119, f"'{'x' * 57}...{'x' * 58}'"), (10**60, f"1{'0' * 27}...{'0' * 29}"),
+        (set(range(12)), str(set(range(12)))), ({*range(13)}, f"{str({*range(12)})[:-1]}, ...}}"),
+        (Other(120), "y" * 120), (Other(121), f"{'y' * 58}...{'y' * 59}"),
+        (list(range(12)), str(list(range(12)))),
+        (list(range(13)), f"[{', '.join(map(str, range(12)))}, ...]"),
+        (tuple(range(12)), str(tuple(range(12)))),
+        ({str(i): i for i in range(12)}, str({str(i): i for i in sorted(range(12), key=str)})),
+        ([[[[1]]]], "[[[[1]]]]"), ([[[[[1]]]]], "[[[[[...]]]]]"),
+        (np.zeros((2, 1)), "array([[0.], [0.]])"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_a_message_shows_what_is_short_whole_and_the_ends_of_what_is_not(
+    value: Any, shown: str
+) -> None:
+    assert show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a.weight", "'a.weight'"), ("\u00e9\n", r"'\xe9\n'"), (3, "3"),
+        ("x" * 118, repr("x" * 118)), ("x" * 119, "'" + "x" * 116 + "..."),
+    ],
+    ids=lambda value: repr(value)[:20],
+)  # fmt: skip
+def test_text_of_a_file_is_shown_in_ascii_of_bounded_length(name: Any, shown: str) -> None:
+    assert quote(name) == shown
+    assert len(quote(name)) <= 120
 
 
 def test_more_hashes_than_memory_holds() -> None:

@@ -307,3 +307,19 @@ def test_numbers_of_half_the_size_stand_for_float32() -> None:
     halves = Widened(np.array([[0x3F80, 0xC000]], np.uint16))
     assert (halves.shape, halves.size, halves.dtype) == ((1, 2), 2, np.float32)
     assert np.asarray(halves).tolist() == [[1.0, -2.0]]
+    assert np.asarray(halves).dtype == np.float32
+    assert np.asarray(halves, np.float64).dtype == np.float64
+    assert halves[0].tolist() == [1.0, -2.0]
+    assert halves[:, 1].tolist() == [-2.0]
+
+
+def test_of_what_stands_for_float32_rows_are_taken_as_of_an_array() -> None:
+    stored = np.array([[1.0, -2.0], [1 + 2**-30, 1e300], [0.5, -1e300]])
+    wide = Widened(stored)
+    wanted = np.array([[1, -2], [1, np.inf], [0.5, -np.inf]], np.float32)
+    np.testing.assert_array_equal(np.asarray(wide), wanted)
+    rows = np.array([2, 0, 2])
+    np.testing.assert_array_equal(wide.take(rows), wanted[rows])
+    columns = np.array([1])
+    np.testing.assert_array_equal(wide.take(columns, axis=1), wanted[:, [1]])
+    assert wide.take(rows).dtype == wide.dtype == np.float32

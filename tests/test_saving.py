@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from yosort import CheckpointError, ConfigError, InputError
-from yosort.saving import check_saving, make_folder, read_size
+from yosort.saving import check_place, check_room, check_saving, make_folder, read_size
 
 #: By name: the one value that asks for nothing else, one that does, and words of the hint.
 OPTIONS: dict[str, tuple[Any, Any, str]] = {
@@ -52,6 +54,49 @@ def test_a_folder_is_made_with_those_above_it_or_says_what_is_in_the_way(tmp_pat
         make_folder(tmp_path / "file" / "below", ConfigError)
     with pytest.raises(CheckpointError, match=r"cannot be made: .*too long"):
         make_folder(tmp_path / ("x" * 300), CheckpointError)
+
+
+def test_a_place_for_a_new_folder_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    check_place(tmp_path / "a" / "b" / "c")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("there", "file", "link"):
+        with pytest.raises(CheckpointError, match=f"{name}: wanted a new folder, got one that ex"):
+            check_place(tmp_path / name)
+    for place in (
+        tmp_path / "file" / "below",
+        tmp_path / ("x" * 300),
+        tmp_path / "a" / ("x" * 300),
+    ):
+        with pytest.raises(CheckpointError, match=f"{place.name}: cannot be written: "):
+            check_place(place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "there"]
+
+
+def test_a_disk_has_room_or_says_how_much_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=3_000_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    check_room(tmp_path / "a" / "b", 3_000_000)
+    with pytest.raises(CheckpointError, match=r"b: .* it takes 4 MB, and the disk has 3 MB left"):
+        check_room(tmp_path / "a" / "b", 4_000_000)
+    with pytest.raises(CheckpointError, match="it takes 3 MB, and the disk has 3 MB left"):
+        check_room(tmp_path / "a" / "b", 3_000_001)
+    assert asked == [tmp_path] * 3
+
+    def unknown(path: Path) -> None:
+        raise OSError
+
+    monkeypatch.setattr(shutil, "disk_usage", unknown)  # a file system that does not say
+    check_room(tmp_path / "a", 1 << 60)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,3 +78,28 @@ def test_exchange_falls_back_to_two_renames(
     convert(tmp_path / "in", out, overwrite=True, dtype="float16")
     assert YosoConfig.from_pretrained(out).extra["dtype"] == "float16"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("lacks", ["Linux", "renameat2"])
+def test_a_system_that_exchanges_no_names_renames_twice(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = convert(hf_folder(tmp_path / "in"), tmp_path / "out")
+    if lacks == "Linux":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:  # musl, or an old glibc
+        monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace())
+    renamed: list[tuple[str, str]] = []
+    rename = os.rename
+
+    def noted(source: Path, target: Path) -> None:
+        renamed.append((Path(source).name, Path(target).name))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", noted)
+    convert(tmp_path / "in", out, overwrite=True, dtype="float16")
+    assert YosoConfig.from_pretrained(out).extra["dtype"] == "float16"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    (first, old), (new, last) = renamed
+    assert (first, last) == ("out", "out")
+    assert (old.endswith(".old"), new.endswith(".tmp")) == (True, True)

@@ -97,6 +97,8 @@ def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     check_memory(1 << 46, None, "cpu", **WORDS)
     with pytest.raises(DeviceError, match=r"needs .* memory, more than any machine has; shorter"):
         check_memory(1 << 60, None, "cpu", **WORDS)  # no machine has so much
+    with pytest.raises(DeviceError, match=r"at least 4611686018\.43 GB of memory, 5\.37 GB are"):
+        check_memory(1 << 5000, 5 << 30, "cpu", **WORDS)  # nor a float
 
 
 def test_what_fits_to_the_byte_is_let_through() -> None:

@@ -85,6 +85,22 @@ def test_what_fails_is_a_message_in_its_row(folders: dict[str, Path]) -> None:
         strict({"text": column})
 
 
+def test_more_answers_than_a_row_holds_are_its_error_or_the_batch_s(
+    folders: dict[str, Path],
+) -> None:
+    batch = {"text": texts("a <mask>", "a <mask> and a <mask>")}
+    fill = BatchPipeline("fill-mask", folders["fill-mask"], device="cpu", top_k=1)
+    got = fill(batch)
+    assert got["error"].tolist() == ["", "wanted one answer a row, got 2"]
+    assert [got["token"][1], got["sequence"][1]] == [-1, ""]
+    strict = BatchPipeline(
+        "fill-mask", folders["fill-mask"], device="cpu", top_k=1, collect_errors=False
+    )
+    assert strict({"text": batch["text"][:1]})["token"].tolist() == [got["token"][0]]
+    with pytest.raises(InputError, match="wanted one answer a row, got 2"):
+        strict(batch)
+
+
 def test_answers_of_each_task(folders: dict[str, Path]) -> None:
     """One answer a row is columns; any number is JSON, in one column whatever the rows hold."""
 
