@@ -69,7 +69,7 @@ class TorchHabits(Hinted):
         where = wanted.get("device", have["device"])
         kind, types = ("GPU", GPU_TYPES) if where.startswith("cuda") else ("CPU", CPU_TYPES)
         lacks = ""
-        if others.get("dtype", types[0]) not in types:
+        if wanted.get("dtype", types[0]) not in types:
             lacks = f", and a {kind} computes in {' or '.join(types)}"
             others["dtype"] = types[1]  # the one of 16 bits
         had, load = (", ".join(f"{n}={d[n]!r}" for n in others) for d in (have, others))
