@@ -263,7 +263,10 @@ def test_cells_of_two_kinds_of_tables_may_be_parted_alike(folders: dict[str, Pat
 def test_what_is_kept_has_another_name_than_what_a_part_has(
     name: str, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("t.jsonl").write_text('{"text": "a dog", "id": 1}\n', encoding="utf-8")
-    given = ("--input", "t.jsonl", "--chunks", "2", "--keep", f"id={name}")
-    assert run(folders["embed"], "embed", *given) == 1
+    """It is said before the first answer, not at the first that has it: nothing is written."""
+    rows = '{"text": "", "id": 0}\n{"text": "a dog", "id": 1}\n'
+    Path("t.jsonl").write_text(rows, encoding="utf-8")
+    given = ("--input", "t.jsonl", "--chunks", "2", "--keep", f"id={name}", "--output", "o.jsonl")
+    assert run(folders["embed"], "embed", *given, "--on-error", "collect") == 1
+    assert not Path("o.jsonl").exists()
     assert f"--keep: wanted other names than the results', got '{name}'" in capsys.readouterr().err

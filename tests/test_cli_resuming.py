@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tasks.models import make
 
@@ -138,3 +139,37 @@ def test_a_record_that_is_none_is_named(
     Path(f"o.{suffix}").write_text("".join([*lines[:at], record, *lines[at + 1 :]]))
     assert run_kept(folders[0], suffix, kept, "--resume") == 1
     assert f"cannot be continued: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("back", [1, 16, 17])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_the_last_sixteen_results_are_compared(
+    suffix: str, back: int, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/many-inputs.md says; those before them have to be records, and no more."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
+    output = Path(f"o.{suffix}")
+    given = ["classify", "--model", str(folders[0]), "--input", "in.txt", "--output", str(output)]
+    assert main(given) == 0
+    lines = output.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[-back] = lines[-back].replace("LABEL_0", "LABEL_7")
+    output.write_text("".join(lines), encoding="utf-8")
+    assert main([*given, "--resume"]) == (0 if back > 16 else 1)
+    assert output.read_text(encoding="utf-8") == "".join(lines)
+
+
+@pytest.mark.parametrize("back", [1, 16, 17])
+def test_the_last_sixteen_rows_are_compared(
+    back: int, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
+    given = ["embed", "--model", str(folders[0]), "--input", "in.txt", "--output", "o.npy"]
+    assert main(given) == 0
+    rows = np.load("o.npy")
+    rows[-back] += 1
+    data = Path("o.npy").read_bytes()[:128] + rows.tobytes()
+    Path("o.npy").write_bytes(data)
+    assert main([*given, "--resume"]) == (0 if back > 16 else 1)
+    assert Path("o.npy").read_bytes() == data

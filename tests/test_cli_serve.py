@@ -72,6 +72,20 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
         )
 
 
+def test_what_else_cannot_be_imported_is_no_matter_of_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "yosort.serve.app", None)
+    with pytest.raises(ModuleNotFoundError, match=r"yosort\.serve\.app"):
+        main(["serve", "--port", "0"])
+
+
+def test_names_that_clients_may_write() -> None:
+    given = ["--served-model-name", "one", "two words", "--served-model-name", "three"]
+    found = build_parser().parse_args(["serve", *given])
+    assert found.served_model_name == ["one", "two words", "three"]
+
+
 def test_nothing_of_it_is_imported_but_by_its_command(tmp_path: Path) -> None:
     code = (
         "import sys, yosort, yosort.cli; yosort.pipeline; yosort.cli.build_parser()\n"

@@ -34,7 +34,10 @@ def words(command: str, *places: str) -> Words:
         ("classify", "overflow='truncate' cuts it", "--overflow truncate cuts it"),
         ("fill-mask", 'load with attention="sampled"', "load with --attention sampled"),
         ("qa", "allow_random_head=True draws it", "--allow-random-head draws it"),
+        ("qa", "allow_random_head=False leaves it", "no --allow-random-head leaves it"),
         ("qa", "align_to_words=False", "--no-align-to-words"),
+        ("qa", "align_to_words=True", "no --no-align-to-words"),
+        ("doctor", "top_k: wanted 1, with batch_tokens of 3", None),
         ("qa", "max_seq_len: wanted 64, got 99", "--max-seq-len: wanted 64, got 99"),
         ("qa", "inputs[1]: top_k: wanted 1", "b: --top-k: wanted 1"),
         ("embed", "with batch_tokens of 3", "with --batch-tokens of 3"),
@@ -65,6 +68,12 @@ def test_places_keep_the_last() -> None:
     for place in "abc":
         places.note(place)
     assert [places.of(i) for i in range(4)] == ["text 1", "b", "c", "text 4"]
+    places, every = Places(), Places(keep=None)
+    for number in range(4097):
+        places.note(f"line {number}")
+        every.note(f"line {number}")
+    assert [places.of(i) for i in (0, 1, 4096)] == ["text 1", "line 1", "line 4096"]
+    assert every.of(0) == "line 0"
 
 
 def test_texts_are_named_by_where_they_are(

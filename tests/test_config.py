@@ -134,6 +134,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         YosoConfig.from_pretrained(tmp_path)
 
 
+def test_the_file_has_a_line_a_field_in_order() -> None:
+    """As transformers writes its own, so that two versions of a file are easy to compare."""
+    text = YosoConfig(my_own={"b": 1, "a": [2]}).to_json()  # type: ignore[call-arg]
+    assert text.startswith('{\n  "architectures": null,\n  "attention_probs_dropout_prob": 0.1,\n')
+    assert '\n  "my_own": {\n    "a": [\n      2\n    ],\n    "b": 1\n  },\n' in text
+    assert text.endswith('\n  "vocab_size": 50265\n}\n')
+
+
 def test_a_field_that_no_model_can_have_is_named_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"hidden_size": 0}', encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
