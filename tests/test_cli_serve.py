@@ -98,9 +98,9 @@ def test_nothing_of_it_is_imported_but_by_its_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--port", "70000"], "--port: wanted 0 to 65535, got 70000"),
-        (["--port", "65536"], "--port: wanted 0 to 65535, got 65536"),
-        (["--port", "-1"], "--port: wanted 0 to 65535, got -1"),
+        (["--port", "70000", "--model", "/no/such"], "--port: wanted 0 to 65535, got 70000"),
+        (["--port", "65536", "--model", "/no/such"], "--port: wanted 0 to 65535, got 65536"),
+        (["--port", "-1", "--model", "/no/such"], "--port: wanted 0 to 65535, got -1"),
         (["--max-batch-tokens", "0"], "--max-batch-tokens: wanted an integer of at least 1, got 0"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid, port 8080: "),
         (["--port", "0", "--model", "a", "b"], "--model: wanted one, got b and a"),

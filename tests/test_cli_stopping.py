@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -305,3 +307,30 @@ def test_a_terminated_conversion_leaves_nothing(folder: Path, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (143, "yosort: terminated\n")
     assert os.listdir(tmp_path) == []
+
+
+class Interrupted(io.StringIO):
+    """Lines, behind which somebody presses Ctrl-C."""
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        yield from self.getvalue().splitlines(keepends=True)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("output", [None, "out.jsonl"])
+@pytest.mark.parametrize("count", [0, 400])
+def test_ctrl_c_is_told_where_results_are_only_where_there_are_some(
+    folder: Path, output: str | None, count: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", Interrupted("a dog\n" * count))
+    options = ["--output", output] if output else []
+    assert classify(folder, *options, "--batch-tokens", "64", "--batch-size", "1") == 130
+    shown = capsys.readouterr()
+    written = shown.out.count("\n")
+    if output and Path(output).exists():
+        written = Path(output).read_text(encoding="utf-8").count("\n")
+    assert (written > 0) == (count > 0)
+    assert Path("out.jsonl").exists() == bool(output and count)
+    where = " in out.jsonl; --resume goes on" if output and count else ""
+    assert shown.err == f"yosort: interrupted after {written} results{where}\n"
