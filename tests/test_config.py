@@ -132,6 +132,8 @@ def test_files_that_are_no_config(text: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         YosoConfig.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="here: no such file"):  # a path is no id of a hub's
+        YosoConfig.from_pretrained(Path("not/here"))
 
 
 def test_the_file_has_a_line_a_field_in_order() -> None:
@@ -225,6 +227,7 @@ def test_a_whole_config_json_as_keywords(tmp_path: Path) -> None:
     config = YosoConfig(**values)  # type: ignore[arg-type]
     assert config == YosoConfig.from_dict(values)
     assert (config.dtype, config.my_own, config.sep_token_id) == ("float16", [1], 2)
+    assert config.torch_dtype == "float16"
     assert copy.deepcopy(pickle.loads(pickle.dumps(config))) == config
     assert YosoConfig.from_dict({"torch_dtype": "float32"}).dtype == "float32"
     assert YosoConfig().dtype is None
