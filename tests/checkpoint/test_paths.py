@@ -231,6 +231,20 @@ def test_a_save_that_nobody_may_finish_further_is_read(
     assert set(yosort.load(path)._parameters) >= set(weights())
 
 
+def test_a_save_that_a_broken_disk_keeps_from_its_end_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = model_folder(tmp_path / "m")
+    (path / COMMITTED).mkdir()
+
+    def rmdir(self: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        yosort.load(path)
+
+
 def refusing(call: Callable[..., Any], *paths: Path) -> Callable[..., Any]:
     """Return a call of os that is denied one path, as a user who is not root may be."""
 
@@ -358,6 +372,20 @@ def test_a_folder_has_to_stay_where_something_is_mounted(tmp_path: Path) -> None
     assert replacing._has_to_stay(Path("/proc"))
     assert replacing._has_to_stay(Path("/"))
     assert not replacing._has_to_stay(tmp_path)
+
+
+@pytest.mark.parametrize("told", [None, b"1 2\n"])
+def test_a_system_that_lists_no_mounts_lets_folders_go(
+    told: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: Any) -> io.BytesIO:
+        if told is None:
+            raise FileNotFoundError
+        return io.BytesIO(told)
+
+    monkeypatch.setattr(replacing, "open", opened, raising=False)
+    assert replacing._has_to_stay(tmp_path) is False
+    assert replacing._has_to_stay(Path("/")) is True
 
 
 @pytest.mark.parametrize(

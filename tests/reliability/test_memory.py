@@ -92,6 +92,20 @@ def test_what_a_container_leaves(files: dict[str, str], kilobytes: int, tmp_path
     assert host_memory(tmp_path) == kilobytes << 10
 
 
+@pytest.mark.parametrize(
+    ("meminfo", "kilobytes"),
+    [
+        ("MemAvailable: 5 kB\n", 5), ("MemFree: 9 kB\nMemAvailable: 5 kB\nSwapFree: 2 kB\n", 7),
+        ("MemFree: 5 kB\n", None), ("MemAvailable:\n", None), ("MemAvailable: much\n", None),
+        ("nonsense\n", None), ("", None),
+    ],
+)  # fmt: skip
+def test_what_a_system_tells(meminfo: str, kilobytes: int | None, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text(meminfo)
+    assert host_memory(tmp_path) == (None if kilobytes is None else kilobytes << 10)
+
+
 def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     assert host_memory(tmp_path) is None
     check_memory(1 << 46, None, "cpu", **WORDS)
