@@ -228,6 +228,10 @@ def test_a_whole_config_json_as_keywords(tmp_path: Path) -> None:
     assert config == YosoConfig.from_dict(values)
     assert (config.dtype, config.my_own, config.sep_token_id) == ("float16", [1], 2)
     assert config.torch_dtype == "float16"
+    both = YosoConfig(extra={"a": 1, "b": 2}, b=3)  # type: ignore[call-arg]
+    assert both.extra == {"a": 1, "b": 3}
+    with pytest.raises(ConfigError, match=r"foldr: no such option; did you mean folder\?"):
+        config.save_pretrained(tmp_path, foldr=True)
     assert copy.deepcopy(pickle.loads(pickle.dumps(config))) == config
     assert YosoConfig.from_dict({"torch_dtype": "float32"}).dtype == "float32"
     assert YosoConfig().dtype is None

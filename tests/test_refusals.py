@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,16 @@ def test_another_librarys_config(folders: dict[str, Path]) -> None:
     assert yosort.load(folders["embed"], config=other).config.num_hash == 7
     assert yosort.YosoModel(theirs).config.name_or_path == "somewhere"
     refuses(partial(yosort.YosoModel, bert), ConfigError, "config: ")
+    for unsaid in ({}, {"_name_or_path": ""}, {"_name_or_path": None}):
+        theirs = Foreign(**{**ours.to_dict(), **unsaid})
+        assert yosort.YosoModel(theirs).config.name_or_path == ""
+    assert yosort.YosoModel(ours).config.name_or_path == str(folders["embed"])
+    for none in (SimpleNamespace(model_type="yoso"), SimpleNamespace(to_dict=ours.to_dict)):
+        refuses(
+            partial(yosort.YosoModel, none),  # type: ignore[arg-type]
+            ConfigError,
+            "config: wanted a YosoConfig, got SimpleNamespace",
+        )
 
 
 def test_a_config_shows_its_fields_and_not_where_it_comes_from(folders: dict[str, Path]) -> None:

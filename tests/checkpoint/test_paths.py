@@ -146,6 +146,10 @@ def test_a_file_may_be_as_large_as_the_limit(tmp_path: Path) -> None:
     assert files.read_file(path, 5) == b"12345"
     with pytest.raises(CheckpointError, match="wanted at most 4 bytes, got 5"):
         files.read_file(path, 4)
+    with path.open("wb") as file:
+        file.truncate((64 << 20) + 1)  # a hole, which takes no room
+    with pytest.raises(CheckpointError, match="wanted at most 67108864 bytes, got 67108865"):
+        files.read_json(path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")

@@ -85,6 +85,24 @@ def test_what_fails_is_a_message_in_its_row(folders: dict[str, Path]) -> None:
         strict({"text": column})
 
 
+def test_what_two_columns_must_be(folders: dict[str, Path]) -> None:
+    folder = folders["question-answering"]
+    for column in ("question", {"question": "question"}, {"question": "question", "text": "a"}):
+        with pytest.raises(ConfigError, match="column: wanted a dictionary of the columns of q"):
+            BatchPipeline("question-answering", folder, column, device="cpu")
+    answer = BatchPipeline("question-answering", folder, device="cpu")
+    with pytest.raises(InputError, match=r"batch: wanted columns of one length, got \[2, 1\]"):
+        answer({"question": texts("a", "b"), "context": texts(TEXTS[0])})
+    with pytest.raises(InputError, match=r"batch: wanted a column 'context', got \['question'\]"):
+        answer({"question": texts("a", "b")})
+
+
+def test_json_of_a_result_has_letters_as_they_are(folders: dict[str, Path]) -> None:
+    rank = BatchPipeline("text-ranking", folders["text-ranking"], device="cpu")
+    (result,) = rank({"query": texts("a"), "documents": texts([TEXTS[3]])})["result"]
+    assert f'"{TEXTS[3]}"' in result
+
+
 def test_more_answers_than_a_row_holds_are_its_error_or_the_batch_s(
     folders: dict[str, Path],
 ) -> None:
