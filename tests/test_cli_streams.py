@@ -388,6 +388,18 @@ def test_closed_streams_are_said_so_or_not_missed(tmp_path: Path) -> None:
     assert len((tmp_path / "err.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream as a shell of POSIX does")
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_stream_that_is_closed(closed: str, tmp_path: Path) -> None:
+    """What writes to standard error, as a crash does, would else write into it."""
+    code = (
+        "import os, sys; from yosort.cli import terminal; terminal.prepare_streams();"
+        "os._exit(os.open('results', os.O_CREAT | os.O_WRONLY))"
+    )
+    command = f'{sys.executable} -c "{code}" {closed}'
+    assert subprocess.run(command, shell=True, cwd=tmp_path).returncode in (3, 4)
+
+
 def test_a_dash_is_standard_input(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
