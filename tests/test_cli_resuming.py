@@ -47,6 +47,7 @@ def test_results_that_are_the_same(got: Any, wanted: Any) -> None:
         ({"a": 0.5, "n": 10_000}, {"a": 0.5, "n": 10_001}),
         ([0.5, NAN], [0.6, NAN]), ([10_000.0, 0.5], [0.5, 0.5]),
         ([5.0, True], [5.0, 1]), ([5.0, "a"], [5.0, "b"]), ([5.0, [1]], [5.0, [2]]),
+        ([0.9999], [1]), ([5.0, "a"], [5.0, 3.0]), ([5.0, 3.0], [5.0, "a"]),
         ([5.0, None], [5.0, 0.0]), ([0.5, float("inf")], [0.6, float("inf")]),
         ({"a": [{"b": 0.25}]}, {"a": [{"b": 0.26}]}),
     ],
@@ -173,3 +174,64 @@ def test_the_last_sixteen_rows_are_compared(
     Path("o.npy").write_bytes(data)
     assert main([*given, "--resume"]) == (0 if back > 16 else 1)
     assert Path("o.npy").read_bytes() == data
+
+
+def run_twenty(folder: Path, command: str, output: Path) -> tuple[list[str], bytes]:
+    """Write answers to twenty texts; return the command, and what it wrote."""
+    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
+    given = [command, "--model", str(folder), "--input", "in.txt", "--output", str(output)]
+    assert main(given) == 0
+    return [*given, "--resume"], output.read_bytes()
+
+
+def test_a_table_s_header_half_written_is_begun_anew(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros, which file systems leave behind a crash, are nothing; other bytes are another's."""
+    monkeypatch.chdir(tmp_path)
+    output = Path("o.csv")
+    again, whole = run_twenty(folders[0], "classify", output)
+    assert whole.startswith(b"label,score,truncated,error\n")
+    for torn in (whole[:1], whole[:27], whole[:28], whole[:5] + b"\0" * 90, b"\0" * 90):
+        output.write_bytes(torn)
+        assert main(again) == 0
+        assert output.read_bytes() == whole
+    for other in (whole[:5] + b"\0" * 90 + b"x", whole[:5] + b"x", b"x", b"\0" * 90 + b"x"):
+        output.write_bytes(other)
+        assert main(again) == 1
+        assert output.read_bytes() == other
+    record = whole.index(b"\n", 40)  # a zero byte within a record is none of a crash's
+    output.write_bytes(broken := whole[:record] + b"\0" + whole[record:])
+    assert main(again) == 1
+    assert output.read_bytes() == broken
+
+
+@pytest.mark.parametrize("lost", [1, 2, 20])
+def test_rows_of_zeros_that_a_crash_left_are_written_anew(
+    lost: int, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = Path("o.npy")
+    again, whole = run_twenty(folders[0], "embed", output)
+    end = len(whole) - lost * 32 * 4
+    for torn in (whole[:end] + bytes(lost * 32 * 4), whole[:end], whole[: end + 4 * 32 - 1]):
+        output.write_bytes(torn)
+        assert main(again) == 0
+        assert output.read_bytes() == whole
+
+
+def test_an_array_s_header_half_written_is_begun_anew(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = Path("o.npy")
+    again, whole = run_twenty(folders[0], "embed", output)
+    for torn in (whole[:1], whole[:60], whole[:127], whole[:60] + bytes(500), bytes(500)):
+        output.write_bytes(torn)
+        assert main(again) == 0
+        assert output.read_bytes() == whole
+    odd = whole[:127] + b" "  # as long as a header, and none
+    for other in (odd, odd + whole[128:], whole[:60] + bytes(500) + b"x", b"x" + whole[1:60]):
+        output.write_bytes(other)
+        assert main(again) == 1
+        assert output.read_bytes() == other
