@@ -49,6 +49,7 @@ def test_texts_come_by_key_or_by_the_field_that_is_named(
         ({"id": 1}, None, TEXTS, "wanted text (text_pair is optional), got the keys 'id'; --field "
                                  "names another"),
         ({"id": 1}, None, WORDS, "wanted text, or words with --is-split-into-words, got the keys"),
+        ({"id": 1}, None, ("text", "spans"), "wanted text and spans, got the keys 'id'; --field n"),
         ({"id": 1}, None, QUESTION, "wanted question and context, got the keys 'id'; --field na"),
         ({"id": 1}, None, ("text",), "wanted text, got the keys 'id'; --field names another"),
         ({"a": 1}, ["a", "b"], QUESTION, "wanted a field 'b', got the keys 'a'"),

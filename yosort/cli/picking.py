@@ -12,7 +12,6 @@ from yosort.errors import InputError, show
 _TOGETHER: dict[tuple[str, ...], str] = {
     ("text", "text_pair"): "text (text_pair is optional)",
     ("text", "words"): "text, or words with --is-split-into-words",
-    ("text", "spans"): "text and spans",
 }
 
 
