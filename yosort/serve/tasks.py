@@ -53,7 +53,7 @@ def read(task: Task, body: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if nested is not None and not isinstance(nested, dict):
         raise InputError.wanted("parameters", "an object of options", nested)
     keys = (*task.keys, *_MORE.get(task.name, ()))
-    found = {key: given.pop(key) for key in keys if given.get(key) is not None}
+    found = {key: part for key in keys if (part := given.pop(key, None)) is not None}
     value = given.pop("inputs", None)
     if value is not None and found:
         raise InputError(f"wanted inputs, or {' and '.join(found)}, got both")
