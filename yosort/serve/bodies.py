@@ -135,11 +135,6 @@ class Fields:
         if value is not None and not allowed(value):
             raise InputError(f"{name}: {why}, got {show(value)}")
 
-    def rest(self) -> dict[str, Any]:
-        """Return all that is left."""
-        left, self._left = self._left, {}
-        return left
-
     def end(self) -> None:
         """Refuse what nobody took, with the nearest name."""
         for name in self._left:
