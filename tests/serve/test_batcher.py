@@ -64,9 +64,11 @@ def run(what: Any, **limits: Any) -> tuple[Recorder, Batcher]:
         batcher.start()
         try:
             await what(batcher, recorder)
+            assert batcher.is_alive
         finally:
             recorder.go.set()
             await batcher.stop()
+        assert not batcher.is_alive
         return batcher
 
     return recorder, asyncio.run(main())
@@ -98,6 +100,20 @@ def test_a_short_text_is_in_the_next_batch_however_long_the_queue_is() -> None:
     assert recorder.batches[0] == [0]
     assert sorted(recorder.batches[1]) == [1, 8, 8, 9]
     assert len(recorder.batches) == 2 + 30  # 59 rows of 50 are left, two a batch
+
+
+def test_half_of_a_batch_is_for_those_with_the_fewest_tokens() -> None:
+    """It begins with the oldest; what half of the room leaves goes by age again."""
+
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        first = await busy(batcher, recorder)
+        old, few, last = (job(recorder, [10] * n, n) for n in (30, 15, 20))
+        tasks = await put(batcher, old, few, last)
+        recorder.go.set()
+        await asyncio.gather(first, *tasks)
+
+    # Of 100 tokens one row of 10 for the oldest, 50 for the shortest, the other 40 by age.
+    assert run(what)[0].batches[1] == [30] * 5 + [15] * 5
 
 
 def test_a_long_text_moves_though_short_ones_keep_coming() -> None:
@@ -211,6 +227,28 @@ def test_more_tokens_than_the_queue_holds_are_too_many() -> None:
     assert run(what, max_waiting_tokens=300)[0].batches == [[2]]
 
 
+def test_the_queue_may_be_full_to_the_last_token() -> None:
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        first = await busy(batcher, recorder)
+        tasks = await put(batcher, job(recorder, [60] * 4, 1), job(recorder, [60], 2))
+        with pytest.raises(Refusal, match="300 tokens wait already, and this request has 1"):
+            await batcher.run(job(recorder, [1], 3))
+        recorder.go.set()
+        await asyncio.gather(first, *tasks)
+
+    assert len(run(what, max_waiting_tokens=300)[0].batches) == 1 + 5
+
+
+def test_a_request_without_rows_waits_for_nothing() -> None:
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        first = await busy(batcher, recorder)
+        await batcher.run(job(recorder, [], 1))
+        recorder.go.set()
+        await first
+
+    assert run(what)[0].batches == [[0]]
+
+
 def test_one_wrong_input_ends_its_request_and_no_other() -> None:
     async def what(batcher: Batcher, recorder: Recorder) -> None:
         first = await busy(batcher, recorder)
@@ -303,7 +341,13 @@ def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took(
             await batcher.run(job(recorder, [4], 1))
             batcher._waiting = 10
             assert batcher.retry_after() == wanted
+            batcher._waiting = 10**9
+            assert batcher.retry_after() == 60
             batcher._waiting = 0
+            assert batcher.retry_after() == 1
+        for name in ("queue", "batch"):
+            taken = batcher._metrics.registry.get_sample_value(f"yosort_{name}_seconds_sum")
+            assert taken == 8 + 24 + 0
 
     run(what)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tasks.models import make
 
+import yosort
 from serve.clients import INPUTS, ask, is_refusal, service_of, talk
+from yosort.model.heads import encoder_of
 
 JSON = {"content-type": "application/json"}
 
@@ -79,6 +83,12 @@ def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:
             {"inputs": {"question": "who " * 30, "context": "a dog " * 200}},
             422,
             "question: wanted at most 16 tokens",
+        ),
+        (
+            "question-answering",
+            {"inputs": {"question": "who " * 9, "context": "a"}, "max_question_len": 8},
+            422,
+            "question: wanted at most 8 tokens",
         ),
         ("token-classification", {"stride": 33, "aggregation_strategy": "simple"}, 422, "stride: "),
     ],
@@ -159,16 +169,131 @@ def test_what_changes_nothing_is_not_told_with_what_a_client_wrote(
     assert caplog.messages == []
 
 
-def test_options_may_be_as_large_as_their_bounds(pipelines: Any) -> None:
-    service = service_of(pipelines("fill-mask"))
-    assert ask(service, "/fill-mask", {"inputs": "a <mask>", "top_k": 1000}).status_code == 200
-    entities = {"inputs": [["a"] * 9], "is_split_into_words": True, "delimiter": "x" * 16}
-    response = ask(service_of(pipelines("token-classification")), "/token-classification", entities)
-    assert response.status_code == 200
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("fill-mask", {"top_k": 1000}),
+        ("question-answering", {"doc_stride": 32}),
+        ("question-answering", {"max_seq_len": 64, "max_answer_len": 512, "top_k": 1000}),
+        ("token-classification", {"ignore_labels": ["O"] * 1000}),
+        ("token-classification", {"stride": 32, "aggregation_strategy": "simple"}),
+        ("token-classification", {"inputs": [["a"] * 9], "is_split_into_words": True,
+         "delimiter": "x" * 16}),
+    ],
+)  # fmt: skip
+def test_options_may_be_as_large_as_their_bounds(
+    task: str, options: dict[str, Any], pipelines: Any
+) -> None:
+    body = {"inputs": INPUTS[task], **options}
+    assert ask(service_of(pipelines(task)), f"/{task}", body).status_code == 200
 
 
-@pytest.mark.parametrize(("fewer", "status"), [(0, 200), (1, 413)])
-def test_an_answer_may_be_as_large_as_the_limit(pipelines: Any, fewer: int, status: int) -> None:
-    """Of ten vectors of 32 numbers, 20 bytes a number at most."""
-    service = service_of(pipelines("fill-mask"), answer_limit=10 * 32 * 20 - fewer)
-    assert ask(service, "/embed", {"inputs": ["a dog"] * 10}).status_code == status
+def test_a_window_is_of_64_tokens_at_least_where_the_model_takes_more(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "YosoForQuestionAnswering", max_position_embeddings=128)
+    pipeline = yosort.pipeline("question-answering", folder, device="cpu", num_threads=1)
+    own = {"question-answering": pipeline}
+    own["feature-extraction"] = yosort.pipeline("feature-extraction", encoder_of(pipeline.model))
+    body = INPUTS["question-answering"]
+    for length, status in ((64, 200), (63, 422)):
+        response = ask(service_of(own), "/qa", {**body, "max_seq_len": length, "doc_stride": 9})
+        assert response.status_code == status
+    assert "max_length: wanted at least 64" in response.json()["error"]
+
+
+#: Inputs and options, and about how many bytes an answer to them has: of a vector 20 a number (of
+#: 32 here), of a word for a mask 6 for each token of its text, of a label, an entity or a token
+#: with its place 100, of an answer for each token of what is read 20.
+SIZES: list[tuple[str, str, dict[str, Any], int]] = [
+    ("fill-mask", "/embed", {"inputs": ["a dog"] * 10}, 10 * 32 * 20),
+    ("fill-mask", "/embed", {"inputs": [[5] * 9] * 3}, 3 * 32 * 20),
+    ("fill-mask", "/embed_all", {"inputs": ["a", "a"]}, 2 * 3 * 32 * 20),
+    ("fill-mask", "/feature-extraction", {"text": "a a", "spans": [[0, 1], [2, 3]]}, 2 * 32 * 20),
+    ("fill-mask", "/feature-extraction", {"inputs": "a", "pooling": "cls"}, 32 * 20),
+    ("fill-mask", "/fill-mask", {"inputs": "<mask><mask>", "top_k": 9}, 2 * 9 * 4 * 6),
+    ("fill-mask", "/tokenize", {"inputs": ["a", "a a"]}, (3 + 4) * 100),
+    ("text-classification", "/predict", {"inputs": [["a"], ["a", "b"]]}, 2 * 2 * 100),
+    ("text-classification", "/classify", {"inputs": ["a", "b"]}, 2 * 100),
+    ("text-classification", "/classify", {"inputs": ["a", "b"], "top_k": 1}, 2 * 100),
+    ("text-classification", "/classify", {"inputs": ["a", "b"], "top_k": 9}, 2 * 2 * 100),
+    ("token-classification", "/ner", {"inputs": ["a a", "a"]}, (4 + 3) * 100),
+    ("text-ranking", "/rerank", {"query": "a", "texts": ["a", "a a"]}, (6 + 7) * 20),
+    ("multiple-choice", "/multiple-choice", {"prompt": "a", "choices": ["a", "a a"]}, 13 * 20),
+]
+
+
+@pytest.mark.parametrize(("task", "path", "body", "size"), SIZES)
+def test_an_answer_may_be_as_large_as_the_limit(
+    task: str, path: str, body: dict[str, Any], size: int, pipelines: Any
+) -> None:
+    for limit, status in ((size, 200), (size - 1, 413)):
+        response = ask(service_of(pipelines(task), answer_limit=limit), path, body)
+        assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "body", "count"),
+    [
+        ("fill-mask", "/embed", {"inputs": ["a"] * 3}, 3),
+        ("fill-mask", "/tokenize", {"inputs": ["a"] * 3}, 3),
+        ("fill-mask", "/decode", {"ids": [[5]] * 3}, 3),
+        ("feature-extraction", "/feature-extraction", {"text": "a a", "spans": [[0, 1]] * 3}, 3),
+        ("text-classification", "/classify", {"text": "a", "text_pair": "b"}, 1),
+        ("question-answering", "/qa", {"question": "a", "context": "b " * 99}, 1),
+        ("text-ranking", "/rerank", {"query": "a", "texts": ["b"] * 3}, 3),
+        ("multiple-choice", "/multiple-choice", {"inputs": [INPUTS["multiple-choice"]] * 2}, 6),
+    ],
+)
+def test_what_counts_as_an_input(
+    task: str, path: str, body: dict[str, Any], count: int, pipelines: Any
+) -> None:
+    for most in {count, max(1, count - 1)}:
+        response = ask(service_of(pipelines(task), max_client_batch_size=most), path, body)
+        assert response.status_code == (200 if most == count else 413)
+        assert most == count or f"at most {most}, got {count}" in response.json()["error"]
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 413)])
+def test_eight_characters_of_a_token_are_read_at_most(
+    more: int, status: int, pipelines: Any
+) -> None:
+    body = {"inputs": "a" * (8 * 100 + more), "truncate": True}
+    service = service_of(pipelines("fill-mask"), max_waiting_tokens=100)
+    response = ask(service, "/embed", body)
+    assert response.status_code == status
+    assert status == 200 or "too much to read: 801 characters" in response.json()["error"]
+
+
+@pytest.mark.parametrize(("texts", "status"), [(1, 200), (2, 200), (3, 413), (9, 413)])
+def test_a_request_may_have_as_many_tokens_as_the_queue(
+    texts: int, status: int, pipelines: Any
+) -> None:
+    """All of it is answered, or none: of three tokens a text."""
+    service = service_of(pipelines("fill-mask"), max_waiting_tokens=6)
+    response = ask(service, "/embed", {"inputs": ["a"] * texts})
+    assert response.status_code == status
+    assert status == 413 or len(response.json()) == texts
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"overflow": "error"}, {"truncation": False}, {"max_length": 9}, {"max_length": 9,
+     "truncation": True}, {"overflow": "truncate"}, {"tokenizer_kwargs": {"truncation": False}}],
+)  # fmt: skip
+def test_a_service_that_cuts_leaves_to_a_request_what_it_says_of_length(
+    said: dict[str, Any], pipelines: Any
+) -> None:
+    own, body = pipelines("fill-mask"), {"inputs": "a " * 99, "pooling": "mean", **said}
+    cutting, plain = (
+        ask(service_of(own, auto_truncate=cuts), "/feature-extraction", body)
+        for cuts in (True, False)
+    )
+    if said:
+        assert (cutting.status_code, cutting.json()) == (plain.status_code, plain.json())
+    else:
+        assert (cutting.status_code, plain.status_code) == (200, 422)
+
+
+def test_a_service_that_cuts_cuts_no_context_that_has_windows(pipelines: Any) -> None:
+    own, value = pipelines("question-answering"), {"question": "who", "context": "a dog " * 99}
+    response = ask(service_of(own, auto_truncate=True), "/qa", value)
+    assert response.json() == own["question-answering"](value)
