@@ -48,6 +48,14 @@ def test_a_limit_that_is_none(value: object) -> None:
     assert Limits(max_wait_ms=0).max_wait_ms == 0
 
 
+@pytest.mark.parametrize("name", [each.name for each in fields(Limits)])
+def test_nothing_but_a_wait_may_be_of_none(name: str) -> None:
+    least = 0 if name in ("max_wait_ms", "shutdown_timeout") else 1
+    assert getattr(Limits(**{name: least}), name) == least
+    with pytest.raises(ConfigError, match=f"{name}: wanted an integer of at least {least}, got"):
+        Limits(**{name: least - 1})
+
+
 def test_keys() -> None:
     assert serving.read_keys({}) == ()
     assert serving.read_keys({"YOSORT_API_KEY": "one"}) == ("one",)

@@ -137,6 +137,7 @@ def test_too_many_requests(pipelines: Any, monkeypatch: pytest.MonkeyPatch) -> N
         first.append(asyncio.ensure_future(client.post("/embed", json={"inputs": "a"})))
         while service.in_hand < 2:
             await asyncio.sleep(0.001)
+        assert service.metrics.registry.get_sample_value("yosort_requests_in_hand") == 2
         for path, body in (("/embed", {"inputs": "a"}), ("/v1/embeddings", {"input": "a"})):
             response = await client.post(path, json=body)
             assert response.status_code == 429
@@ -166,7 +167,7 @@ def test_a_stop_finishes_what_runs_and_takes_nothing_new(
         for path, body in (("/embed", {"inputs": "a"}), ("/v1/embeddings", {"input": "a"})):
             response = await client.post(path, json=body)
             assert response.status_code == 503
-            assert "retry-after" in response.headers
+            assert response.headers["retry-after"] == "1"
             assert is_refusal(path, response)
         health = await client.get("/health")
         assert (health.status_code, health.json()["error_type"]) == (503, "Unhealthy")
@@ -293,6 +294,7 @@ def test_what_nobody_foresaw_is_the_protocol_s_error(
 
     talk(service, run)
     assert "/embed failed" in caplog.text
+    assert {record.name for record in caplog.records if record.exc_info} == {"yosort"}
 
 
 def test_a_device_that_is_full_is_no_fault_of_the_client(
