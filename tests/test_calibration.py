@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tasks.models import TEXTS, make
 import yosort
 from yosort.cli import main
 from yosort.tasks.batch import Row
+from yosort.tuning import calibration
 from yosort.tuning.calibration import (
     Calibration,
     Setting,
@@ -136,6 +138,50 @@ def test_the_least_setting_within_the_wanted_error_is_named(tmp_path: Path) -> N
     assert every.num_hash == 3
 
 
+def test_it_runs_as_the_page_says_unless_told(tmp_path: Path) -> None:
+    """docs/dial.md: 64 texts, 8 to 256 hashes, 5 draws, 1%."""
+    folder = make(tmp_path / "m", "YosoModel")
+    found = calibrate(folder, ["a"] * 65)
+    assert (found.texts, found.within) == (64, 0.01)
+    assert [s.num_hash for s in found.settings] == [None, 8, 16, 32, 64, 128, 256]
+    defaults = inspect.signature(calibrate).parameters
+    assert (defaults["seeds"].default, defaults["batch_tokens"].default) == (5, 16384)
+
+
+@pytest.mark.parametrize(("batch_tokens", "batches"), [(1, 4), (10_000, 1)])
+def test_the_time_of_a_text_is_that_of_all_batches_over_their_number(
+    batch_tokens: int, batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by a second whenever it is read."""
+    model = yosort.load(make(tmp_path / "m", "YosoModel"), device="cpu", num_threads=1)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: next(clock))
+    found = calibrate(model, TEXTS, num_hashes=[2, 3], seeds=2, batch_tokens=batch_tokens)
+    assert [setting.seconds for setting in found.settings] == [batches / len(TEXTS)] * 3
+
+
+def test_a_setting_may_differ_by_as_much_as_is_allowed(tmp_path: Path) -> None:
+    model = yosort.load(make(tmp_path / "m", "YosoForSequenceClassification", num_labels=4))
+    tried: dict[str, Any] = {"num_hashes": [1, 3, 8], "seeds": 3}
+    agreements = [s.agreement for s in calibrate(model, TEXTS, **tried).settings[1:]]
+    among = sorted({agreement for agreement in agreements if agreement > 0})
+    assert len(among) > 1
+    for agreement in among:
+        found = calibrate(model, TEXTS, within=1 - agreement, **tried)
+        least = next(
+            n for n, a in zip(tried["num_hashes"], agreements, strict=True) if a >= agreement
+        )
+        assert found.num_hash == least
+        bound = found.costs.sampled_from(model.config, least)
+        assert found.attention == f"auto:{bound}"
+
+
+def test_answers_that_are_not_finite_are_no_measure(tmp_path: Path) -> None:
+    model = make(tmp_path / "m", "YosoForSequenceClassification", initializer_range=5e37)
+    with pytest.raises(yosort.InputError, match="not a finite number"):
+        calibrate(model, TEXTS, num_hashes=[1], seeds=1)
+
+
 def test_a_sample_is_spread_over_all_inputs(tmp_path: Path) -> None:
     folder = make(tmp_path / "m", "YosoModel")
     texts = ["a b c d e f"] + ["a"] * 7 + ["b " * 20]
@@ -168,8 +214,15 @@ def test_costs_are_recovered_from_times_that_follow_them() -> None:
         (TEXTS, {"num_hashes": []}, "num_hashes: wanted at least one"),
         (TEXTS, {"num_hashes": [0]}, "num_hashes: wanted an integer"),
         (TEXTS, {"within": 1.0}, "within: wanted a number from 0 to below 1"),
+        (TEXTS, {"within": -1e-9}, "within: wanted"),
+        (TEXTS, {"within": True}, "within: wanted"),
+        (TEXTS, {"within": "0.1"}, "within: wanted"),
         (TEXTS, {"seeds": 0}, "seeds: wanted"),
+        (TEXTS, {"seeds": 1001}, "seeds: wanted at most 1,000, got 1001"),
+        (TEXTS, {"seeds": 1000, "within": 2}, "within: wanted"),
         (TEXTS, {"limit": 0}, "limit: wanted"),
+        (TEXTS, {"batch_tokens": 0}, "batch_tokens: wanted"),
+        (TEXTS, {"overflow": "stride"}, "overflow: wanted"),
         (TEXTS, {"device": "cpu"}, "yet to load"),
         ("one text", {}, "inputs: wanted several values, such as a list, got 'one text'"),
         ({"text": "one"}, {}, "inputs: wanted several"),
@@ -284,6 +337,8 @@ def test_masks_fall_on_the_texts_own_tokens(tmp_path: Path) -> None:
             places |= masked
         assert places == set(range(1, n + 1))
     assert _masked(Row([0, 2], [0, 0]), tokenizer, rng).ids == [0, 2]
+    for given in ([0, 100, mask, 101, 2], [0, mask, 2]):  # a text that has one keeps what it has
+        assert _masked(Row(given, [0] * len(given)), tokenizer, rng).ids == given
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,16 @@ def test_noise_makes_no_cost_negative(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measure_costs(ops, config, functions, lengths=(10, 40), rounds=2)
     assert found.bucket == 1e-6
     assert found.token == pytest.approx(3.0)
+
+
+def test_both_forms_are_timed_at_short_and_at_long_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless told: the fastest of five rounds, from where the expectation is cheap to where not."""
+    ops: Any = _Priced(Costs(pair=0.5, token=3.0, bucket=0.125))
+    monkeypatch.setattr(costs.time, "perf_counter", ops.clock)
+    config = YosoConfig(hidden_size=64, num_attention_heads=4, hash_code_len=6)
+    found = measure_costs(ops, config, SimpleNamespace(num_hash=16))  # type: ignore[arg-type]
+    assert found.token == pytest.approx(3.0)
+    assert sorted(ops.seen) == sorted(
+        (form, n) for form in ("exact", "sampled") for n in (128, 256, 512, 1024)
+    )
+    assert ops.calls == 2 * 4 * (5 + 1)

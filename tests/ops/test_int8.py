@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,22 @@ from tolerances import INT8, OP
 
 from ops.cases import draw
 from ops.conftest import VARIANTS
-from yosort import _dense
+from yosort import YosoConfig, YosoForMaskedLM, _dense
 from yosort._dense import Kernels
+from yosort.checkpoint.stored import State
 from yosort.ops import definitions
 from yosort.ops.cpu.backend import CpuOps
 from yosort.ops.cpu.int8 import LARGE_HEAD, Int8Ops
 from yosort.quantized import Quantized
-from yosort.tuning.int8 import ERROR_BOUND, ComparingOps, left_in_float
+from yosort.tuning.int8 import (
+    ERROR_BOUND,
+    ComparingOps,
+    _error,
+    _report,
+    left_in_float,
+    probe_inputs,
+    quantize_state,
+)
 
 
 def linear_map(ops: CpuOps, weight: Any, bias: Any, kind: str = "int8") -> Any:
@@ -140,6 +150,107 @@ def test_what_is_not_known_to_be_good_is_left() -> None:
     half, double = ERROR_BOUND / 2, 2 * ERROR_BOUND
     errors = {"half": half, "bound": ERROR_BOUND, "double": double, "bad": np.nan}
     assert left_in_float(errors) == ["double", "bad"]
+
+
+def test_the_error_of_a_map_is_that_of_its_worst_part() -> None:
+    """Root mean squares of the products without their bias, over those of the exact ones."""
+    bias = np.array([1.0, 1.0, 5.0], np.float32)
+    wanted = np.array([[4.0, 5.0, 5.0], [1.0, 1.0, 25.0]], np.float32)  # 3, 4; 0, 0 | 0; 20
+    got = wanted + np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]], np.float32)
+    parts: list[tuple[int, Any]] = [(2, bias[:2]), (1, bias[2:])]
+    assert _error(parts, wanted, got) == pytest.approx(max(1 / 5, 2 / 20))
+    assert _error(parts[1:], wanted[:, 2:], got[:, 2:]) == pytest.approx(2 / 20)
+    # What is nothing but its bias has no size to compare with.
+    constant = np.tile(bias, (2, 1))
+    assert _error(parts, constant, constant) == 0
+    assert _error([(3, bias)], constant, constant + np.float32(0.5)) == pytest.approx(6**0.5 / 2)
+    for value in (np.nan, np.inf):
+        got[0, 2] = value
+        assert not _error(parts, wanted, got) <= ERROR_BOUND
+
+
+@pytest.mark.parametrize(("positions", "tokens"), [(64, 64), (95, 95), (96, 96), (512, 96)])
+def test_the_probe_is_of_96_tokens_where_the_model_takes_them(positions: int, tokens: int) -> None:
+    config = YosoConfig(vocab_size=50, max_position_embeddings=positions)
+    words = probe_inputs(config).words
+    assert len(words) == tokens
+    assert 0 <= words.min() < words.max() < 50
+    np.testing.assert_array_equal(words, probe_inputs(config).words)
+
+
+@pytest.mark.parametrize(
+    ("errors", "warned", "summary"),
+    [
+        ({"a": 0.01, "b": 0.02}, [], "2 of 2 maps; largest error of a product 0.0200"),
+        (
+            {"a": 0.01, "b": 0.3, "c": np.nan},
+            ["b", "c"],
+            "1 of 3 maps; largest error of a product 0.0100",
+        ),
+        ({"a": 0.06}, ["a"], "0 of 1 maps; largest error of a product 0.0000"),
+        ({}, [], None),
+    ],
+)
+def test_what_stays_float32_is_logged(
+    errors: dict[str, float],
+    warned: list[str],
+    summary: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "yosort"):
+        _report(errors)
+    said = {
+        level: [r.getMessage() for r in caplog.records if r.levelname == level]
+        for level in ("WARNING", "INFO")
+    }
+    assert [message.split()[1] for message in said["WARNING"]] == warned
+    for name, message in zip(warned, said["WARNING"], strict=True):
+        assert f"an error of {errors[name]:.3f}" in message
+        assert "0.05" in message
+    assert said["INFO"] == ([] if summary is None else [f"int8: {summary}"])
+
+
+def test_which_weights_of_a_file_become_integers() -> None:
+    """The encoder's products and the large tables; no bias, no norm, no head, no token types."""
+    model = YosoForMaskedLM(
+        YosoConfig(
+            vocab_size=200,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=48,
+            max_position_embeddings=128,
+            hash_code_len=4,
+        ),
+        seed=1,
+    )
+    state = State.of({k: np.array(v, np.float32) for k, v in model._parameters.items()})
+    found = quantize_state(state, model.config, where="here")
+    layer = "yoso.encoder.layer.0."
+    products = (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "intermediate.dense",
+        "output.dense",
+    )
+    wanted = {
+        "yoso.embeddings.word_embeddings.weight",
+        "yoso.embeddings.position_embeddings.weight",
+        "cls.predictions.decoder.weight",
+        *(f"{layer}{name}.weight" for name in products),
+    }
+    integers = {name for name in found if found.tensor(name).dtype == "I8"}
+    assert integers == wanted
+    assert set(found) == set(state) | {f"{name}_scale" for name in wanted}
+    for name in set(state) - wanted:
+        np.testing.assert_array_equal(found[name], state[name])
+    for name in wanted:
+        scales = found[f"{name}_scale"]
+        assert found.tensor(f"{name}_scale").dtype == "F32"
+        rounded = found[name] * scales[:, None]
+        assert np.abs(rounded - state[name]).max() <= scales.max() / 2 * 1.001
 
 
 def test_heads_compute_in_float32_and_large_ones_are_stored_small() -> None:
