@@ -32,8 +32,10 @@ def test_nothing_that_happens_to_be_installed_changes_how_it_serves(pipelines: A
     from yosort.serve.server import Server
 
     service = clients.service_of(pipelines("fill-mask"))
-    config = Server(clients.build(service, ()), service, lambda: None).config
+    app = clients.build(service, ())
+    config = Server(app, service, lambda: None).config
     config.load()
+    assert config.loaded_app is app  # nothing believes what headers say of a client's address
     assert config.http_protocol_class is H11Protocol
     assert config.ws_protocol_class is None
     assert config.lifespan_class is LifespanOn

@@ -157,6 +157,17 @@ def test_a_refusal_s_headers(status: int, retry_after: int | None, headers: dict
     assert Refusal(status, "x", retry_after=retry_after).headers == headers
 
 
+def test_answers_and_refusals_say_that_they_are_json(pipelines: Any) -> None:
+    async def run(client: Any) -> None:
+        for path, body in (("/embed", {"inputs": "a"}), ("/embed", {}), ("/v1/embeddings", {})):
+            answer = await client.post(path, json=body)
+            assert answer.headers["content-type"] == "application/json"
+        metrics = await client.get("/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+    talk(service_of(pipelines("fill-mask")), run)
+
+
 @pytest.mark.parametrize(("path", "allowed"), [("/embed", "POST"), ("/info", "GET, HEAD")])
 def test_another_method_is_told_those_that_are_there(
     path: str, allowed: str, pipelines: Any
