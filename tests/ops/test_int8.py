@@ -138,6 +138,9 @@ def test_a_map_out_of_bounds_stays_float32() -> None:
     assert comparing.errors["good"] < ERROR_BOUND < comparing.errors["outlier"]
     maps = {name: comparing.chosen(pair) for name, pair in pairs.items()}
     assert [m.kind for m in maps.values()] == ["int8", "float32", "float32"]
+    for error, kind in ((ERROR_BOUND, "int8"), (np.nan, "float32")):  # as `left_in_float` has it
+        comparing.errors["good"] = error
+        assert comparing.chosen(pairs["good"]).kind == kind
     for name, packed in maps.items():
         wanted = exact.linear(x, exact.linear_map([weights[name]], [biases[name]]))
         if name == "good":
@@ -171,10 +174,12 @@ def test_the_error_of_a_map_is_that_of_its_worst_part() -> None:
 
 @pytest.mark.parametrize(("positions", "tokens"), [(64, 64), (95, 95), (96, 96), (512, 96)])
 def test_the_probe_is_of_96_tokens_where_the_model_takes_them(positions: int, tokens: int) -> None:
-    config = YosoConfig(vocab_size=50, max_position_embeddings=positions)
-    words = probe_inputs(config).words
+    config = YosoConfig(vocab_size=5, max_position_embeddings=positions)
+    inputs = probe_inputs(config)
+    words = inputs.words
     assert len(words) == tokens
-    assert 0 <= words.min() < words.max() < 50
+    assert {*words.tolist()} == {0, 1, 2, 3, 4}  # all of the vocabulary
+    assert not np.any(inputs.token_types)
     np.testing.assert_array_equal(words, probe_inputs(config).words)
 
 
