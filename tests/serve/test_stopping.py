@@ -32,9 +32,11 @@ HALF = (
 class Running:
     """A server in a thread, as `yosort serve` has it in its own process."""
 
-    def __init__(self, service: Any, bound: socket.socket, started: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Any, service: Any, bound: socket.socket, started: Callable[[], None]
+    ) -> None:
         self.service, self.port = service, bound.getsockname()[1]
-        self.server = Server(build(service), service, started)
+        self.server = Server(app, service, started)
         self.thread = threading.Thread(target=self.server.run, args=([bound],))
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any, dict[str, str]]:
@@ -64,10 +66,13 @@ class Running:
 
 
 @contextmanager
-def running(pipelines: Any, **limits: int) -> Iterator[Running]:
+def running(
+    pipelines: Any, wrap: Callable[[Any], Any] = lambda app: app, **limits: int
+) -> Iterator[Running]:
     """Yield a server that answers."""
     before, answers = {*threading.enumerate()}, threading.Event()
-    found = Running(service_of(pipelines, **limits), bind("127.0.0.1", 0), answers.set)
+    service = service_of(pipelines, **limits)
+    found = Running(wrap(build(service)), service, bind("127.0.0.1", 0), answers.set)
     found.thread.start()
     try:
         assert answers.wait(60)
@@ -136,6 +141,34 @@ def test_a_second_signal_cuts_short_what_runs(pipelines: Any) -> None:
         server.signal()
         server.signal()
         assert hanging.recv(1000).split()[1] == b"503"
+        assert server.ends()
+
+
+def test_a_client_that_does_not_read_is_cut_short_too(pipelines: Any) -> None:
+    """Its answer is written, so that nothing is in hand, but on its way."""
+
+    def wrap(app: Any) -> Any:
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await app(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": bytes(30_000_000)})
+
+        return answer
+
+    with (
+        running(pipelines("fill-mask"), wrap, shutdown_timeout=3600) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as reader,
+    ):
+        reader.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert reader.recv(8) == b"HTTP/1.1"
+        server.signal()
+        while not server.server.should_exit:
+            time.sleep(0.001)
+        server.thread.join(0.2)
+        assert server.thread.is_alive()  # the rest may still be read
+        server.signal()
         assert server.ends()
 
 

@@ -22,6 +22,8 @@ from yosort.serve.service import Service
 
 #: A client that reads nothing may hold a connection, but not all of them.
 _CONNECTIONS = 4
+#: Seconds, as uvicorn looks about.
+_TICK = 0.1
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -86,12 +88,28 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server.shutdown`; what is cut short is told so, and threads end."""
+        cutting = asyncio.ensure_future(self._cut_short())
         await super().shutdown(sockets)
         if self.force_exit:
-            tasks = list(self.server_state.tasks)
+            await cutting
+            await self.lifespan.shutdown()  # which uvicorn leaves out then
+        cutting.cancel()
+
+    async def _cut_short(self) -> None:
+        """Once forced to exit, end what runs and close what is open.
+
+        From Python 3.12 on uvicorn waits for every connection to close, forced or not: neither a
+        body that does not come nor a client that does not read may keep it from the end.
+        """
+        while not self.force_exit:
+            await asyncio.sleep(_TICK)
+        if tasks := list(self.server_state.tasks):
             for task in tasks:
                 task.cancel()
-            await asyncio.wait([*tasks, asyncio.ensure_future(self.lifespan.shutdown())])
+            await asyncio.wait(tasks)
+        await asyncio.sleep(_TICK)  # for what they were told
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     async def on_tick(self, counter: int) -> bool:
         """End when nothing is in hand any more, or the time for it is over."""
