@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,15 @@ def test_a_plot_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(yosort.InputError, match="pip install matplotlib"):
         FOUND.plot(tmp_path / "dial.svg")
     assert "use the expectation" in FOUND.table()
+
+
+def test_options_of_loading_are_looked_at_before_any_input() -> None:
+    def inputs() -> Iterator[str]:
+        raise AssertionError("they were read")
+        yield ""
+
+    with pytest.raises(yosort.ConfigError, match="dtype: wanted"):
+        calibrate("no/such/model", inputs(), dtype="int3")
 
 
 def test_an_error_of_the_inputs_iterator_is_its_own(tmp_path: Path) -> None:
