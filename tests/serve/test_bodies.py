@@ -97,7 +97,9 @@ def test_why_a_body_is_no_json_is_said(body: bytes, reason: str, pipelines: Any)
     [
         ("/embed", {"inputs": "a", "normalize": None, "truncate": None, "dimensions": None}, 200),
         ("/embed", {"inputs": [8191]}, 200),
+        ("/embed", {"inputs": [8192]}, 422),
         ("/embed", {"inputs": [0] * 64}, 200),
+        ("/embed", {"inputs": [0] * 65}, 422),
         ("/embed", {"inputs": "a", "normalize": 1}, 422),
         ("/v1/embeddings", {"input": "a", "user": None, "model": None}, 200),
         ("/v1/embeddings", {"input": [[5], "a"]}, 200),

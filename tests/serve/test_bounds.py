@@ -297,3 +297,19 @@ def test_a_service_that_cuts_cuts_no_context_that_has_windows(pipelines: Any) ->
     own, value = pipelines("question-answering"), {"question": "who", "context": "a dog " * 99}
     response = ask(service_of(own, auto_truncate=True), "/qa", value)
     assert response.json() == own["question-answering"](value)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/embed", "inputs"), ("/v1/embeddings", "input"), ("/fill-mask", "inputs")]
+)
+def test_which_of_several_is_wrong_is_said_and_of_one_nothing(
+    path: str, field: str, pipelines: Any
+) -> None:
+    long = "a <mask> " * 99
+
+    def said(value: Any) -> Any:
+        error = ask(service_of(pipelines("fill-mask")), path, {field: value}).json()["error"]
+        return error["message"] if isinstance(error, dict) else error
+
+    assert said(long).startswith("text too long")
+    assert said(["a <mask>", "a <mask>", long]).startswith(f"{field}[2]: text too long")
