@@ -336,9 +336,9 @@ def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took(
 
             return slowly
 
-        for seconds, wanted in ((8, 10), (24, 35), (0, 18)):
+        for seconds, tokens, wanted in ((8, 4, 10), (6, 1, 35), (0, 4, 18)):
             monkeypatch.setattr(recorder, "run", taking(seconds))
-            await batcher.run(job(recorder, [4], 1))
+            await batcher.run(job(recorder, [tokens], 1))
             batcher._waiting = 10
             assert batcher.retry_after() == wanted
             batcher._waiting = 10**9
@@ -347,7 +347,7 @@ def test_how_soon_to_come_again_goes_by_the_seconds_that_tokens_took(
             assert batcher.retry_after() == 1
         for name in ("queue", "batch"):
             taken = batcher._metrics.registry.get_sample_value(f"yosort_{name}_seconds_sum")
-            assert taken == 8 + 24 + 0
+            assert taken == 8 + 6 + 0
 
     run(what)
 
