@@ -293,6 +293,21 @@ def test_a_service_that_cuts_leaves_to_a_request_what_it_says_of_length(
         assert (cutting.status_code, plain.status_code) == (200, 422)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"stride": 9, "aggregation_strategy": "simple"}, {"max_length": 9}, {"overflow": "error"}],
+)
+def test_a_service_that_cuts_leaves_windows_to_a_request(
+    said: dict[str, Any], pipelines: Any
+) -> None:
+    body = {"inputs": "Paris is the capital of France. " * 30, **said}
+    cutting, plain = (
+        ask(service_of(pipelines("token-classification"), auto_truncate=cuts), "/ner", body)
+        for cuts in (True, False)
+    )
+    assert (cutting.status_code, cutting.json()) == (plain.status_code, plain.json())
+
+
 def test_a_service_that_cuts_cuts_no_context_that_has_windows(pipelines: Any) -> None:
     own, value = pipelines("question-answering"), {"question": "who", "context": "a dog " * 99}
     response = ask(service_of(own, auto_truncate=True), "/qa", value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tasks.models import make
+from tasks.models import make, make_word_piece
 
 import yosort
 from serve.clients import INPUTS, ask, is_refusal, service_of, talk
@@ -100,6 +100,18 @@ def test_embed(pipelines: Any) -> None:
             assert is_refusal("/embed", answer)
 
     talk(service_of(own), run)
+
+
+def test_token_ids_are_a_first_text_where_there_may_be_a_second(tmp_path: Path) -> None:
+    folder = make_word_piece(tmp_path / "m", "YosoModel")
+    embed = yosort.pipeline("feature-extraction", folder, device="cpu", num_threads=1)
+    text = "the quick brown fox"
+    answer = ask(
+        service_of({"feature-extraction": embed}),
+        "/embed",
+        {"inputs": [embed.tokenizer(text)["input_ids"]], "normalize": False},
+    )
+    assert answer.json() == [embed(text, pooling="mean")]
 
 
 def test_pooling_and_truncation_of_the_service(pipelines: Any) -> None:
