@@ -217,6 +217,18 @@ def test_who_leaves_frees_the_place() -> None:
     assert batcher._waiting == 0
 
 
+def test_who_leaves_while_the_last_row_is_computed_takes_nobody_along() -> None:
+    async def what(batcher: Batcher, recorder: Recorder) -> None:
+        gone = await busy(batcher, recorder)
+        gone.cancel()
+        (next_,) = await put(batcher, job(recorder, [5], 1))
+        recorder.go.set()
+        await asyncio.wait_for(next_, 60)
+        assert gone.cancelled()
+
+    assert run(what)[0].batches == [[0], [1]]
+
+
 def test_more_tokens_than_the_queue_holds_are_too_many() -> None:
     async def what(batcher: Batcher, recorder: Recorder) -> None:
         with pytest.raises(Refusal, match="at most 300, got 301") as caught:

@@ -67,6 +67,8 @@ def test_a_prompt_counts_as_often_as_it_is_read(pipelines: Any) -> None:
          "delimiter": "x" * 17}, 422, "delimiter: wanted at most 16 in this service, got a length"),
         ("token-classification", {"ignore_labels": ["O"] * 1001}, 422, "ignore_labels: wanted at"),
         ("fill-mask", {"topk": 2}, 422, "topk: no such option; did you mean top_k"),
+        ("fill-mask", {"topk": {"batch_size": 2}}, 422, "topk: no such option; did you mean top_k"),
+        ("fill-mask", {"tokenizer_kwargs": 3}, 422, "tokenizer_kwargs: wanted a dictionary"),
         ("fill-mask", {"top_k": 1001}, 422, "top_k: wanted at most 1000 in this service"),
         ("fill-mask", {"top_k": 0}, 422, "top_k: wanted an integer of at least 1"),
         ("fill-mask", {"targets": ["no such words"]}, 422, "targets: wanted words of one token"),
