@@ -90,3 +90,21 @@ def test_padding_alone_is_drawn_as_zeros(tmp_path: Path) -> None:
             assert np.flatnonzero(~rows).tolist() == [3]
         else:
             assert rows.all(), name
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+@pytest.mark.parametrize("rows", [4, 300])
+def test_a_layer_more_changes_nothing_below_it(device: str, rows: int) -> None:
+    """Each weight is drawn for its name: models of one seed have their first layers in common."""
+    ids = np.random.default_rng(0).integers(0, 30, (rows // 4, 4))
+    states = []
+    for layers in (2, 3, 5):
+        config = YosoConfig(**{**SIZES, "num_hidden_layers": layers})
+        output = yosort.YosoModel(config, device=device)(ids, output_hidden_states=True)
+        assert len(output.hidden_states) == layers + 1
+        np.testing.assert_array_equal(output.hidden_states[-1], output.last_hidden_state)
+        states.append(output.hidden_states)
+    for deep in states[1:]:
+        for below, above in zip(states[0], deep, strict=False):
+            np.testing.assert_array_equal(below, above)
+    assert not np.allclose(states[2][3], states[2][5])
