@@ -275,3 +275,39 @@ def test_what_calls_return_and_raise_travels() -> None:
     assert sent(CONFIG) == CONFIG
     failure = sent(Failure(3, yosort.InputError("wanted a text")))
     assert (failure.index, str(failure.error)) == (3, "wanted a text")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "\\u0000"}}']
+)
+def test_an_index_that_breaks_on_the_way_is_an_error(folder: Path, text: str) -> None:
+    state = read_state(folder)
+    write_state(folder, {name: state[name] for name in state}, max_shard_size=400_000)
+    data = pickle.dumps(yosort.load(folder, device="cpu"))
+    (folder / "model.safetensors.index.json").write_text(text)
+    wanted = r"model: wanted the folder .* (is not here|has changed since: model.*came or went)"
+    with pytest.raises(CheckpointError, match=wanted):
+        pickle.loads(data)
+
+
+def test_a_file_that_cannot_be_read_has_no_hash(tmp_path: Path) -> None:
+    stamp = pickling.Stamp(1, 2, 3)
+    with pytest.raises(CheckpointError, match="gone: cannot be read: "):
+        content_of(tmp_path / "gone", stamp)
+
+
+def test_files_that_make_a_model_are_noted_and_no_others(folder: Path, tmp_path: Path) -> None:
+    made = {"model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    origin = pickling.Origin.of(folder)
+    assert origin is not None
+    assert origin.folder == folder.absolute()
+    assert origin.files.keys() == made | {"special_tokens_map.json"}
+    for name, stamp in origin.files.items():
+        found = (folder / name).stat()
+        assert stamp == (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    assert origin.is_unchanged()
+    origin.check()
+    nothing = pickling.Origin.of(tmp_path / "nowhere")
+    assert nothing is not None
+    assert not nothing.files
+    assert not nothing.is_unchanged()
