@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from test_signatures import LOADING
 import yosort
 from yosort import ConfigError, DeviceError, InputError, YosoConfig
 from yosort.model.facts import Device
-from yosort.model.options import LOAD_OPTIONS, LoadOptions, is_load_option
+from yosort.model.options import LOAD_OPTIONS, LoadOptions, is_load_option, read_loading
 
 CONFIG = YosoConfig(
     vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_labels=3,
@@ -134,6 +135,15 @@ def test_options_mean_the_same_wherever_they_are_left_out() -> None:
     assert fields == OPTIONS
     assert {name: made[name].default for name in OPTIONS} == OPTIONS
     assert LoadOptions(seed=None) == LoadOptions()  # type: ignore[arg-type]
+    found = read_loading({"config": CONFIG})
+    assert (found.options, found.hub, found.fields) == (LoadOptions(), {}, {})
+    assert (found.allow_random_head, found.use_safetensors) == (False, None)
+
+
+def test_numbers_of_numpy_are_kept_as_python_s() -> None:
+    options = LoadOptions(num_hash=np.int64(3), seed=np.uint8(4))  # type: ignore[arg-type]
+    assert (options.num_hash, options.seed) == (3, 4)
+    assert type(options.num_hash) is type(options.seed) is int
 
 
 def test_options_of_loading_are_known_by_name() -> None:
@@ -178,3 +188,20 @@ def test_warnings_are_of_the_logger_that_is_named_for_the_package(
     assert [record.name for record in warned] == ["yosort"] * 2
     assert "2 weights of the question_answering head drawn at random" in warned[0].getMessage()
     assert "other: written without a tokenizer" in warned[1].getMessage()
+
+
+@pytest.mark.parametrize("named", [None, [], ["BertModel", "RobertaForMaskedLM"]])
+def test_a_class_that_is_none_is_not_guessed(named: Any, tmp_path: Path) -> None:
+    yosort.YosoModel(CONFIG).save_pretrained(tmp_path)
+    fields = {**CONFIG.to_dict(), "architectures": named}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ConfigError, match="architectures: wanted one of YosoModel, ") as caught:
+        yosort.load(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+    assert f"YosoForQuestionAnswering, got {named or []}; call" in str(caught.value)
+    fields["architectures"] = ["BertModel", "YosoModel"]
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert type(yosort.load(tmp_path, device="cpu")) is yosort.YosoModel
+    other = CONFIG.override(architectures=["YosoForMaskedLM"])
+    with pytest.raises(yosort.CheckpointError, match="The checkpoint has no such head"):
+        yosort.load(tmp_path, config=other)

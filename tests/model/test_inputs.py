@@ -48,6 +48,8 @@ def test_tokens_are_packed_with_their_positions_and_types() -> None:
     assert found.positions.tolist() == [6, 0, 3, 6, 0]
     found = read(input_ids=IDS, position_ids=[[0, 1, 2], [3, 4, 5]])
     assert found.positions.tolist() == [0, 1, 2, 3, 4, 5]
+    found = read(input_ids=IDS, position_ids=[[4, 0, 2]])
+    assert found.positions.tolist() == [4, 0, 2] * 2
     found = read(input_ids=IDS, attention_mask=MASK, padding="attended")
     assert found.words.tolist() == [3, 4, 5, 6, 7, 1]
     assert found.batch.keep.tolist() == [1, 1, 1, 1, 1, 0]
@@ -77,8 +79,8 @@ LARGEST = math.sqrt(float(np.finfo(np.float32).max) / 16)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "wanted input_ids or inputs_embeds, got neither"),
-        ({"input_ids": IDS, "inputs_embeds": np.zeros((2, 3, 4))}, "inputs_embeds, got both"),
+        ({}, "wanted input_ids or inputs_embeds, got neither$"),
+        ({"input_ids": IDS, "inputs_embeds": np.zeros((2, 3, 4))}, "inputs_embeds, got both$"),
         ({"input_ids": [3, 4]}, r"shape \[batch, n\], got \[2\]; one text is a batch of one"),
         ({"input_ids": [[[3]]]}, r"shape \[batch, n\], got \[1, 1, 1\]$"),
         ({"input_ids": [[3, -1]]}, r"input_ids\[0, 1\]: wanted a token id from 0 to 8, got -1"),

@@ -72,6 +72,8 @@ def test_the_problem_and_the_labels_say_which_loss(
         ("multi_label_classification", 3, [1, 2], r"multi_label_.*\": wanted 0 or 1 for each clas"),
         ("regression", 1, [1j, 0], "wanted numbers, got dtype complex128"),
         (None, 3, ["a", "b"], "wanted numbers, got dtype <U1"),
+        (None, 3, [[1], [1, 2]], "wanted an array or nested lists of equal lengths"),
+        ("regression", 1, [[1], [1, 2]], "wanted an array or nested lists of equal lengths"),
     ],
 )  # fmt: skip
 def test_labels_of_another_problem_are_named(
