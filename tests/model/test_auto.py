@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_batching import CONFIG, pad, texts_lists
 
@@ -20,6 +20,7 @@ SAMPLED = yosort.YosoModel(CONFIG, device="cpu", attention="sampled", num_thread
 
 
 @given(texts=texts_lists, extra=st.integers(0, 5))
+@example(texts=[list(range(n)) for n in (FROM - 1, FROM, FROM + 1)], extra=0)
 @settings(deadline=None, max_examples=40)
 def test_each_text_has_the_form_of_its_length(texts: list[list[int]], extra: int) -> None:
     ids, mask = pad(texts, max(map(len, texts)) + extra)

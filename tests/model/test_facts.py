@@ -16,6 +16,8 @@ from test_signatures import LOADING
 
 import yosort
 from yosort import ConfigError, DeviceError, InputError, YosoConfig
+from yosort.machine import WORTH_ASKING
+from yosort.model.architectures import ARCHITECTURES
 from yosort.model.facts import Device
 from yosort.model.options import LOAD_OPTIONS, LoadOptions, is_load_option, read_loading
 
@@ -123,6 +125,18 @@ def test_the_memory_of_a_model_is_that_of_its_weights() -> None:
         yosort.YosoModel(config, device="cpu")
 
 
+def test_a_model_is_asked_for_from_the_least_that_is_worth_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = CONFIG.override(conv_window=None)
+    rows, rest = divmod(WORTH_ASKING // 4 - (ENCODER - 2 * 2 * 3), 16)
+    assert rest == 0
+    monkeypatch.setattr("yosort.model.base.host_memory", lambda: 0)
+    with pytest.raises(DeviceError, match=f"the model needs at least {WORTH_ASKING / 1e9:.2f} GB"):
+        yosort.YosoModel(config.override(vocab_size=30 + rows), device="cpu")
+    yosort.YosoModel(config, device="cpu")
+
+
 OPTIONS = {
     name: LOADING[name]
     for name in ("device", "dtype", "attention", "num_hash", "seed", "padding", "num_threads")
@@ -162,6 +176,13 @@ def test_options_of_loading_are_known_by_name() -> None:
 def test_an_option_that_is_misspelt_is_offered_as_it_is(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"x{name}: no such option; did you mean {name}\?"):
         yosort.load("no/such/folder", **{f"x{name}": None})
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_argument_of_a_call_that_is_misspelt_is_named_by_every_class(name: str) -> None:
+    model = getattr(yosort, name)(CONFIG, device="cpu")
+    with pytest.raises(InputError, match=r"atention_mask: .*did you mean attention_mask\?"):
+        model([[3, 4]], atention_mask=[[1, 1]])
 
 
 def test_saving_names_its_own_arguments(tmp_path: Path) -> None:

@@ -150,12 +150,13 @@ def test_packed_texts_that_do_not_fit_are_refused_before_they_are_encoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The scores of the vocabulary count, of as many tokens as are asked for."""
-    vocabulary = 30_000
+    vocabulary = 1 << 15
     model = yosort.YosoForMaskedLM(CONFIG.override(vocab_size=vocabulary), device="cpu")
-    length = 1 + WORTH_ASKING // (4 * vocabulary)
+    length = WORTH_ASKING // (4 * vocabulary)
     config = CONFIG.override(vocab_size=vocabulary, max_position_embeddings=length)
     inputs = pack_texts([[3] * length], [[0] * length], config, padding="masked")
     needed = 4 * vocabulary * length
+    assert needed == WORTH_ASKING  # the least that is asked for
 
     def run(*_: Any, **__: Any) -> Any:
         raise AssertionError("it was started")
