@@ -10,8 +10,9 @@ import pytest
 from comparing import relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import INT8, OP
+from tolerances import INT8, INT8_MODEL, OP
 
+import yosort
 from ops.cases import draw
 from ops.conftest import VARIANTS
 from yosort import YosoConfig, YosoForMaskedLM, _dense
@@ -299,3 +300,18 @@ def test_quantized_counts_as_the_matrix_it_stands_for() -> None:
     np.testing.assert_array_equal(np.asarray(matrix[1:], np.float64), dense[1:])
     np.testing.assert_array_equal(matrix.take(np.array([1, 0, 1])), dense[[1, 0, 1]])
     np.testing.assert_array_equal(np.asarray(matrix.followed_by(matrix)), np.tile(dense, (2, 1)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_s_large_decoder_is_its_table_where_it_is_tied(tied: bool) -> None:
+    config = yosort.YosoConfig(
+        vocab_size=LARGE_HEAD // 64 + 1, hidden_size=64, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=64, max_position_embeddings=16,
+        tie_word_embeddings=tied,
+    )  # fmt: skip
+    small, exact = (
+        yosort.YosoForMaskedLM(config, device="cpu", dtype=dtype) for dtype in ("int8", "float32")
+    )
+    assert (small._encoder.tables.word.held is small._decoder) == tied
+    ids = [[5, config.vocab_size - 1, 5, 7]]
+    assert relative_error(small(ids).logits, exact(ids).logits) < INT8_MODEL
