@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparing import relative_error
-from tolerances import BFLOAT16_MODEL
+from tolerances import BFLOAT16_MODEL, OP
 
 import yosort
 from yosort.conversion import convert
@@ -77,3 +77,16 @@ def test_its_name_is_its_type(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)  # what was read is what is saved
     for name, value in load(tmp_path)._parameters.items():
         np.testing.assert_array_equal(value, model._parameters[name])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_a_small_head_computes_in_float32_whatever_the_encoder_does(dtype: str) -> None:
+    config = yosort.YosoConfig(
+        vocab_size=100, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_labels=4,
+        intermediate_size=32, max_position_embeddings=16, initializer_range=0.3,
+    )  # fmt: skip
+    model = yosort.YosoForTokenClassification(config, device="cpu", dtype=dtype)
+    output = model([list(range(16))], output_hidden_states=True)
+    hidden = np.asarray(output.hidden_states[-1], np.float64)
+    weight = np.asarray(model._parameters["classifier.weight"], np.float64)
+    assert relative_error(output.logits, hidden @ weight.T) < OP

@@ -102,6 +102,28 @@ def test_what_no_call_can_be(given: dict[str, Any], message: str) -> None:
         read(**given)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("YosoForMaskedLM", ("attention_mask", "token_type_ids", "position_ids", "head_mask")),
+        ("YosoForMaskedLM", ("labels", "positions")),
+        ("YosoForSequenceClassification", ("labels",)),
+        ("YosoForTokenClassification", ("labels",)),
+        ("YosoForQuestionAnswering", ("start_positions", "end_positions", "positions")),
+    ],
+)
+def test_an_argument_that_is_no_array_is_named(name: str, arguments: tuple[str, ...]) -> None:
+    model = getattr(yosort, name)(CONFIG.override(intermediate_size=4, num_labels=3), device="cpu")
+    given: dict[str, Any] = {"start_positions": [0, 0], "end_positions": [0, 0]}
+    for argument in arguments:
+        others = given if argument in given else {}
+        with pytest.raises(InputError, match=f"^{argument}: wanted an array, got a mapping"):
+            model(IDS, **{**others, argument: {"a": 1}})
+    for argument in ("input_ids", "inputs_embeds"):
+        with pytest.raises(InputError, match=f"^{argument}: wanted an array, got a mapping"):
+            model(**{argument: {"a": 1}})
+
+
 def test_values_up_to_the_last_one_are_taken() -> None:
     assert read(input_ids=[[0, 8]]).words.tolist() == [0, 8]
     assert read(input_ids=[[3] * 5]).batch.total == 5
@@ -146,10 +168,14 @@ def test_integers_and_their_bounds() -> None:
 
 def test_choices_become_texts() -> None:
     ids, hidden = np.arange(12).reshape(2, 2, 3), np.arange(48.0).reshape(2, 2, 3, 4)
-    found = flatten_choices(Call(input_ids=ids, attention_mask=ids % 2, labels=[1, 0]))
+    names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+    grids = {name: ids + i for i, name in enumerate(names)}
+    found = flatten_choices(Call(**grids, labels=[1, 0]))
     assert found.choices == 2
-    np.testing.assert_array_equal(found.input_ids, ids.reshape(4, 3))
-    np.testing.assert_array_equal(found.attention_mask, (ids % 2).reshape(4, 3))
+    for name, grid in grids.items():
+        np.testing.assert_array_equal(getattr(found, name), grid.reshape(4, 3))
+        with pytest.raises(InputError, match=rf"^{name}: wanted shape .*, got \[1, 2, 2, 3\]"):
+            flatten_choices(Call(**{name: grid[None]}))
     assert found.labels == [1, 0]
     np.testing.assert_array_equal(
         flatten_choices(Call(inputs_embeds=hidden)).inputs_embeds, hidden.reshape(4, 3, 4)
