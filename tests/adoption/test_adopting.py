@@ -398,7 +398,10 @@ def test_modules_that_are_not_computed_are_refused(tmp_path: Path) -> None:
     refuse(source, tmp_path / "out2", "got 'max'; encoder_only=True")
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     source = folders.write(tmp_path / "bert")
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     arguments = ["adopt", str(source), str(tmp_path / "out"), "--hash-code-len", "9"]
@@ -406,6 +409,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*arguments, "--positions", "64"]) == 0
     shown = capsys.readouterr().out
     assert "YosoModel, hash_code_len=9; fitted on 120 texts" in shown
+    assert max(map(len, shown.splitlines())) <= 60
+    assert not re.search(r"^\W*_", shown, re.M)  # nothing between the parts of a long line
     assert yosort.load(tmp_path / "out").config.max_position_embeddings == 64
     assert main(arguments) == 1
     assert "wanted a new folder" in capsys.readouterr().err

@@ -51,8 +51,11 @@ class OutOfMemoryError(MemoryError):
     """What the memory pool raises."""
 
 
-for _error in (CUDARuntimeError, CUDADriverError, CUBLASError, CompileException, OutOfMemoryError):
+# CuPy's own are told from others by their modules, of which it has two.
+for _error in (CUDARuntimeError, CUDADriverError, CUBLASError):
     _error.__module__ = "cupy_backends.cuda"
+for _error in (CompileException, OutOfMemoryError):
+    _error.__module__ = "cupy.cuda"
 
 
 class Device:

@@ -38,13 +38,19 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ({"question": "a", "context": "b", "align_to_words": "no"}, "align_to_words: wanted True"),
         ({"inputs": {3: "a", "context": "b"}}, r"got \[3, 'context'\]"),
         ({"question": "a", "context": "b", "doc_stride": -1}, "doc_stride: wanted"),
-        ({"question": "a b c", "context": "d", "max_seq_len": 6}, "no room in a window of 6"),
+        ({"question": "a b c", "context": "d", "max_seq_len": 7}, "no room in a window of 7"),
     ],
     ids=str,
 )
 def test_what_does_not_fit_is_named(answer: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(yosort.InputError, match=message):
         answer(**arguments)
+
+
+def test_a_window_may_hold_one_token_of_the_context(answer: Any) -> None:
+    """Beside three of the question and four special ones, each in a window of its own."""
+    arguments = {"question": "a b c", "context": "d e", "max_answer_len": 1, "top_k": 9}
+    assert {found["answer"] for found in answer(**arguments, max_seq_len=8)} == {"d", "e"}
 
 
 def test_an_answer_is_at_most_the_text_however_long_it_may_be(answer: Any) -> None:

@@ -148,6 +148,8 @@ def test_an_albert_cuts_at_spaces_and_marks_what_follows_one(tmp_path: Path) -> 
     tokens = tokenizer.tokenize("The  dogs\u0301 bark")
     assert "".join(tokens) == "\u2581the\u2581dogs\u2581bark"
     assert [token[0] for token in tokens].count("\u2581") == 3
+    # Unknown letters are token 1 to Albert's class, whatever its name.
+    assert tokenizer.encode("北", add_special_tokens=False)[-1] == 1
 
 
 @pytest.mark.parametrize("apart", [True, False, None])
