@@ -374,12 +374,14 @@ def test_long_texts_are_cut_if_asked_alone(
     found = calibrate(folder, texts[5:], num_hashes=[1], seeds=1, overflow="truncate")
     assert found.tokens == (64 + 3) / 2
     source = tmp_path / "a.txt"
-    source.write_text("\n".join(texts), encoding="utf-8")
     command = ["calibrate", str(folder), str(source), "--num-hashes", "1", "--seeds", "1"]
-    assert main(command) == 1
-    error = capsys.readouterr().err
-    assert f"{source}, line 6: text too long" in error
-    assert "--overflow truncate cuts it" in error
+    command += ["--limit", "9999"]
+    for after in (5000, 0):  # all are read before any is looked at
+        source.write_text("\n".join([*texts, *["b"] * after]), encoding="utf-8")
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert f"{source}, line 6: text too long" in error
+        assert "--overflow truncate cuts it" in error
     assert main([*command, "--overflow", "truncate"]) == 0
 
 
