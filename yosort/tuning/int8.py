@@ -66,7 +66,6 @@ class ComparingOps(CpuOps):
     def __init__(self, ops: Int8Ops) -> None:
         self.ops = ops
         self.pool, self.workspace, self.kernels = ops.pool, ops.workspace, ops.kernels
-        self.attention_product = ops.attention_product
         self.errors: dict[str, float] = {}
 
     def linear_map(
