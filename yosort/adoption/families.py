@@ -32,7 +32,7 @@ class Family:
     token_types: bool = True
 
     def rename(self, name: str) -> str:
-        """Return YOSO's name of a weight, but for `yoso.` where the family has no prefix either."""
+        """Return YOSO's name of a weight; one that had no prefix before it has none after it."""
         name = re.sub(rf"^(?:{self.prefix})\.", BASE_PREFIX, name)
         for module, ours in self.modules.items():
             name = re.sub(module, ours, name)
