@@ -142,6 +142,20 @@ def test_a_record_that_is_none_is_named(
     assert f"cannot be continued: {message}" in capsys.readouterr().err
 
 
+def run_twenty(folder: Path, command: str, output: Path) -> tuple[list[str], bytes]:
+    """Write answers to twenty texts; return the command that continues, and what it wrote."""
+    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
+    given = [command, "--model", str(folder), "--input", "in.txt", "--output", str(output)]
+    assert main(given) == 0
+    return [*given, "--resume"], output.read_bytes()
+
+
+def resumed(again: list[str], output: Path, begun: bytes) -> tuple[int, bytes]:
+    """Continue what is there; return the status, and what is there then."""
+    output.write_bytes(begun)
+    return main(again), output.read_bytes()
+
+
 @pytest.mark.parametrize("back", [1, 16, 17])
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_the_last_sixteen_results_are_compared(
@@ -149,15 +163,12 @@ def test_the_last_sixteen_results_are_compared(
 ) -> None:
     """As docs/many-inputs.md says; those before them have to be records, and no more."""
     monkeypatch.chdir(tmp_path)
-    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
     output = Path(f"o.{suffix}")
-    given = ["classify", "--model", str(folders[0]), "--input", "in.txt", "--output", str(output)]
-    assert main(given) == 0
-    lines = output.read_text(encoding="utf-8").splitlines(keepends=True)
-    lines[-back] = lines[-back].replace("LABEL_0", "LABEL_7")
-    output.write_text("".join(lines), encoding="utf-8")
-    assert main([*given, "--resume"]) == (0 if back > 16 else 1)
-    assert output.read_text(encoding="utf-8") == "".join(lines)
+    again, whole = run_twenty(folders[0], "classify", output)
+    lines = whole.splitlines(keepends=True)
+    lines[-back] = lines[-back].replace(b"LABEL_0", b"LABEL_7")
+    other = b"".join(lines)
+    assert resumed(again, output, other) == (0 if back > 16 else 1, other)
 
 
 @pytest.mark.parametrize("back", [1, 16, 17])
@@ -165,23 +176,12 @@ def test_the_last_sixteen_rows_are_compared(
     back: int, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
-    given = ["embed", "--model", str(folders[0]), "--input", "in.txt", "--output", "o.npy"]
-    assert main(given) == 0
-    rows = np.load("o.npy")
+    output = Path("o.npy")
+    again, whole = run_twenty(folders[0], "embed", output)
+    rows = np.load(output)
     rows[-back] += 1
-    data = Path("o.npy").read_bytes()[:128] + rows.tobytes()
-    Path("o.npy").write_bytes(data)
-    assert main([*given, "--resume"]) == (0 if back > 16 else 1)
-    assert Path("o.npy").read_bytes() == data
-
-
-def run_twenty(folder: Path, command: str, output: Path) -> tuple[list[str], bytes]:
-    """Write answers to twenty texts; return the command, and what it wrote."""
-    Path("in.txt").write_text("".join(f"text number {i}\n" for i in range(20)), encoding="utf-8")
-    given = [command, "--model", str(folder), "--input", "in.txt", "--output", str(output)]
-    assert main(given) == 0
-    return [*given, "--resume"], output.read_bytes()
+    other = whole[:128] + rows.tobytes()
+    assert resumed(again, output, other) == (0 if back > 16 else 1, other)
 
 
 def test_a_table_s_header_half_written_is_begun_anew(
@@ -193,17 +193,12 @@ def test_a_table_s_header_half_written_is_begun_anew(
     again, whole = run_twenty(folders[0], "classify", output)
     assert whole.startswith(b"label,score,truncated,error\n")
     for torn in (whole[:1], whole[:27], whole[:28], whole[:5] + b"\0" * 90, b"\0" * 90):
-        output.write_bytes(torn)
-        assert main(again) == 0
-        assert output.read_bytes() == whole
+        assert resumed(again, output, torn) == (0, whole)
     for other in (whole[:5] + b"\0" * 90 + b"x", whole[:5] + b"x", b"x", b"\0" * 90 + b"x"):
-        output.write_bytes(other)
-        assert main(again) == 1
-        assert output.read_bytes() == other
+        assert resumed(again, output, other) == (1, other)
     record = whole.index(b"\n", 40)  # a zero byte within a record is none of a crash's
-    output.write_bytes(broken := whole[:record] + b"\0" + whole[record:])
-    assert main(again) == 1
-    assert output.read_bytes() == broken
+    broken = whole[:record] + b"\0" + whole[record:]
+    assert resumed(again, output, broken) == (1, broken)
 
 
 @pytest.mark.parametrize("lost", [1, 2, 20])
@@ -215,9 +210,7 @@ def test_rows_of_zeros_that_a_crash_left_are_written_anew(
     again, whole = run_twenty(folders[0], "embed", output)
     end = len(whole) - lost * 32 * 4
     for torn in (whole[:end] + bytes(lost * 32 * 4), whole[:end], whole[: end + 4 * 32 - 1]):
-        output.write_bytes(torn)
-        assert main(again) == 0
-        assert output.read_bytes() == whole
+        assert resumed(again, output, torn) == (0, whole)
 
 
 def test_an_array_s_header_half_written_is_begun_anew(
@@ -227,11 +220,7 @@ def test_an_array_s_header_half_written_is_begun_anew(
     output = Path("o.npy")
     again, whole = run_twenty(folders[0], "embed", output)
     for torn in (whole[:1], whole[:60], whole[:127], whole[:60] + bytes(500), bytes(500)):
-        output.write_bytes(torn)
-        assert main(again) == 0
-        assert output.read_bytes() == whole
+        assert resumed(again, output, torn) == (0, whole)
     odd = whole[:127] + b" "  # as long as a header, and none
     for other in (odd, odd + whole[128:], whole[:60] + bytes(500) + b"x", b"x" + whole[1:60]):
-        output.write_bytes(other)
-        assert main(again) == 1
-        assert output.read_bytes() == other
+        assert resumed(again, output, other) == (1, other)

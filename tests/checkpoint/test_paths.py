@@ -221,30 +221,28 @@ def test_a_model_keeps_its_tokenizer_wherever_the_process_goes(
     assert "bare: written without a tokenizer: there is no " in caplog.text
 
 
+def committed(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Path:
+    """Return a save that died when all its files were in place, on a disk that refuses its end."""
+
+    def rmdir(self: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    (model_folder(path) / COMMITTED).mkdir()
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    return path
+
+
 def test_a_save_that_nobody_may_finish_further_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All its files were in place when the process died, and the disk is read-only now."""
-    path = model_folder(tmp_path / "m")
-    (path / COMMITTED).mkdir()
-
-    def rmdir(self: Path) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "rmdir", rmdir)
+    path = committed(tmp_path / "m", monkeypatch, errno.EROFS)
     assert set(yosort.load(path)._parameters) >= set(weights())
 
 
 def test_a_save_that_a_broken_disk_keeps_from_its_end_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = model_folder(tmp_path / "m")
-    (path / COMMITTED).mkdir()
-
-    def rmdir(self: Path) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(Path, "rmdir", rmdir)
+    path = committed(tmp_path / "m", monkeypatch, errno.EIO)
     with pytest.raises(CheckpointError, match="Input/output error"):
         yosort.load(path)
 

@@ -27,6 +27,8 @@ from yosort.serve.service import Service  # noqa: E402
 
 Talk = Callable[[httpx.AsyncClient], Awaitable[Any]]
 
+#: What a client says of a body that it has written itself.
+JSON = {"content-type": "application/json"}
 #: One input of each task, as its pipeline takes it and as JSON has it.
 INPUTS: dict[str, Any] = {
     "fill-mask": "A <mask> barks.",

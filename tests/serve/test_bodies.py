@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from serve.clients import ask, service_of, talk
+from serve.clients import JSON, ask, service_of, talk
 from yosort.serve.bodies import Answer, characters
-
-JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,8 @@ import pytest
 from tasks.models import make
 
 import yosort
-from serve.clients import INPUTS, ask, is_refusal, service_of, talk
+from serve.clients import INPUTS, JSON, ask, is_refusal, service_of, talk
 from yosort.model.heads import encoder_of
-
-JSON = {"content-type": "application/json"}
 
 
 def test_too_many_inputs(pipelines: Any) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from serve.clients import httpx, is_refusal, service_of, talk
+from serve.clients import JSON, httpx, is_refusal, service_of, talk
 from yosort.serve import openai
 from yosort.serve.refusals import Refusal
 from yosort.tasks.stream import Stream
 
 PATHS = ("/v1/embeddings", "/embed", "/predict", "/fill-mask", "/tokenize")
-JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize("path", PATHS)

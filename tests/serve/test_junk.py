@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve.clients import INPUTS, client_of, httpx, is_refusal, service_of
+from serve.clients import INPUTS, JSON, client_of, httpx, is_refusal, service_of
 
 FIELDS = [
     "inputs", "input", "ids", "model", "dimensions", "encoding_format", "user", "normalize",
@@ -46,9 +46,8 @@ class Talk:
         self.client = self.loop.run_until_complete(self.context.__aenter__())
 
     def post(self, path: str, content: bytes) -> httpx.Response:
-        headers = {"content-type": "application/json"}
         response: httpx.Response = self.loop.run_until_complete(
-            self.client.post(path, content=content, headers=headers)
+            self.client.post(path, content=content, headers=JSON)
         )
         return response
 

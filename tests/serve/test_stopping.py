@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from serve.clients import build, service_of
+from serve.clients import JSON, build, service_of
 from yosort.serve import server as module
 from yosort.serve.server import Server, bind
 from yosort.tasks.stream import Stream
@@ -42,7 +42,7 @@ class Running:
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any, dict[str, str]]:
         """Return the status, the body and the headers of an answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"content-type": "application/json", "connection": "close"}
+        headers = {**JSON, "connection": "close"}
         connection.request(method, path, json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read()
